@@ -1,0 +1,1 @@
+"""Cameras, crops, skeletons and the hand localiser: numpy and OpenCV, no torch."""

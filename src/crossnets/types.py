@@ -1,0 +1,48 @@
+"""Data that crosses modules, numpy only. Camera frame: x right, y down, z forward, in mm."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+POSE_UNIT_MM = 50.0
+"""Millimetres in one unit of a normalised pose (spec 1.2: 50 for every data set)."""
+
+
+class Pinhole(NamedTuple):
+    """Intrinsics of a camera without lens distortion, at the size of the images it is used with."""
+
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+
+
+@dataclass(frozen=True)
+class HandFrame:
+    """One depth image of one hand, as a reader gives it: whole, unnormalised, in the camera frame."""
+
+    key: str
+    """Stable name, such as `nyu/test/1/0000017`; result files and messages use it."""
+    sequence: str
+    """Subject or recording the frame belongs to, such as `P1`; results are split by it."""
+    depth_mm: Float32[np.ndarray, "H W"]
+    """Zero where the sensor saw nothing; every other value is finite and positive."""
+    camera: Pinhole
+    joints_mm: Float32[np.ndarray, "J 3"] | None
+    """None when the frame has no label; otherwise every value is finite."""
+
+
+@dataclass(frozen=True)
+class HandCrop:
+    """The part of a depth image inside a cube around the hand, resampled to a square."""
+
+    depth_mm: Float32[np.ndarray, "S S"]
+    """Depth from the camera. Nearer than the cube: clamped to its front. Zero: background or nothing seen."""
+    center_mm: Float32[np.ndarray, "3"]
+    """Centre of the cube."""
+    cube_mm: float
+    """Side of the cube."""
+    to_crop_px: Float64[np.ndarray, "3 3"]
+    """Affine map from pixels (u, v, 1) of the full image to pixels of the crop."""
