@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, Pinhole
@@ -31,6 +31,7 @@ class FrameError(Exception):
         self.problem = problem
 
 
+@runtime_checkable
 class HandDataset(Protocol):
     """A sequence of frames read from disk one at a time."""
 

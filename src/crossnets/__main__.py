@@ -1,0 +1,5 @@
+"""`python -m crossnets`."""
+
+from crossnets.cli import main
+
+main()

@@ -1,0 +1,166 @@
+"""Frames on disk to crops in a file, and crops into batches that depend only on (seed, stage, step)."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from crossnets.atomic import replacing, write_text
+from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.geometry.crop import CROP_PX, Normalisation, crop_hand, normalise
+from crossnets.geometry.localise import Centers, center_of
+from crossnets.geometry.pose import normalise_pose
+from crossnets.types import HandFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """How a frame becomes the image a network sees."""
+
+    cube_mm: float
+    normalisation: Normalisation
+    centers: Centers
+
+
+@dataclass(frozen=True)
+class TrainingFrames:
+    """Everything a training reads; the images stay on disk."""
+
+    images: Float32[np.ndarray, "N S S"]
+    """Normalised crops of all frames; a read-only memory map."""
+    keys: tuple[str, ...]
+    labelled: Int64[np.ndarray, "L"]
+    """Rows of `images` that have a pose."""
+    y: Float32[np.ndarray, "L J 3"]
+    t: Float32[np.ndarray, "L 3"]
+    unlabelled: Int64[np.ndarray, "U"]
+    problems: tuple[Problem, ...]
+    """Frames left out, and why."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def choose_labelled(rows: Int64[np.ndarray, "L"], labels: str, seed: int) -> Int64[np.ndarray, "K"]:
+    """A random part of the labelled rows: `all`, a share such as `2%`, or a number of frames.
+
+    Raises:
+        ValueError: the text is none of these, or asks for no frame or more frames than there are.
+    """
+    message = f"--labels {labels}: expected `all`, a share such as 2%, or a number of frames from 1 to {len(rows)}."
+    try:
+        if labels == "all":
+            count = len(rows)
+        elif labels.endswith("%"):
+            share = float(labels[:-1])
+            count = round(len(rows) * share / 100) if 0 < share <= 100 else 0
+        else:
+            count = int(labels)
+    except ValueError:
+        raise ValueError(message) from None
+    if not 1 <= count <= len(rows):
+        raise ValueError(f"{message} That is {count} frames.")
+    return np.sort(np.random.default_rng([seed, 0xAB]).permutation(rows)[:count])
+
+
+def prepare(
+    labelled: HandDataset,
+    unlabelled: Sequence[HandDataset],
+    crop: CropConfig,
+    *,
+    labels: str,
+    seed: int,
+    cache: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingFrames:
+    """Crop every frame into `cache` (crops.npy, crops.json), or take what an earlier call left there.
+
+    Raises:
+        ValueError: no labelled frame is left, or `labels` asks for what there is not.
+    """
+    request = {
+        "crop": [crop.cube_mm, crop.normalisation, crop.centers, CROP_PX],
+        "data": [[d.name, len(d), d.sequence_of(0), d.sequence_of(len(d) - 1)] for d in (labelled, *unlabelled)],
+    }
+    index_path = cache / "crops.json"
+    if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
+        _write_crops([labelled, *unlabelled], crop, cache, request, on_progress)
+    index = json.loads(index_path.read_text())
+    images = np.load(cache / "crops.npy", mmap_mode="r")[: len(index["keys"])]
+    poses = {int(row): np.asarray(joints, np.float32) for row, joints in index["joints"].items()}
+    if not poses:
+        raise ValueError("No frame of --data has a label and a hand that was found; training needs at least one.")
+    rows = choose_labelled(np.array(sorted(poses), np.int64), labels, seed)
+    joints_mm = np.stack([poses[row] for row in rows])
+    centers_mm = np.asarray(index["centers"], np.float32)[rows]
+    assert labelled.skeleton is not None
+    pose = normalise_pose(joints_mm, centers_mm, labelled.skeleton.reference)
+    rest = np.setdiff1d(np.arange(len(images), dtype=np.int64), rows)
+    problems = tuple(Problem(Path(path), what, line) for path, what, line in index["problems"])
+    y, t = pose.y.astype(np.float32), pose.t.astype(np.float32)
+    return TrainingFrames(images, tuple(index["keys"]), rows, y, t, rest, problems)
+
+
+def _write_crops(
+    datasets: Sequence[HandDataset],
+    crop: CropConfig,
+    cache: Path,
+    request: dict[str, object],
+    on_progress: Callable[[int, int], None],
+) -> None:
+    total = sum(map(len, datasets))
+    keys: list[str] = []
+    centers: list[list[float]] = []
+    joints: dict[int, list[list[float]]] = {}
+    problems = [problem for dataset in datasets for problem in dataset.problems]
+    with replacing(cache / "crops.npy") as part:
+        images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(total, CROP_PX, CROP_PX))
+        for is_first, frame in _frames(datasets, problems, on_progress):
+            center_mm = center_of(frame, datasets[0].skeleton, crop.centers)
+            if center_mm is None:
+                problems.append(Problem(Path(frame.key), "no hand was found in the image, so the frame is left out"))
+                continue
+            if is_first and frame.joints_mm is not None:
+                joints[len(keys)] = frame.joints_mm.tolist()
+            cut = crop_hand(frame.depth_mm, frame.camera, center_mm, crop.cube_mm)
+            images[len(keys)] = normalise(cut, crop.normalisation)
+            keys.append(frame.key)
+            centers.append([float(v) for v in center_mm])
+        images.flush()
+    listed = [[str(p.path), p.what, p.line] for p in problems]
+    index = {"request": request, "keys": keys, "centers": centers, "joints": joints, "problems": listed}
+    write_text(cache / "crops.json", json.dumps(index))
+
+
+def _frames(
+    datasets: Sequence[HandDataset], problems: list[Problem], on_progress: Callable[[int, int], None]
+) -> Iterator[tuple[bool, HandFrame]]:
+    """All readable frames, and whether each is of the first data set."""
+    done, total = 0, sum(map(len, datasets))
+    for number, dataset in enumerate(datasets):
+        for position, frame in readable_frames(dataset, problems):
+            on_progress(done + position, total)
+            yield number == 0, frame
+        done += len(dataset)
+    on_progress(total, total)
+
+
+def seed_of(*parts: int | str) -> int:
+    """A seed that is the same wherever the same parts meet; 63 bits."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
+
+
+def shuffled(rows: Int64[np.ndarray, "N"], count: int, step: int, *seed: int | str) -> Int64[np.ndarray, "K"]:
+    """Rows of batch number `step`: one shuffle of all rows after the other, cut into pieces of `count`.
+
+    It needs no state, so a training that resumes at a step sees what it would have seen.
+    """
+    first, last = step * count, (step + 1) * count
+    rounds = range(first // len(rows), (last - 1) // len(rows) + 1)
+    orders = [np.random.default_rng(seed_of(*seed, number)).permutation(rows) for number in rounds]
+    start = first - rounds[0] * len(rows)
+    return np.concatenate(orders)[start : start + count]

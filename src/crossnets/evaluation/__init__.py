@@ -1,0 +1,1 @@
+"""Predict to a file, then score the file."""

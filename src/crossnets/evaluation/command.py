@@ -1,0 +1,205 @@
+"""The command `evaluate`: predict to a file, score the file, print, report."""
+
+import json as json_text
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from crossnets.atomic import write_text
+from crossnets.data.dataset import HandDataset, Problem
+from crossnets.data.opening import open_dataset
+from crossnets.evaluation import compare
+from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
+from crossnets.evaluation.predictions import PredictedFrame, PredictionHeader, write_predictions
+from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
+from crossnets.evaluation.some_frames import restricted
+from crossnets.evaluation.table import print_table
+from crossnets.geometry.camera import CAMERAS
+from crossnets.geometry.localise import Centers
+from crossnets.types import Pinhole
+
+_SHOWN_PROBLEMS = 5
+_TABLE_WIDTH = 140
+"""Of the table where standard output is no terminal."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which frames, and how to read them."""
+
+    protocol: Protocol
+    camera: Pinhole | None
+    """None: the protocol's for text, the reader's own for a data set."""
+    list_file: Path | None
+    first: int | None
+
+
+@dataclass(frozen=True)
+class _Estimation:
+    """How a model is used."""
+
+    centers: Centers
+    refine: Literal["none", "update", "energy"]
+
+
+def evaluate(
+    dataset: DatasetName,
+    model: str | None = None,
+    data: str | None = None,
+    predictions: tuple[Path, ...] = (),
+    labels: Path | None = None,
+    centers: Centers = "image",
+    refine: Literal["none", "update", "energy"] = "none",
+    camera: str | None = None,
+    list_file: Path | None = None,
+    first: int | None = None,
+    out: Path = Path("evaluation"),
+    report: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Score a model, or predictions from a file, as the papers on a data set do.
+
+    Args:
+        dataset: Whose protocol: joints, camera, sequences.
+        model: Run or model folder. `{fold}` in it stands for the subject left out, one model for each subject.
+        data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
+        predictions: Instead of a model: text files (u v d) or our own, joined in this order.
+        labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
+        centers: Where the crops of a model are centred: found in the image, or at the labelled joint, which no one
+            has in use and which makes results better than they are.
+        refine: After a model's estimate: the paper's learned update, or its energy minimised.
+        camera: Of the text files or images, a name or fx,fy,cx,cy; by default the data set's.
+        list_file: Paths of the labelled frames, one a line; their first folder names the sequence.
+        first: Only the first so many frames or label lines.
+        out: Folder for a model's predictions and scores; old predictions are not overwritten.
+        report: Folder for a page with curves, bars and frames, `index.html`.
+        json: Print JSON, and nothing else, to standard output.
+    """
+    protocol = PROTOCOLS[dataset]
+    chosen_camera = None if camera is None else scoring_camera(camera, protocol)
+    choice = _Choice(protocol, chosen_camera, list_file, first)
+    _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
+
+
+def _run(
+    choice: _Choice,
+    model: str | None,
+    data: str | None,
+    predictions: tuple[Path, ...],
+    labels: Path | None,
+    how: _Estimation,
+    out: Path,
+    report: Path | None,
+    json: bool,
+) -> None:
+    _check(choice, model, data, predictions, labels)
+    write_report = None
+    if report is not None:
+        from crossnets.evaluation.report import write_report  # matplotlib, needed only here
+    frames = None if data is None else _open(choice, data)
+    if model is not None:
+        assert frames is not None
+        predictions = (_predict(choice, model, frames, how, out),)
+    if frames is None:
+        assert labels is not None
+        evaluation = _score_text(choice, predictions, labels)
+    else:
+        evaluation = _score_dataset(choice, predictions, frames)
+    result = json_text.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+    if model is not None:
+        write_text(out / "scores.json", result + "\n")
+    if json:
+        print(result)
+    else:
+        console = Console()
+        print_table(evaluation, console if console.is_terminal else Console(width=_TABLE_WIDTH))
+    if report is not None and write_report is not None:
+        print(f"Report: {write_report(report, evaluation, frames)}", file=sys.stderr)
+
+
+def _check(
+    choice: _Choice, model: str | None, data: str | None, predictions: tuple[Path, ...], labels: Path | None
+) -> None:
+    if (model is None) == (not predictions):
+        raise ValueError("Give either --model (with --data), or --predictions (with --labels or --data).")
+    if (data is None) == (labels is None):
+        raise ValueError("Give either --data, the data set's folder, or --labels, a text file.")
+    if model is not None and data is None:
+        raise ValueError("A model needs images: give --data, the data set's folder, not --labels.")
+    if data is not None and choice.list_file is not None:
+        raise ValueError("--list-file goes with --labels; --data knows its sequences.")
+
+
+def _open(choice: _Choice, data: str) -> HandDataset:
+    preset = None
+    if choice.camera is not None:
+        own = next(p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera)
+        preset = own._replace(pinhole=choice.camera)
+    whole = open_dataset(data, "test", preset)
+    if whole.name != choice.protocol.name:
+        raise ValueError(f"{data} is of the format {whole.name}, but --dataset is {choice.protocol.name}.")
+    return restricted(whole, None, choice.first)
+
+
+def _score_text(choice: _Choice, predictions: tuple[Path, ...], labels: Path) -> Evaluation:
+    protocol, camera = choice.protocol, choice.camera or choice.protocol.camera
+    listed = None if choice.list_file is None else read_list(choice.list_file)
+    labelled = compare.read_label_file(labels, protocol, camera, listed, choice.first)
+    predicted = compare.read_predicted(predictions, protocol, camera)
+    matched = compare.match_lines(predicted, labelled, choice.first)
+    return evaluate_compared(protocol.name, compare.meet(matched, labelled, camera))
+
+
+def _score_dataset(choice: _Choice, predictions: tuple[Path, ...], frames: HandDataset) -> Evaluation:
+    predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
+    problems = list(frames.problems)
+    labelled = compare.read_labels(frames, choice.protocol, problems)
+    compared = compare.meet(compare.match_dataset(predicted, labelled, len(frames)), labelled, frames.camera)
+    if problems:
+        for problem in problems[:_SHOWN_PROBLEMS]:
+            print(problem, file=sys.stderr)
+        note = f"Frames of the data set that are broken or missing, left out: {len(problems)}, such as {problems[0]}"
+        compared = replace(compared, notes=(*compared.notes, note))
+    return evaluate_compared(choice.protocol.name, compared)
+
+
+def _predict(choice: _Choice, model: str, frames: HandDataset, how: _Estimation, out: Path) -> Path:
+    """Predict into `out/predictions.jsonl`, and give its path.
+
+    Raises:
+        FileExistsError: there are predictions already.
+    """
+    path = out / "predictions.jsonl"
+    if path.exists():
+        raise FileExistsError(
+            f"{path} is there already and is not overwritten. "
+            f"Score it with --predictions {path}, or give another --out."
+        )
+    folds = list(dict.fromkeys(map(frames.sequence_of, range(len(frames))))) if "{fold}" in model else [None]
+    models = [model if fold is None else model.replace("{fold}", fold) for fold in folds]
+    parts = [frames if fold is None else restricted(frames, fold, None) for fold in folds]
+    write_predictions(path, *_predictions(model, list(zip(models, parts, strict=True)), how))
+    return path
+
+
+def _predictions(
+    name: str, work: list[tuple[str, HandDataset]], how: _Estimation
+) -> tuple[PredictionHeader, Iterator[PredictedFrame]]:
+    from crossnets import bundle, predict  # torch, needed only here
+
+    estimators = [bundle.load(Path(model)) for model, _ in work]
+    skeletons = {estimator.skeleton.name for estimator in estimators}
+    if len(skeletons) > 1:
+        raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
+
+    def frames() -> Iterator[PredictedFrame]:
+        unreadable: list[Problem] = []  # found, and told, again when the labels are read
+        for estimator, (_, part) in zip(estimators, work, strict=True):
+            for found in predict.predict_dataset(estimator, part, how.centers, unreadable, how.refine):
+                yield PredictedFrame(found.key, found.sequence, found.center_mm, found.joints_mm)
+
+    return PredictionHeader(skeletons.pop(), how.centers, name), frames()

@@ -1,0 +1,223 @@
+"""Predictions and labels from their files or data set, brought frame to frame and joint to joint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from crossnets import metrics
+from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.evaluation.evaluation import Compared
+from crossnets.evaluation.predictions import (
+    PredictedFrame,
+    PredictionFile,
+    is_prediction_file,
+    read_predictions,
+    read_uvd_text,
+)
+from crossnets.evaluation.protocols import Protocol, subset_of
+from crossnets.geometry.camera import unproject
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.types import Pinhole
+
+_LABEL_CENTERS = (
+    "The crops were centred on the labels, which nobody has in use: "
+    "results are better than with centres found in the image."
+)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Joints from one or more files, in file order."""
+
+    joints_mm: Float[np.ndarray, "F J 3"]
+    """NaN throughout a frame without a prediction."""
+    skeleton: Skeleton
+    centers: str
+    source: str
+    frames: tuple[PredictedFrame, ...] | None = None
+    """With keys; None for text files, which have none."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels of the frames that have one."""
+
+    joints_mm: Float[np.ndarray, "F J 3"]
+    skeleton: Skeleton
+    sequences: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    indices: tuple[int, ...] | None = None
+    """In the data set; None for a text file."""
+    notes: tuple[str, ...] = ()
+
+
+def read_predicted(paths: Sequence[Path], protocol: Protocol, camera: Pinhole) -> Predicted:
+    """Read files of predictions, all text or all our own, one after the other.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is broken, or the files are of different kinds.
+    """
+    own = [is_prediction_file(path) for path in paths]
+    source = paths[0].stem if len(paths) == 1 else f"{paths[0].stem} and {len(paths) - 1} more"
+    if not any(own):
+        parts = [read_text_mm(path, protocol, camera) for path in paths]
+        if len({skeleton for _, skeleton in parts}) > 1:
+            raise ValueError(f"The files {', '.join(map(str, paths))} have different numbers of joints.")
+        joints_mm = np.concatenate([part for part, _ in parts])
+        return Predicted(joints_mm, parts[0][1], "unknown", source)
+    if not all(own):
+        raise ValueError("Some files are text and some are our own JSON lines; give files of one kind.")
+    return joined([read_predictions(path) for path in paths])
+
+
+def joined(files: Sequence[PredictionFile]) -> Predicted:
+    """Files of our own as one.
+
+    Raises:
+        ValueError: they have different skeletons or centres.
+    """
+    heads = {(file.header.skeleton, file.header.centers) for file in files}
+    if len(heads) > 1:
+        raise ValueError(f"The files differ in skeleton or centres: {sorted(heads)}; score them one by one.")
+    frames = tuple(frame for file in files for frame in file.frames)
+    joints_mm = np.full((len(frames), len(files[0].skeleton), 3), np.nan)
+    for row, frame in enumerate(frames):
+        if frame.joints_mm is not None:
+            joints_mm[row] = frame.joints_mm
+    models = ", ".join(dict.fromkeys(file.header.model for file in files))
+    return Predicted(joints_mm, files[0].skeleton, files[0].header.centers, models, frames)
+
+
+def read_text_mm(path: Path, protocol: Protocol, camera: Pinhole) -> tuple[Float[np.ndarray, "F J 3"], Skeleton]:
+    """A text file in mm, with the skeleton that its number of joints says: the annotated or the evaluated one."""
+    skeletons = {len(s): s for s in (protocol.skeleton.evaluated(), protocol.skeleton)}
+    joints_mm = unproject(read_uvd_text(path, tuple(skeletons)), camera)
+    return joints_mm, skeletons[joints_mm.shape[1]]
+
+
+def read_label_file(
+    path: Path, protocol: Protocol, camera: Pinhole, listed: Sequence[str] | None, first: int | None
+) -> Labelled:
+    """Labels in the field's format, all or the first so many lines.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is broken or has fewer lines than asked for.
+    """
+    joints_mm, skeleton = read_text_mm(path, protocol, camera)
+    if first is not None and not 1 <= first <= len(joints_mm):
+        raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames; expected 1 to that.")
+    joints_mm = joints_mm[:first]
+    notes = _partial(len(joints_mm), protocol)
+    return Labelled(joints_mm, skeleton, protocol.sequences(len(joints_mm), listed), notes=notes)
+
+
+def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem]) -> Labelled:
+    """Labels of every readable frame of a data set; broken frames go to `problems`.
+
+    Raises:
+        ValueError: the data set has no labels.
+    """
+    if dataset.skeleton is None:
+        raise ValueError("The data set has no labels to score against.")
+    rows = [(index, frame.key, frame.sequence, frame.joints_mm) for index, frame in readable_frames(dataset, problems)]
+    labelled = [(i, key, sequence, joints_mm) for i, key, sequence, joints_mm in rows if joints_mm is not None]
+    if not labelled:
+        raise ValueError("No frame of the data set has a label and a readable image; there is nothing to score.")
+    indices, keys, sequences, joints = zip(*labelled, strict=True)
+    notes = _partial(len(rows), protocol)
+    if len(rows) > len(labelled):
+        notes += (f"Frames without a label, left out: {len(rows) - len(labelled)}.",)
+    return Labelled(np.stack(joints).astype(np.float64), dataset.skeleton, sequences, keys, indices, notes)
+
+
+def match_lines(predicted: Predicted, labelled: Labelled, first: int | None) -> Predicted:
+    """Predictions of the labelled lines of a text file, by their order.
+
+    Raises:
+        ValueError: there are more or fewer predictions than labels; the message has both counts.
+    """
+    found, expected = len(predicted.joints_mm), len(labelled.joints_mm)
+    if first is not None and found > expected:
+        return _rows(predicted, range(expected))
+    if found != expected:
+        hint = f" If they are for the first {found} of the labels, add --first {found}." if found < expected else ""
+        raise ValueError(f"{predicted.source} has {found} frames, but there are {expected} labels.{hint}")
+    return predicted
+
+
+def match_dataset(predicted: Predicted, labelled: Labelled, frames: int) -> Predicted:
+    """Predictions of the labelled frames of a data set, by key, or by order where a text file has none.
+
+    Args:
+        predicted: For every frame of the data set.
+        labelled: Its labelled frames.
+        frames: Number of its frames, labelled or not.
+
+    Raises:
+        ValueError: there are predictions for other frames; the message has both counts.
+    """
+    found = len(predicted.joints_mm)
+    if predicted.frames is None:
+        assert labelled.indices is not None
+        if found != frames:
+            hint = f" If they are for the first {found} of them, add --first {found}." if found < frames else ""
+            raise ValueError(f"{predicted.source} has {found} frames, but the data set has {frames}.{hint}")
+        return _rows(predicted, labelled.indices)
+    row_of = {frame.key: row for row, frame in enumerate(predicted.frames)}
+    absent = [key for key in labelled.keys if key not in row_of]
+    if absent:
+        raise ValueError(
+            f"{predicted.source} has {found} frames, but the data set has {frames}, {len(labelled.keys)} of them with "
+            f"labels, and {len(absent)} of these are not predicted: {absent[0]}, for one. A frame that was tried "
+            "without success has a line with null; --first chooses frames."
+        )
+    return _rows(predicted, [row_of[key] for key in labelled.keys])
+
+
+def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
+    """The joints that papers report and both have, frame by frame."""
+    full = labelled.skeleton
+    angles = None if full.palm_frame is None else metrics.palm_angles(labelled.joints_mm, full.palm_frame)
+    evaluated = full.evaluated()
+    kept = [full.joints.index(name) for name in evaluated.joints]
+    of_label, of_prediction = evaluated.shared_with(predicted.skeleton)
+    skeleton = subset_of(evaluated, of_label)
+    notes = list(labelled.notes)
+    if len(skeleton) < len(evaluated):
+        left_out = ", ".join(name for name in evaluated.joints if name not in skeleton.joints)
+        notes.append(
+            f"Only {len(skeleton)} of the {len(evaluated)} joints of {evaluated.name} are in "
+            f"{predicted.skeleton.name}; left out: {left_out}. Not comparable with published numbers. "
+            f"Aligned errors use {skeleton.joints[skeleton.reference]}."
+        )
+    if predicted.centers == "label":
+        notes.append(_LABEL_CENTERS)
+    return Compared(
+        predicted_mm=predicted.joints_mm[:, list(of_prediction)],
+        labels_mm=labelled.joints_mm[:, kept][:, list(of_label)],
+        sequences=labelled.sequences,
+        skeleton=skeleton,
+        camera=camera,
+        centers=predicted.centers,
+        source=predicted.source,
+        angles=angles,
+        frames=predicted.frames,
+        indices=labelled.indices,
+        notes=tuple(notes),
+    )
+
+
+def _rows(predicted: Predicted, rows: Sequence[int]) -> Predicted:
+    frames = None if predicted.frames is None else tuple(predicted.frames[row] for row in rows)
+    return Predicted(predicted.joints_mm[list(rows)], predicted.skeleton, predicted.centers, predicted.source, frames)
+
+
+def _partial(count: int, protocol: Protocol) -> tuple[str, ...]:
+    if protocol.frames in (None, count):
+        return ()
+    return (f"{count} frames; the full protocol of {protocol.name} has {protocol.frames}.",)

@@ -1,0 +1,37 @@
+"""One page that shows an evaluation. Needs matplotlib, which the `train` extra installs."""
+
+from pathlib import Path
+
+from crossnets.atomic import write_text
+from crossnets.data.dataset import HandDataset
+from crossnets.evaluation.evaluation import Evaluation
+
+try:
+    import matplotlib as mpl
+except ImportError as error:
+    raise ImportError("A report needs matplotlib: pip install 'crossnets[train]', or leave --report out.") from error
+
+from crossnets.evaluation.report.examples import pictures, worst_and_median
+from crossnets.evaluation.report.page import page
+
+__all__ = ["mpl", "write_report"]
+
+
+def write_report(folder: Path, evaluation: Evaluation, dataset: HandDataset | None = None) -> Path:
+    """Write `folder/index.html`, whole or not at all; an old one is replaced.
+
+    Args:
+        folder: Made where missing.
+        evaluation: What to show.
+        dataset: Gives the images of the worst and the middling frames; without it the page has none.
+
+    Returns:
+        The page.
+    """
+    worst, median = [], []
+    if dataset is not None and evaluation.compared.indices is not None:
+        rows = worst_and_median(evaluation.compared)
+        worst, median = (pictures(evaluation.compared, dataset, group.tolist()) for group in rows)
+    path = folder / "index.html"
+    write_text(path, page(evaluation, worst, median))
+    return path

@@ -1,0 +1,75 @@
+"""Frames with the true and the predicted skeleton: the worst, and some in the middle."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from crossnets import draw, metrics
+from crossnets.data.dataset import FrameError, HandDataset
+from crossnets.evaluation.evaluation import Compared
+from crossnets.geometry.camera import project
+from crossnets.geometry.crop import crop_hand, image_to_crop_px
+from crossnets.types import HandFrame
+
+SHOWN = 6
+_SIZE_PX = 320
+_CUBE_MM = 300.0
+"""A little more than the crop of most models, so that what falls outside theirs can be seen."""
+_WHITE = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture of one frame."""
+
+    key: str
+    mean_mm: float
+    worst_mm: float
+    png_base64: str
+
+
+def worst_and_median(compared: Compared) -> tuple[Int[np.ndarray, "worst"], Int[np.ndarray, "median"]]:
+    """Rows of the frames with the largest mean error, worst first, and of those around the median."""
+    found = np.flatnonzero(np.isfinite(compared.predicted_mm).all(axis=(1, 2)))
+    errors = metrics.joint_errors_mm(compared.predicted_mm[found], compared.labels_mm[found]).mean(axis=1)
+    order = found[np.argsort(errors, kind="stable")]
+    start = max(len(order) // 2 - SHOWN // 2, 0)
+    return order[::-1][:SHOWN], order[start : start + SHOWN]
+
+
+def pictures(compared: Compared, dataset: HandDataset, rows: Sequence[int]) -> list[Example]:
+    """Draw some frames; one that cannot be read is left out."""
+    assert compared.indices is not None
+    examples = []
+    for row in rows:
+        try:
+            frame = dataset[compared.indices[row]]
+        except FrameError:
+            continue
+        errors = metrics.joint_errors_mm(compared.predicted_mm[row, None], compared.labels_mm[row, None])[0]
+        picture = _picture(compared, frame, row)
+        examples.append(Example(frame.key, float(errors.mean()), float(errors.max()), _png(picture)))
+    return examples
+
+
+def _picture(compared: Compared, frame: HandFrame, row: int) -> UInt8[np.ndarray, "S S 3"]:
+    """The depth around the labels, with the truth thin and white under the prediction in colours."""
+    center_mm = (compared.labels_mm[row].min(axis=0) + compared.labels_mm[row].max(axis=0)) / 2
+    crop = crop_hand(frame.depth_mm, frame.camera, center_mm, _CUBE_MM, _SIZE_PX)
+
+    def pixels(joints_mm: Float[np.ndarray, "J 3"]) -> Float[np.ndarray, "J 2"]:
+        in_front = np.where(joints_mm[:, 2:] > 1, joints_mm, np.nan)
+        return image_to_crop_px(project(in_front, frame.camera)[:, :2], crop)
+
+    picture = draw.depth_to_rgb(crop.depth_mm)
+    picture = draw.draw_skeleton(picture, pixels(compared.predicted_mm[row]), compared.skeleton, None, 3, 4.0)
+    return draw.draw_skeleton(picture, pixels(compared.labels_mm[row]), compared.skeleton, _WHITE, 1, 2.0)
+
+
+def _png(picture: UInt8[np.ndarray, "S S 3"]) -> str:
+    _, encoded = cv2.imencode(".png", picture[..., ::-1])
+    return base64.b64encode(encoded.tobytes()).decode("ascii")

@@ -1,0 +1,181 @@
+"""Numbers of one evaluation: of all frames, and of each sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from crossnets import metrics
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.metrics import PalmAngles
+
+YAW_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-40, 41, 2)
+PITCH_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-10, 91, 2)
+"""MSRA's viewpoint analysis (spec 6.1). Palms outside count in every other number."""
+
+
+@dataclass(frozen=True)
+class AngleBin:
+    """Frames whose palm points within two degrees."""
+
+    from_deg: int
+    to_deg: int
+    frames: int
+    mean_mm: float | None
+    """None where there are no frames."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors of a set of frames. Means are None where no frame has a prediction."""
+
+    frames: int
+    """All of them, those without a prediction too."""
+    missed: int
+    """Frames without a prediction: outside every threshold, and in no mean."""
+    mean_mm: float | None
+    """Over all joints of all predicted frames, absolute in camera space."""
+    median_mm: float | None
+    """Median of the same errors, joint by joint."""
+    root_aligned_mean_mm: float | None
+    """The reference joint moved to its label."""
+    scale_aligned_mean_mm: float | None
+    """As above, then scaled by the best factor of each frame."""
+    frames_within_mm: Float[np.ndarray, "81"]
+    """FS(t), t = 0..80 mm."""
+    joints_within_mm: Float[np.ndarray, "81"]
+    """JS(t), t = 0..80 mm."""
+    auc_frames: float
+    auc_joints: float
+    per_joint_mm: dict[str, float | None]
+    by_yaw: tuple[AngleBin, ...] | None
+    """None where the palm's direction is unknown: its joints are not among the labels."""
+    by_pitch: tuple[AngleBin, ...] | None
+    sequences: dict[str, "Scores"] = field(default_factory=dict)
+
+    @property
+    def sequence_mean_mm(self) -> float | None:
+        """Unweighted mean over sequences: for leave-one-subject-out, the average of the folds."""
+        means = [part.mean_mm for part in self.sequences.values() if part.mean_mm is not None]
+        return float(np.mean(means)) if means else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict JSON: no NaN, text keys, numbers of Python."""
+        result: dict[str, Any] = {
+            "frames": self.frames,
+            "missed": self.missed,
+            "mean_mm": self.mean_mm,
+            "median_mm": self.median_mm,
+            "root_aligned_mean_mm": self.root_aligned_mean_mm,
+            "scale_aligned_mean_mm": self.scale_aligned_mean_mm,
+            "auc_frames": self.auc_frames,
+            "auc_joints": self.auc_joints,
+            "frames_within_mm": {str(t): float(value) for t, value in enumerate(self.frames_within_mm)},
+            "joints_within_mm": {str(t): float(value) for t, value in enumerate(self.joints_within_mm)},
+            "per_joint_mm": dict(self.per_joint_mm),
+            "by_yaw": None if self.by_yaw is None else [vars(part).copy() for part in self.by_yaw],
+            "by_pitch": None if self.by_pitch is None else [vars(part).copy() for part in self.by_pitch],
+        }
+        if self.sequences:
+            result["sequence_mean_mm"] = self.sequence_mean_mm
+            result["sequences"] = {name: part.to_dict() for name, part in self.sequences.items()}
+        return result
+
+
+def score(
+    predicted_mm: Float[np.ndarray, "F J 3"],
+    labels_mm: Float[np.ndarray, "F J 3"],
+    sequences: Sequence[str],
+    skeleton: Skeleton,
+    angles: PalmAngles | None = None,
+) -> Scores:
+    """Score every frame, and each sequence alone where there is more than one.
+
+    Args:
+        predicted_mm: Camera frame. A frame without a prediction is NaN throughout.
+        labels_mm: Camera frame, finite.
+        sequences: Name of the sequence of each frame.
+        skeleton: The joints' names and reference joint.
+        angles: Palm directions of the labels; from `skeleton.palm_frame` where not given.
+
+    Raises:
+        ValueError: no frames, other numbers of joints or names, a label that is not finite, half a prediction.
+    """
+    _check(predicted_mm, labels_mm, sequences, skeleton)
+    if angles is None and skeleton.palm_frame is not None:
+        angles = metrics.palm_angles(labels_mm, skeleton.palm_frame)
+    found = np.asarray(np.isfinite(predicted_mm).all(axis=(1, 2)))
+    everything = _score_set(predicted_mm, labels_mm, found, skeleton, angles)
+    names = list(dict.fromkeys(sequences))
+    if len(names) < 2:
+        return replace(everything, sequences={names[0]: everything})
+    of_frame = np.asarray(sequences)
+    parts: dict[str, Scores] = {}
+    for name in names:
+        rows = np.asarray(of_frame == name)
+        part_angles = None if angles is None else PalmAngles(angles.yaw_deg[rows], angles.pitch_deg[rows])
+        parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], found[rows], skeleton, part_angles)
+    return replace(everything, sequences=parts)
+
+
+def _score_set(
+    predicted_mm: Float[np.ndarray, "F J 3"],
+    labels_mm: Float[np.ndarray, "F J 3"],
+    found: Bool[np.ndarray, "F"],
+    skeleton: Skeleton,
+    angles: PalmAngles | None,
+) -> Scores:
+    predicted, labels = predicted_mm[found], labels_mm[found]
+    errors = metrics.joint_errors_mm(predicted, labels)
+    missing = np.full((int((~found).sum()), len(skeleton)), np.inf)
+    counted = np.concatenate([errors, missing])
+    frame_curve, joint_curve = metrics.frame_success(counted), metrics.joint_success(counted)
+    aligned = metrics.align_roots(predicted, labels, skeleton.reference)
+    scaled = metrics.align_roots_and_scale(predicted, labels, skeleton.reference)
+    return Scores(
+        frames=len(found),
+        missed=len(missing),
+        mean_mm=_mean(errors),
+        median_mm=float(np.median(errors)) if errors.size else None,
+        root_aligned_mean_mm=_mean(metrics.joint_errors_mm(aligned, labels)),
+        scale_aligned_mean_mm=_mean(metrics.joint_errors_mm(scaled, labels)),
+        frames_within_mm=frame_curve,
+        joints_within_mm=joint_curve,
+        auc_frames=metrics.area_under_curve(frame_curve),
+        auc_joints=metrics.area_under_curve(joint_curve),
+        per_joint_mm={name: _mean(errors[:, joint]) for joint, name in enumerate(skeleton.joints)},
+        by_yaw=None if angles is None else _bins(errors, angles.yaw_deg[found], YAW_EDGES_DEG),
+        by_pitch=None if angles is None else _bins(errors, angles.pitch_deg[found], PITCH_EDGES_DEG),
+    )
+
+
+def _bins(
+    errors_mm: Float[np.ndarray, "F J"], angle_deg: Float[np.ndarray, "F"], edges_deg: Int[np.ndarray, "E"]
+) -> tuple[AngleBin, ...]:
+    counts, means = metrics.mean_by_bin(errors_mm, angle_deg, edges_deg)
+    pairs = zip(edges_deg[:-1], edges_deg[1:], counts, means, strict=True)
+    return tuple(
+        AngleBin(int(low), int(high), int(count), float(mean) if count else None) for low, high, count, mean in pairs
+    )
+
+
+def _mean(errors_mm: Float[np.ndarray, "..."]) -> float | None:
+    return float(errors_mm.mean()) if errors_mm.size else None
+
+
+def _check(predicted_mm: np.ndarray, labels_mm: np.ndarray, sequences: Sequence[str], skeleton: Skeleton) -> None:
+    if not len(labels_mm):
+        raise ValueError("There are no labelled frames to score.")
+    if labels_mm.shape[1] != len(skeleton) or len(sequences) != len(labels_mm):
+        raise ValueError(
+            f"Found {len(labels_mm)} frames of {labels_mm.shape[1]} joints and {len(sequences)} sequence names; "
+            f"expected {len(skeleton)} joints ({skeleton.name}) and one name a frame."
+        )
+    if not np.isfinite(labels_mm).all():
+        raise ValueError("A label is not finite; leave frames without a label out.")
+    joints = np.isfinite(predicted_mm).all(axis=2).sum(axis=1)
+    half = np.flatnonzero((joints > 0) & (joints < len(skeleton)))
+    if half.size:
+        raise ValueError(f"Frame {half[0]} (from 0) has only some of its joints; predict all, or none (all NaN).")

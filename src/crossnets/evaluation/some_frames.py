@@ -1,0 +1,40 @@
+"""Part of a data set as a data set: one sequence, or the first frames."""
+
+from crossnets.data.dataset import HandDataset
+from crossnets.types import HandFrame
+
+
+class SomeFrames:
+    """Some frames of a data set, as a data set."""
+
+    def __init__(self, whole: HandDataset, indices: tuple[int, ...]) -> None:
+        self.name = whole.name
+        self.skeleton = whole.skeleton
+        self.camera = whole.camera
+        self.problems = whole.problems
+        self._whole = whole
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        return self._whole[self._indices[index]]
+
+    def sequence_of(self, index: int) -> str:
+        """Subject or recording of a frame."""
+        return self._whole.sequence_of(self._indices[index])
+
+
+def restricted(dataset: HandDataset, sequence: str | None, first: int | None) -> HandDataset:
+    """The frames of one sequence (None: of all), and of those the first so many (None: all).
+
+    Raises:
+        ValueError: fewer frames than asked for.
+    """
+    if sequence is None and first is None:
+        return dataset
+    indices = tuple(i for i in range(len(dataset)) if sequence is None or dataset.sequence_of(i) == sequence)
+    if first is not None and not 1 <= first <= len(indices):
+        raise ValueError(f"Asked for the first {first} frames, but there are {len(indices)}; expected 1 to that.")
+    return SomeFrames(dataset, indices[:first])

@@ -1,0 +1,43 @@
+"""Scores as a table for people."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crossnets.evaluation.evaluation import Evaluation
+from crossnets.evaluation.scores import Scores
+
+SHOWN_THRESHOLDS_MM = (20, 30, 40, 50)
+"""Thresholds the papers' tables give."""
+
+
+def print_table(evaluation: Evaluation, console: Console) -> None:
+    """Print one row for all frames and one for each sequence, then what a reader must know about them."""
+    scores = evaluation.scores
+    table = Table(title=Text(evaluation.title), title_justify="left", title_style="bold")
+    table.add_column("frames of")
+    names = ["frames", "mean", "median", "root-aligned", "scale-aligned"]
+    for name in [*names, *(f"≤ {t} mm" for t in SHOWN_THRESHOLDS_MM), "AUC frames", "AUC joints"]:
+        table.add_column(name, justify="right")
+    parts = scores.sequences if len(scores.sequences) > 1 else {}
+    table.add_row("all", *summary_cells(scores), style="bold", end_section=bool(parts))
+    for name, part in parts.items():
+        table.add_row(name, *summary_cells(part))
+    console.print(table)
+    if len(parts) > 2 and scores.sequence_mean_mm is not None:
+        console.print(f"Mean over the {len(parts)} sequences, each with the same weight: {mm(scores.sequence_mean_mm)}")
+    console.print("Errors in mm; a frame is within t when its worst joint is.", style="dim")
+    for note in evaluation.notes:
+        console.print(f"Note: {note}", style="yellow", markup=False)
+
+
+def summary_cells(scores: Scores) -> list[str]:
+    """Frames, mean, median, root-aligned, scale-aligned, the shown thresholds, both areas."""
+    means = (scores.mean_mm, scores.median_mm, scores.root_aligned_mean_mm, scores.scale_aligned_mean_mm)
+    within = (f"{100 * scores.frames_within_mm[t]:.1f} %" for t in SHOWN_THRESHOLDS_MM)
+    return [f"{scores.frames:,}", *map(mm, means), *within, f"{scores.auc_frames:.3f}", f"{scores.auc_joints:.3f}"]
+
+
+def mm(value: float | None) -> str:
+    """Millimetres to the hundredth, or a dash."""
+    return "-" if value is None else f"{value:.2f}"

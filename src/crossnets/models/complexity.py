@@ -1,0 +1,58 @@
+"""Parameters and multiply-adds of each network, counted on the network itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor, build
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Cost of one part for one sample."""
+
+    parameters: int
+    """Trainable."""
+    macs: int
+    """Multiply-adds of its convolutions and linear layers."""
+
+
+def _measure(modules: list[nn.Module], call: Callable[[], object]) -> Complexity:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        call()
+    return Complexity(sum(p.numel() for m in modules for p in m.parameters()), counter.get_total_flops() // 2)
+
+
+def complexity(config: CrossingNetsConfig) -> dict[str, Complexity]:
+    """Cost of each part, as spec 2 and 9 list them; `test` is what prediction needs."""
+    networks = build(config, torch.Generator().manual_seed(0)).eval()
+    image = torch.zeros(1, 1, 128, 128)
+    if isinstance(networks, Regressor):
+        return {"test": _measure([networks], lambda: networks(image))}
+    return _paper_parts(networks, image)
+
+
+def _paper_parts(nets: CrossingNets, image: Tensor) -> dict[str, Complexity]:
+    vae, disc = nets.vae, nets.disc
+    y = torch.zeros(1, vae.config.num_joints, 3)
+    z = torch.zeros(1, nets.config.latent_dim)
+    maps = disc.trunk(image)
+    met: list[nn.Module] = [disc.met] if disc.metric_kind == "separate" else [disc.met, disc.met_pair]
+    return {
+        "encoder": _measure([vae.encoder, vae.mean, vae.logvar], lambda: vae.encode(y)),
+        "decoder": _measure([vae.decoder], lambda: vae.decode(z[:, :-3])),
+        "alignment": _measure([nets.ali], lambda: nets.ali(z)),
+        "generator": _measure([nets.gen], lambda: nets.gen(z)),
+        "trunk": _measure([disc.trunk], lambda: disc.trunk(image)),
+        "dis_head": _measure([disc.dis], lambda: disc.dis(maps)),
+        "met_head": _measure(met, lambda: disc.difference(disc.met(maps), disc.met(maps)))
+        if disc.metric_kind == "combined"
+        else _measure(met, lambda: disc.met(maps)),
+        "pos_head": _measure([disc.pos], lambda: disc.pos(maps)),
+        "discriminator": _measure([disc], lambda: (disc.dis(m := disc.trunk(image)), disc.met(m), disc.pos(m))),
+        "test": _measure([disc.trunk, disc.pos, vae.decoder], lambda: nets(image)),
+    }

@@ -1,0 +1,77 @@
+"""Pose VAE: joints about the reference joint to a 20-d latent and back (spec 2.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossnets.tensors import Gaussian
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseVAEConfig:
+    """Sizes of spec 2.1."""
+
+    num_joints: int
+    hidden_dim: int = 40
+    latent_dim: int = 20
+    noise_std: float = 0.05
+    """Deviation of e in z = mu + exp(s / 2) e. The textbook has 1; the authors limit it on purpose (spec 3.1)."""
+
+    def __post_init__(self) -> None:
+        if self.num_joints < 2:
+            raise ValueError(f"num_joints={self.num_joints}, but a pose needs at least 2 joints.")
+        if not 1 <= self.latent_dim <= 3 * self.num_joints:
+            raise ValueError(
+                f"latent_dim={self.latent_dim}, but {self.num_joints} joints allow 1 to {3 * self.num_joints}."
+            )
+
+
+class PoseVAE(nn.Module):
+    """Two small perceptrons without normalisation; always in float32, they cost nothing."""
+
+    def __init__(self, config: PoseVAEConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        pose, hidden, z = 3 * config.num_joints, config.hidden_dim, config.latent_dim
+        self.encoder = nn.Sequential(nn.Linear(pose, hidden), nn.ReLU())
+        self.mean = nn.Linear(hidden, z)
+        self.logvar = nn.Linear(hidden, z)
+        self.decoder = nn.Sequential(nn.Linear(z, hidden), nn.LeakyReLU(0.01), nn.Linear(hidden, pose))
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, 0.0, 0.01, generator)
+                nn.init.zeros_(layer.bias)
+
+    def encode(self, y: Float[Tensor, "B J 3"]) -> Gaussian:
+        """Posterior of the latent of a pose."""
+        with torch.autocast(y.device.type, enabled=False):
+            hidden = self.encoder(y.flatten(1).float())
+            return Gaussian(self.mean(hidden), self.logvar(hidden))
+
+    def sample(self, q: Gaussian, generator: torch.Generator) -> Float[Tensor, "B Z"]:
+        """z = mu + exp(s / 2) e with e ~ N(0, noise_std^2)."""
+        e = torch.randn(q.mean.shape, generator=generator).to(q.mean)
+        return q.mean + (q.logvar / 2).exp() * self.config.noise_std * e
+
+    def decode(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B J 3"]:
+        """The pose at a latent."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self.decoder(z.float()).unflatten(-1, (self.config.num_joints, 3))
+
+    @torch.no_grad()
+    def init_from_pca(self, y: Float[Tensor, "N J 3"]) -> None:
+        """Overwrite the first encoder and last decoder matrix by the leading principal directions of `y` (spec 2.1).
+
+        Fewer poses than hidden units give fewer directions; the other rows keep their random start. The PCA mean
+        goes into no bias, as in the paper.
+        """
+        flat = y.flatten(1).double()
+        _, _, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+        count = min(self.config.hidden_dim, len(directions), max(len(flat) - 1, 0))
+        first, last = self.encoder[0], self.decoder[2]
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        first.weight[:count] = directions[:count].to(first.weight)
+        last.weight[:, :count] = directions[:count].T.to(last.weight)

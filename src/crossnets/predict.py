@@ -1,0 +1,74 @@
+"""Whole frames to joints in the camera frame: find the hand, crop, estimate."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.geometry.crop import crop_hand
+from crossnets.geometry.localise import Centers, center_of
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.models.estimator import Estimator
+from crossnets.models.refine import Refinement
+from crossnets.types import HandFrame
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in one frame."""
+
+    key: str
+    sequence: str
+    center_mm: Float32[np.ndarray, "3"] | None
+    """Where the crop was centred; None when no hand was found."""
+    joints_mm: Float32[np.ndarray, "J 3"] | None
+    """None when no hand was found."""
+
+
+def predict_dataset(
+    estimator: Estimator,
+    dataset: HandDataset,
+    centers: Centers,
+    problems: list[Problem],
+    refinement: Refinement = "none",
+) -> Iterator[Prediction]:
+    """Predict every readable frame; what cannot be read is appended to `problems`."""
+    frames = (frame for _, frame in readable_frames(dataset, problems))
+    yield from predict_frames(estimator, frames, centers, dataset.skeleton, refinement)
+
+
+def predict_frames(
+    estimator: Estimator,
+    frames: Iterable[HandFrame],
+    centers: Centers = "image",
+    skeleton: Skeleton | None = None,
+    refinement: Refinement = "none",
+) -> Iterator[Prediction]:
+    """Predict frames in order, a few at a time.
+
+    Args:
+        estimator: What estimates.
+        frames: From a reader.
+        centers: Where crops are centred; `label` is an oracle.
+        skeleton: Of the frames' labels, needed for `label`.
+        refinement: What follows the estimate.
+
+    Raises:
+        ValueError: `label` on a frame without one, or a refinement on a model without a latent space.
+    """
+    rest = iter(frames)
+    while some := list(islice(rest, _BATCH)):
+        found = [center_of(frame, skeleton, centers) for frame in some]
+        crops = [
+            crop_hand(frame.depth_mm, frame.camera, center_mm, estimator.config.cube_mm)
+            for frame, center_mm in zip(some, found, strict=True)
+            if center_mm is not None
+        ]
+        joints = iter(estimator.joints_mm(crops, refinement)) if crops else iter(())
+        for frame, center_mm in zip(some, found, strict=True):
+            yield Prediction(frame.key, frame.sequence, center_mm, None if center_mm is None else next(joints))

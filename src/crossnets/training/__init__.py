@@ -1,0 +1,1 @@
+"""Training: stages, schedule, the loop, checkpoints and the run folder."""

@@ -1,0 +1,57 @@
+"""The batch of a step, drawn from (seed, stage, step) alone, so that a resumed training draws the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from crossnets.data.loader import TrainingFrames, shuffled
+from crossnets.tensors import Batch, PoseBatch
+from crossnets.training.config import StageConfig
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one step may read; each method reads only what it returns."""
+
+    frames: TrainingFrames
+    stage: StageConfig
+    step: int
+    seed: int
+    device: torch.device
+    use_unlabelled: bool
+
+    def poses(self) -> PoseBatch:
+        """Poses of labelled frames."""
+        return self._pose(self._labelled())
+
+    def images(self) -> Float[Tensor, "B 1 S S"]:
+        """Images of any frames: labelled ones alone if unlabelled frames take no part."""
+        rows = self.frames.labelled
+        if self.use_unlabelled:
+            rows = np.concatenate([rows, self.frames.unlabelled])
+        return self._image(rows[self._shuffled(len(rows), "images")])
+
+    def paired(self) -> Batch:
+        """A batch of labelled frames, and beside it as many unlabelled ones, if there are and they take part."""
+        labelled = self._labelled()
+        rest = self.frames.unlabelled
+        take = self.use_unlabelled and len(rest) > 0
+        rest = rest[self._shuffled(len(rest), "unlabelled")] if take else rest[:0]
+        return Batch(self._image(self.frames.labelled[labelled]), self._pose(labelled), self._image(rest))
+
+    def _labelled(self) -> Int64[np.ndarray, "B"]:
+        return self._shuffled(len(self.frames.labelled), "labelled")
+
+    def _shuffled(self, count: int, what: str) -> Int64[np.ndarray, "B"]:
+        rows = np.arange(count, dtype=np.int64)
+        return shuffled(rows, self.stage.batch, self.step, self.seed, self.stage.name, what)
+
+    def _pose(self, labelled: Int64[np.ndarray, "B"]) -> PoseBatch:
+        y, t = self.frames.y[labelled], self.frames.t[labelled]
+        return PoseBatch(torch.from_numpy(y).to(self.device), torch.from_numpy(t).to(self.device))
+
+    def _image(self, rows: Int64[np.ndarray, "B"]) -> Float[Tensor, "B 1 S S"]:
+        return torch.from_numpy(self.frames.images[rows])[:, None].to(self.device)

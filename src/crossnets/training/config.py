@@ -1,0 +1,66 @@
+"""Everything that decides how a training goes."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from crossnets.data.loader import CropConfig
+from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.models.estimator import EstimatorConfig
+
+StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression"]
+Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of spec 4."""
+
+    name: StageName
+    batch: int
+    lr: float
+    epochs: int
+    """Rounds over all frames, labelled or not."""
+    decay: float = 1.0
+    """Factor on the learning rate every 10,000 updates, applied after each epoch."""
+    min_steps: int = 0
+    """A small data set, or a small budget, still gives this many updates."""
+    log_every: int = 1
+    """Steps between two lines of log.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Which terms take part; each False is an ablation."""
+
+    smoothness: bool = True
+    """L_smo."""
+    adversarial: bool = True
+    """L_D and L_G, and with them the GAN's pre-training."""
+    unlabelled: bool = True
+    """Frames without labels in L_D and in the real mean of L_G."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole training."""
+
+    preset: str
+    skeleton: str
+    networks: CrossingNetsConfig
+    crop: CropConfig
+    stages: tuple[StageConfig, ...]
+    terms: Terms = Terms()
+    precision: Precision = "auto"
+    seed: int = 42
+    checkpoint_s: float = 60.0
+
+    def estimator(self) -> EstimatorConfig:
+        """What a model trained so needs at prediction."""
+        return EstimatorConfig(
+            preset=self.preset,
+            skeleton=self.skeleton,
+            networks=self.networks,
+            cube_mm=self.crop.cube_mm,
+            normalisation=self.crop.normalisation,
+            centers=self.crop.centers,
+        )

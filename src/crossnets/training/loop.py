@@ -1,0 +1,230 @@
+"""The only training loop: stages in order, checkpoints, exact resume."""
+
+import copy
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from crossnets import bundle
+from crossnets.data.loader import TrainingFrames, seed_of
+from crossnets.models.crossing import CrossingNets, Regressor, build
+from crossnets.models.estimator import Estimator
+from crossnets.training import progress, run, schedule, state
+from crossnets.training.batches import Draw
+from crossnets.training.config import Precision, StageConfig, TrainConfig
+from crossnets.training.steps import Stage, make_stage
+
+_CALIBRATION_STEPS = 3
+
+
+class TrainingStoppedError(Exception):
+    """Somebody asked the training to stop; its checkpoint is written."""
+
+
+class DivergedError(Exception):
+    """A loss is no longer a number."""
+
+
+def resolve_precision(precision: Precision) -> Precision:
+    """`auto`: bfloat16 where the processor multiplies it fast, else float32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return "bf16-mixed" if fast else "32-true"
+
+
+@dataclass
+class _Session:
+    """What the parts of one training share."""
+
+    config: TrainConfig
+    frames: TrainingFrames
+    out: Path
+    fabric: Fabric
+    networks: CrossingNets | Regressor
+    plan: list[int]
+    started: float
+    stop: threading.Event
+
+    def draw(self, stage: StageConfig, step: int) -> Draw:
+        return Draw(self.frames, stage, step, self.config.seed, self.fabric.device, self.config.terms.unlabelled)
+
+    def generator(self, *parts: int | str) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_of(self.config.seed, *parts))
+
+
+def train(
+    config: TrainConfig,
+    frames: TrainingFrames,
+    out: Path,
+    *,
+    request: dict[str, Any],
+    budget_s: float | None = None,
+    console: Console | None = None,
+) -> Estimator:
+    """Train into the run folder `out`, or go on where its checkpoint is.
+
+    Args:
+        config: The training; its precision must be resolved.
+        frames: Crops and poses.
+        out: The run folder.
+        request: What identifies the run; stored with it, and compared when it is resumed.
+        budget_s: Shorten all stages by one factor to take about this long.
+        console: Where progress is shown.
+
+    Raises:
+        ValueError: `out` was begun with other settings, or its checkpoint is damaged.
+        TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
+        DivergedError: a loss became infinite or not a number; the last checkpoint stays.
+    """
+    assert config.precision != "auto"
+    console = console or Console(stderr=True)
+    started = time.monotonic()
+    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+    networks = build(config.networks, torch.Generator().manual_seed(seed_of(config.seed, "weights")))
+    if isinstance(networks, CrossingNets):
+        networks.vae.init_from_pca(torch.from_numpy(frames.y))
+    networks.to(fabric.device)
+    with _stop_signals() as stop:
+        session = _Session(config, frames, out, fabric, networks, [], started, stop)
+        session.plan = _plan(session, request, budget_s)
+        _run_stages(session, console)
+    return Estimator(config.estimator(), networks)
+
+
+def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
+    """Steps of each stage: of the run that is resumed, else measured and written down."""
+    found = run.read(session.out)
+    if found is not None:
+        run.check_same(session.out, found, request)
+        return found["plan"]
+    config, count = session.config, len(session.frames)
+    plan = schedule.steps_within(config, count, budget_s, lambda stage: _seconds_per_step(session, stage))
+    run.begin(session.out, request, plan, str(session.fabric.device))
+    return plan
+
+
+def _seconds_per_step(session: _Session, config: StageConfig) -> float:
+    """The fastest of a few steps on a copy of the networks: other load on the machine must not shorten a plan."""
+    networks = copy.deepcopy(session.networks)
+    stage = make_stage(networks, config, session.config.terms)
+    times = []
+    for step in range(_CALIBRATION_STEPS):
+        began = time.perf_counter()
+        _step(session, stage, config, step)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _step(session: _Session, stage: Stage, config: StageConfig, step: int) -> dict[str, float]:
+    rate = schedule.learning_rate(config, step, len(session.frames))
+    for optimiser in stage.optimisers.values():
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+    with session.fabric.autocast():
+        losses = stage.step(session.draw(config, step), session.generator(config.name, step))
+    return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def _run_stages(session: _Session, console: Console) -> None:
+    config, out = session.config, session.out
+    place = state.load_place(out) or state.Place(0, 0, 0.0)
+    reporter = progress.Reporter(out, console, progress.cut_log(out, place.stage, place.step))
+    session.networks.train()
+    try:
+        if place.stage or place.step:
+            console.print(f"Going on in {out} at stage {place.stage + 1}, step {place.step}.", highlight=False)
+            state.restore(out, session.networks, None)
+        for number in range(place.stage, len(config.stages)):
+            first = place.step if number == place.stage else 0
+            _run_stage(session, reporter, number, first, place.elapsed_s)
+    finally:
+        reporter.close()
+    shutil.rmtree(out / "crops", ignore_errors=True)
+    console.print(f"Done: {out / 'model'}", highlight=False, soft_wrap=True)
+
+
+def _run_stage(session: _Session, reporter: progress.Reporter, number: int, first: int, before_s: float) -> None:
+    config, total = session.config.stages[number], session.plan[number]
+    stage = make_stage(session.networks, config, session.config.terms)
+    if first:
+        state.restore(session.out, session.networks, stage.optimisers)
+    saved = time.monotonic()
+
+    def checkpoint(at_stage: int, at_step: int) -> None:
+        reporter.flush()
+        elapsed = before_s + time.monotonic() - session.started
+        place = state.Place(at_stage, at_step, elapsed)
+        state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
+        _save_model(session)
+
+    with reporter.stage(config.name, total, first):
+        for step in range(first, total):
+            began = time.perf_counter()
+            losses = _step(session, stage, config, step)
+            rate = config.batch / (time.perf_counter() - began)
+            _check_finite(losses, config.name, step, session.out)
+            if (step + 1) % config.log_every == 0 or step + 1 == total:
+                reporter.step(number, step + 1, losses, rate)
+                reporter.show(step + 1, losses, rate)
+            if session.stop.is_set():
+                checkpoint(number, step + 1)
+                raise TrainingStoppedError(
+                    f"Stopped in stage {config.name} after step {step + 1}; the same command goes on from there."
+                )
+            if time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total:
+                checkpoint(number, step + 1)
+                saved = time.monotonic()
+    checkpoint(number + 1, 0)
+
+
+def _save_model(session: _Session) -> None:
+    """Write the model as it is now, without disturbing the training."""
+    networks = copy.deepcopy(session.networks).cpu()
+    bundle.save(Estimator(session.config.estimator(), networks), session.out / "model")
+
+
+def _check_finite(losses: dict[str, float], stage: str, step: int, out: Path) -> None:
+    bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(
+            f"Stage {stage} diverged at step {step + 1}: {', '.join(bad)}. The last checkpoint in {out} is sound; "
+            "try --precision 32-true, or look at the data with `crossnets data info`."
+        )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending the process in the middle of a step."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

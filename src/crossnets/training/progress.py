@@ -1,0 +1,90 @@
+"""What a person, a log file and TensorBoard see of a training."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from crossnets.atomic import write_text
+
+LOG = "log.jsonl"
+_PLAIN_EVERY_S = 15.0
+
+
+def cut_log(run: Path, stage: int, step: int) -> int:
+    """Drop the lines after a checkpoint, which a resumed training writes again; returns how many stay."""
+    path = run / LOG
+    if not path.is_file():
+        return 0
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the line that a kill cut short
+        if (entry["stage_number"], entry["step"]) <= (stage, step):
+            kept.append(line)
+    write_text(path, "".join(f"{line}\n" for line in kept))
+    return len(kept)
+
+
+class Reporter:
+    """Writes log.jsonl and TensorBoard events, and draws a bar, or on no terminal a line now and then."""
+
+    def __init__(self, run: Path, console: Console, first_event: int) -> None:
+        self._console = console
+        self._log = (run / LOG).open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
+        self._event = first_event
+        self._told = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    @contextmanager
+    def stage(self, name: str, total: int, done: int) -> Iterator[None]:
+        """Draw one stage."""
+        self._name, self._total = name, total
+        with self._progress:
+            self._task = self._progress.add_task(name, total=total, completed=done, losses="")
+            yield
+            self._progress.refresh()
+        self._progress.remove_task(self._task)
+
+    def step(self, stage: int, step: int, losses: dict[str, float], samples_per_s: float) -> None:
+        """Note one step's losses."""
+        entry = {"stage": self._name, "stage_number": stage, "step": step, "losses": losses}
+        self._log.write(json.dumps({**entry, "samples_per_s": round(samples_per_s, 1)}) + "\n")
+        for key, value in losses.items():
+            self._board.add_scalar(f"{self._name}/{key}", value, self._event)
+        self._board.add_scalar(f"{self._name}/samples_per_s", samples_per_s, self._event)
+        self._event += 1
+
+    def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
+        """Move the bar."""
+        text = " ".join(f"{key} {value:.4g}" for key, value in losses.items()) + f" | {samples_per_s:.0f} samples/s"
+        self._progress.update(self._task, completed=step, losses=text)
+        if not self._console.is_terminal and (step == self._total or time.monotonic() - self._told > _PLAIN_EVERY_S):
+            self._told = time.monotonic()
+            self._console.print(f"{self._name} {step}/{self._total} {text}", highlight=False, soft_wrap=True)
+
+    def flush(self) -> None:
+        """Bring the log to the disk, before a checkpoint refers to it."""
+        self._log.flush()
+        self._board.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._log.close()
+        self._board.close()

@@ -1,0 +1,109 @@
+"""The run folder: config.json, environment.json, log.jsonl, TensorBoard events, checkpoint and model."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossnets.atomic import write_text
+from crossnets.training.config import TrainConfig
+
+_PACKAGES = ("crossnets", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "safetensors")
+
+
+def request_of(config: TrainConfig, data: dict[str, Any]) -> dict[str, Any]:
+    """What identifies a run: a resume must ask for the same."""
+    return json.loads(json.dumps({"train": asdict(config), "data": data}))
+
+
+def begin(run: Path, request: dict[str, Any], plan: list[int], device: str) -> None:
+    """Write a new run's config and environment."""
+    write_text(run / "config.json", json.dumps({**request, "plan": plan}, indent=2) + "\n")
+    write_text(run / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+
+
+def read(run: Path) -> dict[str, Any] | None:
+    """The config of a run that was begun; None for a folder that is empty or not there.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+        ValueError: its config cannot be read.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        if run.is_dir() and any(p.name not in ("crops", "problems.jsonl") for p in run.iterdir()):
+            raise FileExistsError(f"{run} holds files, but no run of crossnets. Give --out a new folder.")
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Give --out a new folder.") from error
+
+
+def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> None:
+    """Refuse to resume a run with other settings than it was begun with.
+
+    Raises:
+        ValueError: names each setting that differs.
+    """
+    old, new = _flat({k: found.get(k) for k in request}), _flat(request)
+    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if differing:
+        listed = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked" for key in differing[:6])
+        raise ValueError(f"{run} was begun with other settings ({listed}). Repeat those, or give --out a new folder.")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = ((str(number), entry) for number, entry in enumerate(value))
+    else:
+        return {prefix: value}
+    return {k: v for name, entry in items for k, v in _flat(entry, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions, machine and git state of this process."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "git": _git("rev-parse", "HEAD"),
+        "git_changes": _git("status", "--porcelain"),
+        "environment": {
+            k: v for k, v in os.environ.items() if k in ("GLIBC_TUNABLES", "LD_PRELOAD", "OMP_NUM_THREADS")
+        },
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _git(*words: str) -> str | None:
+    """Of the checkout the package runs from; None outside one."""
+    try:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

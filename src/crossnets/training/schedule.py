@@ -1,0 +1,51 @@
+"""How many steps each stage takes, in full or within a time budget, and the learning rate at a step."""
+
+import re
+from collections.abc import Callable
+
+from crossnets.training.config import StageConfig, TrainConfig
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_budget(text: str) -> float:
+    """Seconds in a text such as `90s`, `20m` or `1.5h`.
+
+    Raises:
+        ValueError: the text is of another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"--budget {text}: expected a time such as 90s, 20m or 1.5h.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def steps_per_epoch(stage: StageConfig, num_frames: int) -> int:
+    """Updates in one round over all frames, labelled or not."""
+    return max(1, round(num_frames / stage.batch))
+
+
+def full_steps(stage: StageConfig, num_frames: int) -> int:
+    """Updates of a stage in the whole schedule."""
+    return max(stage.min_steps, round(stage.epochs * num_frames / stage.batch), 1)
+
+
+def steps_within(
+    config: TrainConfig, num_frames: int, budget_s: float | None, seconds_per_step: Callable[[StageConfig], float]
+) -> list[int]:
+    """Steps of each stage; a budget shortens all stages by one factor, but none below its `min_steps`."""
+    full = [full_steps(stage, num_frames) for stage in config.stages]
+    if budget_s is None:
+        return full
+    cost = [seconds_per_step(stage) for stage in config.stages]
+    least = [stage.min_steps for stage in config.stages]
+    fixed = sum(c * n for c, n in zip(cost, least, strict=True) if n)
+    rest = sum(c * n for c, n, m in zip(cost, full, least, strict=True) if not m)
+    factor = min(1.0, max(budget_s - fixed, 0.0) / rest) if rest else 1.0
+    return [m if m else max(1, int(factor * n)) for n, m in zip(full, least, strict=True)]
+
+
+def learning_rate(stage: StageConfig, step: int, num_frames: int) -> float:
+    """Rate at a step; spec 4: after each epoch, lr decay^(epoch (updates + 1) / 10000)."""
+    updates = steps_per_epoch(stage, num_frames)
+    return stage.lr * stage.decay ** (step // updates * (updates + 1) / 10_000)

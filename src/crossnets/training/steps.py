@@ -1,0 +1,260 @@
+"""One update of each stage of spec 4: which terms are weighed, whose parameters they reach."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from crossnets import losses
+from crossnets.models.blocks import frozen_averages
+from crossnets.models.crossing import CrossingNets, Regressor
+from crossnets.tensors import Batch, PoseBatch
+from crossnets.training.batches import Draw
+from crossnets.training.config import StageConfig, Terms
+
+Losses = dict[str, Tensor]
+BETAS = (0.5, 0.999)
+WALK_LENGTH = 5
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """A stage that can be stepped and saved."""
+
+    optimisers: dict[str, Adam]
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update; returns the losses before it."""
+        ...
+
+
+@contextmanager
+def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within it, gradients reach these parameters of the network and no others."""
+    chosen = {id(p) for p in parameters}
+    for p in network.parameters():
+        p.requires_grad_(id(p) in chosen)
+    try:
+        yield
+    finally:
+        for p in network.parameters():
+            p.requires_grad_(True)
+
+
+def descend(optimiser: Adam, terms: Losses) -> None:
+    """One step down the sum of the terms; all joint-stage weights are 1 (spec 3)."""
+    optimiser.zero_grad()
+    torch.stack([term.float() for term in terms.values()]).sum().backward()
+    optimiser.step()
+
+
+def random_walk(z: Float[Tensor, "B Z"], generator: torch.Generator) -> Float[Tensor, "B Z"]:
+    """z^: random convex combinations of five latents of the batch, drawn with replacement (spec 3)."""
+    rows = torch.randint(len(z), (len(z), WALK_LENGTH), generator=generator).to(z.device)
+    weights = torch.rand(rows.shape, generator=generator).to(z)
+    weights = weights / weights.sum(1, keepdim=True)
+    return (weights[..., None] * z[rows]).sum(1)
+
+
+def noisy_latent(nets: CrossingNets, pose: PoseBatch, generator: torch.Generator) -> Float[Tensor, "B Z"]:
+    """z = [z_y ; t] with the VAE's noise; the VAE is frozen after its own stage (spec 3)."""
+    with torch.no_grad():
+        return torch.cat([nets.vae.sample(nets.vae.encode(pose.y), generator), pose.t], dim=1)
+
+
+class PoseVAEStage:
+    """Stage A: the pose VAE alone, sums over the batch (spec 3.1 and 4)."""
+
+    def __init__(self, nets: CrossingNets, config: StageConfig) -> None:
+        self.nets = nets
+        self.optimisers = {"vae": Adam(nets.vae.parameters(), config.lr, BETAS, fused=True)}
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update of encoder and decoder."""
+        vae, y = self.nets.vae, draw.poses().y
+        q = vae.encode(y)
+        y_hat = vae.decode(vae.sample(q, generator))
+        terms = {
+            "kl": losses.kl_to_standard_normal(q).sum(),
+            "reconstruction": losses.pose_reconstruction(y_hat, y).sum(),
+        }
+        descend(self.optimisers["vae"], terms)
+        return {name: value / len(y) for name, value in terms.items()}
+
+
+class DepthGANStage:
+    """Stage B: Gen and Dis on depth alone, latents uniform in (-1, 1) (spec 4)."""
+
+    def __init__(self, nets: CrossingNets, config: StageConfig) -> None:
+        self.nets = nets
+        disc = [*nets.disc.trunk.parameters(), *nets.disc.dis.parameters()]
+        self.optimisers = {
+            "discriminator": Adam(disc, config.lr, BETAS, fused=True),
+            "generator": Adam(nets.gen.parameters(), config.lr, BETAS, fused=True),
+        }
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One step of the discriminator, then one of the generator."""
+        gen, disc = self.nets.gen, self.nets.disc
+        x = draw.images()
+        z = 2 * torch.rand(len(x), self.nets.config.latent_dim, generator=generator).to(x) - 1
+        with torch.no_grad(), frozen_averages(gen):
+            x_hat = gen(z)
+        real = losses.judged_real(disc.dis(disc.trunk(x)).float()).mean()
+        with frozen_averages(disc):
+            generated = losses.judged_generated(disc.dis(disc.trunk(x_hat)).float()).mean()
+        terms_d = {"d_real": real, "d_generated": generated}
+        descend(self.optimisers["discriminator"], terms_d)
+        with frozen_averages(disc), only_trains(self.nets, gen.parameters()):
+            features_hat = disc.dis.features(disc.trunk(gen(z))).float()
+            with torch.no_grad():
+                features = disc.dis.features(disc.trunk(x)).float()
+            terms_g = {"g_features": losses.feature_matching(features_hat, features).mean()}
+            descend(self.optimisers["generator"], terms_g)
+        return {**terms_d, **terms_g}
+
+
+class WarmUpStage:
+    """Stage C1: Ali alone with Gen frozen, and the heads Met and Pos alone with the trunk frozen (spec 4)."""
+
+    def __init__(self, nets: CrossingNets, config: StageConfig, terms: Terms) -> None:
+        self.nets, self.terms = nets, terms
+        self.heads = [*nets.disc.metric_parameters(), *nets.disc.pos.parameters()]
+        self.optimisers = {
+            "alignment": Adam(nets.ali.parameters(), config.lr, BETAS, fused=True),
+            "heads": Adam(self.heads, config.lr, BETAS, fused=True),
+        }
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One step of Ali, then one of the heads."""
+        nets, batch = self.nets, draw.paired()
+        x = batch.image
+        z = noisy_latent(nets, batch.pose, generator)
+        with only_trains(nets, nets.ali.parameters()):
+            terms_a = {"reconstruction": losses.depth_reconstruction(nets.render(z).float(), x).mean()}
+            descend(self.optimisers["alignment"], terms_a)
+        z_hat = random_walk(z, generator)
+        with only_trains(nets, self.heads):
+            terms_h = latent_terms(nets, x, z, z_hat, self.terms.smoothness)
+            descend(self.optimisers["heads"], terms_h)
+        return {**terms_a, **terms_h}
+
+
+def latent_terms(nets: CrossingNets, x: Tensor, z: Tensor, z_hat: Tensor, smooth: bool) -> Losses:
+    """L_pos and L_smo of real images and fixed generated ones: what the warm-up's heads learn from."""
+    disc = nets.disc
+    maps = disc.trunk(x)
+    terms = {"posterior": losses.posterior(disc.pos(maps).float(), z).mean()}
+    if smooth:
+        with torch.no_grad(), frozen_averages(nets):
+            x_hat, x_self = nets.render(torch.cat([z_hat, z])).chunk(2)
+        terms["smoothness"] = smoothness_term(nets, disc.met(maps), x_hat, x_self, z - z_hat)
+    return terms
+
+
+def smoothness_term(
+    nets: CrossingNets,
+    met_x: Float[Tensor, "B K"],
+    x_hat: Float[Tensor, "B 1 S S"],
+    x_self: Float[Tensor, "B 1 S S"],
+    latent_difference: Float[Tensor, "B Z"],
+) -> Float[Tensor, ""]:
+    """L_smo, with a pass of its own through trunk and Met for each of the two generated batches (spec 4)."""
+    disc = nets.disc
+    with frozen_averages(disc):
+        to_hat = disc.difference(met_x, disc.metric(x_hat)).float()
+        to_self = disc.difference(met_x, disc.metric(x_self)).float()
+    return losses.smoothness(latent_difference, to_hat, to_self).mean()
+
+
+class JointStage:
+    """Stage C2: discriminator and generator in turn, on the same batch and the same noise (spec 3 and 4).
+
+    z^ and z go through Ali and Gen as one batch, so that normalisation keeps their distances in the latent space.
+    """
+
+    def __init__(self, nets: CrossingNets, config: StageConfig, terms: Terms) -> None:
+        self.nets, self.terms = nets, terms
+        self.generating = [*nets.ali.parameters(), *nets.gen.parameters()]
+        self.optimisers = {
+            "discriminator": Adam(nets.disc.parameters(), config.lr, BETAS, fused=True),
+            "generator": Adam(self.generating, config.lr, BETAS, fused=True),
+        }
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """L_D + L_pos + L_smo for the discriminator, then L_G + L_recons + L_smo for Ali and Gen."""
+        batch = draw.paired()
+        z = noisy_latent(self.nets, batch.pose, generator)
+        z_hat = random_walk(z, generator)
+        terms_d = self._discriminate(batch, z, z_hat)
+        descend(self.optimisers["discriminator"], terms_d)
+        with only_trains(self.nets, self.generating), frozen_averages(self.nets.disc):
+            terms_g = self._generate(batch, z, z_hat)
+            descend(self.optimisers["generator"], terms_g)
+        return {**terms_d, **terms_g}
+
+    def _discriminate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
+        disc, count = self.nets.disc, len(batch.image)
+        with torch.no_grad(), frozen_averages(self.nets):
+            x_hat, x_self = self.nets.render(torch.cat([z_hat, z])).chunk(2)
+        maps = disc.trunk(torch.cat([batch.image, batch.unlabelled]))
+        labelled = maps[:count]
+        terms = {"posterior": losses.posterior(disc.pos(labelled).float(), z).mean()}
+        if self.terms.adversarial:
+            terms["d_real"] = losses.judged_real(disc.dis(maps).float()).mean()
+            with frozen_averages(disc):
+                generated = disc.dis(disc.trunk(torch.cat([x_hat, x_self]))).float()
+            terms["d_generated"] = losses.judged_generated(generated).mean()
+        if self.terms.smoothness:
+            terms["smoothness"] = smoothness_term(self.nets, disc.met(labelled), x_hat, x_self, z - z_hat)
+        return terms
+
+    def _generate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
+        disc, x = self.nets.disc, batch.image
+        x_both = self.nets.render(torch.cat([z_hat, z]))
+        x_hat, x_self = x_both.chunk(2)
+        terms = {"g_reconstruction": losses.depth_reconstruction(x_self.float(), x).mean()}
+        if self.terms.adversarial:
+            with torch.no_grad():
+                real = disc.dis.features(disc.trunk(torch.cat([x, batch.unlabelled]))).float()
+            features = disc.dis.features(disc.trunk(x_both)).float()
+            terms["g_features"] = losses.feature_matching(features, real).mean()
+        if self.terms.smoothness:
+            with torch.no_grad():
+                met_x = disc.metric(x)
+            terms["g_smoothness"] = smoothness_term(self.nets, met_x, x_hat, x_self, z - z_hat)
+        return terms
+
+
+class RegressionStage:
+    """The baseline: joints straight from the image, labelled frames only."""
+
+    def __init__(self, nets: Regressor, config: StageConfig) -> None:
+        self.nets = nets
+        self.optimisers = {"regressor": Adam(nets.parameters(), config.lr, BETAS, fused=True)}
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        batch = draw.paired()
+        pose = self.nets(batch.image)
+        found = PoseBatch(pose.y.float(), pose.t.float())
+        terms = {"regression": losses.pose_regression(found, batch.pose).mean()}
+        descend(self.optimisers["regressor"], terms)
+        return terms
+
+
+def make_stage(nets: CrossingNets | Regressor, config: StageConfig, terms: Terms) -> Stage:
+    """The stage of a configuration, with fresh optimisers."""
+    if isinstance(nets, Regressor):
+        return RegressionStage(nets, config)
+    makers: dict[str, Callable[[], Stage]] = {
+        "pose_vae": lambda: PoseVAEStage(nets, config),
+        "depth_gan": lambda: DepthGANStage(nets, config),
+        "warm_up": lambda: WarmUpStage(nets, config, terms),
+        "joint": lambda: JointStage(nets, config, terms),
+    }
+    return makers[config.name]()

@@ -1,0 +1,277 @@
+"""The command against the field's files and against a model that is not one."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.evaluation import command
+from crossnets.evaluation.command import evaluate
+from crossnets.evaluation.predictions import PredictedFrame, PredictionHeader, write_predictions, write_uvd_text
+from crossnets.geometry.camera import CAMERAS, project
+from crossnets.geometry.skeleton import CVAR21, MSRA21, NYU36, Skeleton
+
+from .conftest import TinyDataset
+
+RNG = np.random.default_rng(5)
+NYU_CAMERA = CAMERAS["nyu-kinect"].pinhole
+LABELS_MM = RNG.normal(size=(6, 36, 3)) * 40 + [0, 0, 700]
+EVALUATED = list(NYU36.evaluation)
+
+PUBLISHED = [
+    ("nyu", "CVPR18_NYU_V2V_PoseNet", 8.419),
+    ("nyu", "CVWW15_NYU_Prior", 20.750),
+    ("nyu", "CVWW15_NYU_Prior-Refinement", 19.726),
+    ("nyu", "IJCAI16_NYU_DeepModel", 17.036),
+    ("nyu", "ICCV15_NYU_Feedback", 15.973),
+    ("nyu", "ICIP17_NYU_Guo_Basic", 14.588),
+    ("nyu", "ICCVW17_NYU_DeepPrior++", 12.238),
+    ("nyu", "WACV19_NYU_murauer_n72757_uvd", 9.466),
+    ("nyu", "ArXiv_NYU_TriHorn_Net", 7.676),
+    ("icvl", "CVPR14_LRF_Results", 12.578),
+    ("icvl", "IJCAI16_ICVL_DeepModel", 11.561),
+    ("icvl", "ICIP17_ICVL_Guo_Basic", 8.358),
+    ("icvl", "CVPR18_ICVL_V2V_PoseNet", 6.284),
+    ("icvl", "ArXiv_ICVL_TriHorn_Net", 5.736),
+]
+
+
+def _json(capsys: pytest.CaptureFixture[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    evaluate(*args, json=True, **kwargs)
+    return json.loads(capsys.readouterr().out)
+
+
+def _text(path: Path, joints_mm: np.ndarray) -> Path:
+    write_uvd_text(path, project(joints_mm, NYU_CAMERA))
+    return path
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("dataset", "name", "mean_mm"), PUBLISHED)
+def test_published_files_give_published_means(
+    dataset: Any, name: str, mean_mm: float, real_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = real_data / "published" / dataset
+    labels = folder / f"{dataset}_test_groundtruth_label.txt"
+    result = _json(capsys, dataset, predictions=(folder / f"{name}.txt",), labels=labels)
+    assert result["mean_mm"] == pytest.approx(mean_mm, abs=6e-4)
+    assert result["notes"] == []
+    assert result["frames"] == {"nyu": 8252, "icvl": 1596}[dataset]
+
+
+@pytest.mark.real
+def test_published_success_rates_and_sequences(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = real_data / "published/nyu"
+    labels = folder / "nyu_test_groundtruth_label.txt"
+    result = _json(capsys, "nyu", predictions=(folder / "CVPR18_NYU_V2V_PoseNet.txt",), labels=labels)
+    within = [round(100 * result["frames_within_mm"][str(t)], 1) for t in (20, 30, 40, 50)]
+    assert within == [71.2, 83.1, 88.1, 92.0]
+    assert {name: round(part["mean_mm"], 1) for name, part in result["sequences"].items()} == {"s1": 4.2, "s2": 10.2}
+
+
+@pytest.mark.real
+def test_icvl_prior_needs_to_be_told(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = real_data / "published/icvl"
+    files = {"predictions": (folder / "CVWW15_ICVL_Prior.txt",), "labels": folder / "icvl_test_groundtruth_label.txt"}
+    with pytest.raises(ValueError, match=r"has 702 frames, but there are 1596 labels\..*--first 702"):
+        evaluate("icvl", **files)
+    result = _json(capsys, "icvl", first=702, **files)
+    assert list(result["sequences"]) == ["seq1"]
+    assert result["notes"] == ["702 frames; the full protocol of icvl has 1596."]
+
+
+def test_all_36_joints_are_reduced_to_the_evaluated_and_give_angles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = _text(tmp_path / "labels.txt", LABELS_MM)
+    predictions = (_text(tmp_path / "p.txt", LABELS_MM[:, EVALUATED] + [0, 0, 5.0]),)
+    result = _json(capsys, "nyu", predictions=predictions, labels=labels)
+    assert result["mean_mm"] == pytest.approx(5, abs=0.01)
+    assert result["skeleton"] == "nyu14"
+    assert result["by_yaw"] is not None
+    assert result["notes"] == ["6 frames; the full protocol of nyu has 8252."]
+
+
+def test_several_files_are_joined_and_a_list_names_sequences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = _text(tmp_path / "labels.txt", LABELS_MM)
+    parts = (_text(tmp_path / "a.txt", LABELS_MM[:2]), _text(tmp_path / "b.txt", LABELS_MM[2:] + np.array([3.0, 0, 0])))
+    (tmp_path / "list.txt").write_text("A/1.png\n" * 2 + "B/1.png\n" * 4)
+    result = _json(capsys, "nyu", predictions=parts, labels=labels, list_file=tmp_path / "list.txt")
+    assert {name: part["mean_mm"] for name, part in result["sequences"].items()} == {
+        "A": 0,
+        "B": pytest.approx(3, abs=0.01),
+    }
+    assert result["sequence_mean_mm"] == pytest.approx(1.5, abs=0.01)
+
+
+def test_own_predictions_beside_a_label_file_share_joints_and_miss_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = _text(tmp_path / "labels.txt", LABELS_MM)
+    frames = [
+        PredictedFrame(str(i), "", None, None if i == 0 else joints)
+        for i, joints in enumerate(LABELS_MM.astype(np.float32))
+    ]
+    write_predictions(tmp_path / "p.jsonl", PredictionHeader("nyu36", "label", "m"), frames)
+    result = _json(capsys, "nyu", predictions=(tmp_path / "p.jsonl",), labels=labels)
+    assert (result["missed"], result["source"], result["centers"]) == (1, "m", "label")
+    assert result["mean_mm"] == pytest.approx(0, abs=0.01)
+    assert any("Frames without a prediction: 1 of 6." in note for note in result["notes"])
+    assert any("centred on the labels" in note for note in result["notes"])
+
+
+def test_another_skeleton_scores_the_shared_joints_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: TinyDataset
+) -> None:
+    predicted = opened.joints_mm + np.float32(2)
+    frames = [PredictedFrame(f"cvar/{i}", "P1", None, joints) for i, joints in enumerate(predicted)]
+    write_predictions(tmp_path / "p.jsonl", PredictionHeader(MSRA21.name, "image", "m"), frames)
+    result = _json(capsys, "cvar", predictions=(tmp_path / "p.jsonl",), data="tiny")
+    assert len(result["per_joint_mm"]) == 20
+    assert result["mean_mm"] == pytest.approx(np.sqrt(12), abs=1e-3)
+    assert any("Only 20 of the 21 joints of cvar21 are in msra21; left out: palm" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "Give either --model"),
+        ({"predictions": (Path("p"),), "model": "m"}, "Give either --model"),
+        ({"predictions": (Path("p"),)}, "Give either --data"),
+        ({"model": "m", "labels": Path("l")}, "A model needs images"),
+        ({"predictions": (Path("p"),), "data": "d", "list_file": Path("l")}, "--list-file goes with --labels"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate("nyu", **given)
+
+
+def test_first_and_counts_are_checked(tmp_path: Path) -> None:
+    labels, longer = _text(tmp_path / "l.txt", LABELS_MM), _text(tmp_path / "p.txt", np.tile(LABELS_MM, (2, 1, 1)))
+    with pytest.raises(ValueError, match=r"p has 12 frames, but there are 6 labels\.$"):
+        evaluate("nyu", predictions=(longer,), labels=labels)
+    with pytest.raises(ValueError, match=r"--first is 9, but .*l\.txt has 6 frames"):
+        evaluate("nyu", predictions=(longer,), labels=labels, first=9)
+
+
+def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
+    labels, text = _text(tmp_path / "l.txt", LABELS_MM), _text(tmp_path / "p.txt", LABELS_MM)
+    fewer = _text(tmp_path / "q.txt", LABELS_MM[:, EVALUATED])
+    own, other = tmp_path / "o.jsonl", tmp_path / "o2.jsonl"
+    write_predictions(own, PredictionHeader("nyu36", "image", "m"), [])
+    write_predictions(other, PredictionHeader("nyu36", "label", "m"), [])
+    for files, message in (
+        ((text, own), "files of one kind"),
+        ((text, fewer), "different numbers of joints"),
+        ((own, other), "differ in skeleton or centres"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate("nyu", predictions=files, labels=labels)
+
+
+@pytest.fixture
+def opened(tiny: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> TinyDataset:
+    """The tiny data set, whatever the command opens."""
+    monkeypatch.setattr(command, "open_dataset", lambda *_: tiny)
+    return tiny
+
+
+@pytest.fixture
+def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A model that knows the labels, 3 mm off; gives the paths it was loaded from."""
+    paths: list[str] = []
+
+    def load(path: Path) -> SimpleNamespace:
+        paths.append(path.as_posix())
+        return SimpleNamespace(skeleton=CVAR21)
+
+    def predict_dataset(
+        estimator: SimpleNamespace, dataset: HandDataset, centers: str, problems: list[Problem]
+    ) -> Iterator[PredictedFrame]:
+        for _, frame in readable_frames(dataset, problems):
+            index = int(frame.key.split("/")[1])
+            found = None if index == 7 else opened.joints_mm[index] + np.array([3, 0, 0], np.float32)
+            center = np.array([0, 0, 450], np.float32)
+            yield PredictedFrame(frame.key, frame.sequence, center, found)
+
+    bundle, predict = ModuleType("crossnets.bundle"), ModuleType("crossnets.predict")
+    bundle.__dict__["load"], predict.__dict__["predict_dataset"] = load, predict_dataset
+    for module in (bundle, predict):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(f"crossnets.{module.__name__.split('.')[1]}", module, raising=False)
+    return paths
+
+
+def test_a_model_is_predicted_to_a_file_that_is_then_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+) -> None:
+    result = _json(capsys, "cvar", model="run", data="tiny", out=tmp_path / "out")
+    assert loaded == ["run"]
+    assert result["mean_mm"] == pytest.approx(3, abs=1e-3)
+    assert (result["frames"], result["missed"], result["centers"], result["source"]) == (6, 1, "image", "run")
+    assert list(result["sequences"]) == ["P1", "P4"]
+    assert any("Frames without a label, left out: 1." in note for note in result["notes"])
+    assert any("broken or missing, left out: 1, such as 4.png: is missing" in note for note in result["notes"])
+    assert json.loads((tmp_path / "out/scores.json").read_text()) == result
+    again = _json(capsys, "cvar", predictions=(tmp_path / "out/predictions.jsonl",), data="tiny")
+    assert again == result
+    with pytest.raises(FileExistsError, match=r"predictions\.jsonl is there already and is not overwritten"):
+        evaluate("cvar", model="run", data="tiny", out=tmp_path / "out")
+
+
+def test_each_fold_is_predicted_by_its_own_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+) -> None:
+    result = _json(capsys, "cvar", model="runs/{fold}/model", data="tiny", out=tmp_path)
+    assert loaded == ["runs/P1/model", "runs/P4/model"]
+    assert result["frames"] == 6
+    assert result["sequence_mean_mm"] == pytest.approx(3, abs=1e-3)
+
+
+def test_the_first_frames_of_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]) -> None:
+    assert _json(capsys, "cvar", model="run", data="tiny", first=2, out=tmp_path)["frames"] == 2
+    with pytest.raises(ValueError, match="Asked for the first 9 frames, but there are 8"):
+        evaluate("cvar", model="run", data="tiny", first=9, out=tmp_path / "b")
+    message = r"run has 2 frames, but the data set has 8, 6 of them .* 4 of these are not predicted: cvar/3"
+    with pytest.raises(ValueError, match=message):
+        evaluate("cvar", predictions=(tmp_path / "predictions.jsonl",), data="tiny")
+
+
+def test_text_predictions_of_a_data_set_go_by_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: TinyDataset
+) -> None:
+    write_uvd_text(tmp_path / "p.txt", project(opened.joints_mm.astype(np.float64), opened.camera))
+    result = _json(capsys, "cvar", predictions=(tmp_path / "p.txt",), data="tiny")
+    assert (result["frames"], result["missed"]) == (6, 0)
+    assert result["mean_mm"] == pytest.approx(0, abs=0.01)
+    write_uvd_text(tmp_path / "q.txt", project(opened.joints_mm[:4].astype(np.float64), opened.camera))
+    with pytest.raises(ValueError, match=r"q has 4 frames, but the data set has 8\. .*--first 4"):
+        evaluate("cvar", predictions=(tmp_path / "q.txt",), data="tiny")
+
+
+@pytest.mark.parametrize(("skeleton", "name", "message"), [(None, "cvar", "has no labels"), (CVAR21, "msra", "format")])
+def test_data_that_cannot_be_scored(
+    tmp_path: Path, opened: TinyDataset, skeleton: Skeleton | None, name: str, message: str
+) -> None:
+    opened.skeleton, opened.name = skeleton, name
+    write_predictions(tmp_path / "p.jsonl", PredictionHeader("cvar21", "image", "m"), [])
+    with pytest.raises(ValueError, match=message):
+        evaluate("cvar", predictions=(tmp_path / "p.jsonl",), data="tiny")
+
+
+def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = _text(tmp_path / "l.txt", LABELS_MM)
+    evaluate("nyu", predictions=(labels,), labels=labels)
+    printed = capsys.readouterr().out
+    assert "l on nyu, 14 joints (nyu14)" in printed
+    assert "100.0 %" in printed
+    assert "the full protocol of nyu has 8252" in printed

@@ -1,0 +1,140 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from crossnets import bundle
+from crossnets.models.crossing import build
+from crossnets.training import loop, state
+from crossnets.training.batches import Draw
+from crossnets.training.config import Terms
+from crossnets.training.steps import make_stage
+from tests.data.make import make_cvar
+from tests.training import small
+
+STAGES = ("pose_vae", "depth_gan", "warm_up", "joint")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_cvar(tmp_path_factory.mktemp("cvar"), {"P1": 1.0, "P4": 0.8}, frames=4).root
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    small.train(data, out)
+    return out
+
+
+def losses_of(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in ("stage", "step", "losses")} for line in lines]
+
+
+def test_every_stage_is_trained_and_logged(whole: Path) -> None:
+    lines = losses_of(whole)
+    assert [sum(line["stage"] == stage for line in lines) for stage in STAGES] == [2, 4, 4, 4]
+    assert set(lines[-1]["losses"]) == {
+        "posterior", "d_real", "d_generated", "smoothness", "g_reconstruction", "g_features", "g_smoothness"
+    }  # fmt: skip
+    assert json.loads((whole / "config.json").read_text())["plan"] == [40, 4, 4, 4]
+    assert json.loads((whole / "environment.json").read_text())["packages"]["torch"]
+    assert any((whole / "tensorboard").iterdir())
+    assert bundle.load(whole).skeleton.name == "cvar21"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_training_goes_on_as_if_it_had_not_been(stage: str, data: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-m", "tests.training.small", str(data), str(out)]) as process:
+        deadline = time.monotonic() + 200
+        while not (out / "log.jsonl").is_file() or f'"stage": "{stage}"' not in (out / "log.jsonl").read_text():
+            assert process.poll() is None, "the training ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert state.load_place(out) != state.load_place(whole)
+    small.train(data, out)
+    assert losses_of(out) == losses_of(whole)
+    killed, straight = (load_file(run / "model" / "weights.safetensors") for run in (out, whole))
+    assert all(torch.equal(killed[name], straight[name]) for name in straight)
+
+
+def test_a_finished_run_is_left_as_it_is(data: Path, whole: Path) -> None:
+    before = losses_of(whole)
+    small.train(data, whole)
+    assert losses_of(whole) == before
+
+
+def test_other_settings_are_refused_by_name(data: Path, whole: Path) -> None:
+    with pytest.raises(ValueError, match=r"other settings \(train.seed: 42 there, 7 asked\)"):
+        small.train(data, whole, replace(small.config(), seed=7))
+
+
+def test_a_folder_of_something_else_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").write_text("dear diary")
+    with pytest.raises(FileExistsError, match="no run of crossnets"):
+        small.train(data, tmp_path)
+    assert (tmp_path / "holiday.txt").read_text() == "dear diary"
+
+
+def test_a_checkpoint_of_another_preset_is_refused(data: Path, whole: Path, tmp_path: Path) -> None:
+    baseline = small.config(shared_latent=False)
+    small.train(data, tmp_path, baseline)
+    (tmp_path / state.FILE).write_bytes((whole / state.FILE).read_bytes())
+    with pytest.raises(ValueError, match="networks of another configuration"):
+        state.restore(tmp_path, bundle.load(tmp_path).networks, None)
+
+
+def test_a_damaged_checkpoint_is_refused(data: Path, whole: Path, tmp_path: Path) -> None:
+    (tmp_path / state.FILE).write_bytes((whole / state.FILE).read_bytes()[:50])
+    with pytest.raises(ValueError, match="not a checkpoint that can be resumed"):
+        state.load_place(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("terms", "absent"),
+    [
+        (Terms(smoothness=False), {"smoothness", "g_smoothness"}),
+        (Terms(adversarial=False), {"d_real", "d_generated", "g_features"}),
+        (Terms(unlabelled=False), set()),
+    ],
+)
+def test_each_ablation_leaves_out_its_terms(terms: Terms, absent: set[str], data: Path, tmp_path: Path) -> None:
+    small.train(data, tmp_path, small.config(terms=terms))
+    whole = {"posterior", "d_real", "d_generated", "smoothness", "g_reconstruction", "g_features", "g_smoothness"}
+    assert set(losses_of(tmp_path)[-1]["losses"]) == whole - absent
+    assert any(line["stage"] == "depth_gan" for line in losses_of(tmp_path)) == terms.adversarial
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bfloat16_agrees_with_float32(stage: str, data: Path, tmp_path: Path) -> None:
+    """The losses of one step from the same weights; later steps of a GAN part ways by themselves."""
+    settings = small.config()
+    config = next(replace(s, batch=8) for s in settings.stages if s.name == stage)
+    images = small.frames(data, tmp_path)
+    found = []
+    for bfloat16 in (False, True):
+        nets = build(settings.networks, torch.Generator().manual_seed(0))
+        draw = Draw(images, config, 0, 0, torch.device("cpu"), use_unlabelled=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            losses = make_stage(nets, config, Terms()).step(draw, torch.Generator().manual_seed(0))
+        found.append({name: float(value.detach()) for name, value in losses.items()})
+    # Terms of the generator come after an update of the discriminator, so they differ more.
+    assert found[1] == pytest.approx(found[0], rel=0.08, abs=0.01)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) -> None:
+    settings = small.config(shared_latent=False)
+    stages = (replace(settings.stages[0], lr=1e30, min_steps=30),)
+    with pytest.raises(loop.DivergedError, match="Stage regression diverged at step"):
+        small.train(data, tmp_path, replace(settings, stages=stages))
