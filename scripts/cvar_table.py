@@ -92,8 +92,18 @@ def main() -> None:
     parser.add_argument("--budget", default="6m")
     parser.add_argument("--folds", nargs="+", default=list(FOLDS), choices=list(FOLDS))
     given = parser.parse_args()
-    table = ["| held out | method | labels | mean mm | median | root-aligned | scale-aligned | frames within 40 mm | steps |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    columns = [
+        "held out",
+        "method",
+        "labels",
+        "mean mm",
+        "median",
+        "root-aligned",
+        "scale-aligned",
+        "frames within 40 mm",
+        "steps",
+    ]
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows(given.data, given.out, given.budget, given.folds):
         crossnets(row.train)
         if not (row.run / "evaluation" / "scores.json").is_file():

@@ -4,20 +4,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 BN_EPS = 1e-4
 BN_STEP = 0.1
-"""Step of the running averages."""
+"""Step of the running averages, once they have seen 1 / BN_STEP batches; before, they are plain means."""
 LEAK = 0.2
 """Slope of the discriminator's leaky ReLU."""
+
+
+class _EarlyMean:
+    """Running averages that do not remember their start: a head trained for a few steps can be used as well."""
+
+    momentum: float | None
+    num_batches_tracked: Tensor | None
+    training: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and self.num_batches_tracked is not None:
+            self.momentum = max(BN_STEP, 1 / (1 + int(self.num_batches_tracked)))
+        return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class BatchNorm1d(_EarlyMean, nn.BatchNorm1d):
+    """Batch normalisation of features (spec 2)."""
+
+
+class BatchNorm2d(_EarlyMean, nn.BatchNorm2d):
+    """Batch normalisation of maps (spec 2)."""
 
 
 def conv(channels_in: int, channels_out: int) -> list[nn.Module]:
     """6x6 convolution that halves the side, batch normalisation, leaky ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
-        nn.BatchNorm2d(channels_out, BN_EPS, BN_STEP),
+        BatchNorm2d(channels_out, BN_EPS, BN_STEP),
         nn.LeakyReLU(LEAK),
     ]
 
@@ -26,14 +47,14 @@ def deconv(channels_in: int, channels_out: int) -> list[nn.Module]:
     """6x6 transposed convolution that doubles the side, batch normalisation, ReLU."""
     return [
         nn.ConvTranspose2d(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
-        nn.BatchNorm2d(channels_out, BN_EPS, BN_STEP),
+        BatchNorm2d(channels_out, BN_EPS, BN_STEP),
         nn.ReLU(),
     ]
 
 
 def linear_bn(features_in: int, features_out: int) -> list[nn.Module]:
     """Linear layer without bias, and batch normalisation."""
-    return [nn.Linear(features_in, features_out, bias=False), nn.BatchNorm1d(features_out, BN_EPS, BN_STEP)]
+    return [nn.Linear(features_in, features_out, bias=False), BatchNorm1d(features_out, BN_EPS, BN_STEP)]
 
 
 def init_normal(module: nn.Module, weight_std: float, generator: torch.Generator) -> None:
@@ -43,7 +64,7 @@ def init_normal(module: nn.Module, weight_std: float, generator: torch.Generator
             nn.init.normal_(layer.weight, 0.0, weight_std, generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        elif isinstance(layer, BatchNorm1d | BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02, generator)
             nn.init.zeros_(layer.bias)
 
@@ -62,12 +83,12 @@ def frozen_averages(*modules: nn.Module) -> Iterator[None]:
     The averages are what prediction uses, and prediction sees real images: so passes of generated images
     through the discriminator run in here (spec 4 leaves the choice open).
     """
-    layers = [m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    steps = [layer.momentum for layer in layers]
+    layers = [m for module in modules for m in module.modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
+    tracked = [layer.track_running_stats for layer in layers]
     try:
         for layer in layers:
-            layer.momentum = 0.0
+            layer.track_running_stats = False
         yield
     finally:
-        for layer, step in zip(layers, steps, strict=True):
-            layer.momentum = step
+        for layer, before in zip(layers, tracked, strict=True):
+            layer.track_running_stats = before
