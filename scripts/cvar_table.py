@@ -10,7 +10,6 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,10 @@ CONFIGURATIONS = (
     ("without L_gan", "2%", ("--no-adversarial",)),
     ("without unlabelled frames", "2%", ("--no-use-unlabelled",)),
 )
+
+COLUMNS = (
+    "held out", "method", "labels", "mean mm", "median", "root-aligned", "scale-aligned", "frames within 40 mm", "steps"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,14 @@ class Row:
                 "--out", str(self.run / "evaluation")]  # fmt: skip
 
 
-def rows(data: str, out: Path, budget: str, folds: list[str]) -> Iterator[Row]:
-    """All rows, fold by fold."""
-    for held_out in folds:
-        for name, labels, flags in CONFIGURATIONS:
-            yield Row(held_out, name, labels, flags, data, out, budget)
+def rows(data: str, out: Path, budget: str, folds: list[str]) -> list[Row]:
+    """All rows, the ablations last."""
+    every = [
+        Row(held_out, name, labels, flags, data, out, budget)
+        for held_out in folds
+        for name, labels, flags in CONFIGURATIONS
+    ]
+    return sorted(every, key=lambda row: row.name.startswith("without"))
 
 
 def crossnets(words: list[str]) -> None:
@@ -75,7 +81,7 @@ def crossnets(words: list[str]) -> None:
 
 
 def line(row: Row) -> str:
-    """A line of the table, and under it nothing: the commands stand below the table."""
+    """A line of the table."""
     scores = json.loads((row.run / "evaluation" / "scores.json").read_text())
     plan = "/".join(str(n) for n in json.loads((row.run / "config.json").read_text())["plan"])
     numbers = (scores[key] for key in ("mean_mm", "median_mm", "root_aligned_mean_mm", "scale_aligned_mean_mm"))
@@ -92,25 +98,21 @@ def main() -> None:
     parser.add_argument("--budget", default="6m")
     parser.add_argument("--folds", nargs="+", default=list(FOLDS), choices=list(FOLDS))
     given = parser.parse_args()
-    columns = [
-        "held out",
-        "method",
-        "labels",
-        "mean mm",
-        "median",
-        "root-aligned",
-        "scale-aligned",
-        "frames within 40 mm",
-        "steps",
-    ]
-    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in rows(given.data, given.out, given.budget, given.folds):
+    chosen = rows(given.data, given.out, given.budget, given.folds)
+    for row in chosen:
         crossnets(row.train)
         if not (row.run / "evaluation" / "scores.json").is_file():
             crossnets(row.evaluate)
-        table.append(line(row))
-        (given.out / "table.md").write_text("\n".join(table) + "\n")
-    print("\n".join(table))
+        write_table(given.out / "table.md", chosen)
+    print((given.out / "table.md").read_text())
+
+
+def write_table(path: Path, chosen: list[Row]) -> None:
+    """The rows that are scored, fold by fold."""
+    scored = [row for row in chosen if (row.run / "evaluation" / "scores.json").is_file()]
+    scored.sort(key=lambda row: list(FOLDS).index(row.held_out))
+    rule = "---".join("|" * (len(COLUMNS) + 1))
+    path.write_text("\n".join([f"| {' | '.join(COLUMNS)} |", rule, *map(line, scored)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -134,6 +134,81 @@ def data(
     info_command(path, json, split)
 
 
+def predict(
+    model: tyro.conf.Positional[Path],
+    frames: tyro.conf.Positional[tuple[str, ...]],
+    camera: str | None = None,
+    out: Path = Path("predictions"),
+    refine: Literal["none", "update", "energy"] = "none",
+    centers: Literal["image", "image-paper"] = "image",
+    split: Literal["train", "test"] = "test",
+    draw: bool = True,
+) -> None:
+    """Estimate the joints in depth images: a file of millimetres, and a picture of each frame.
+
+    Args:
+        model: Run or model folder.
+        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5.
+        camera: Of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and optionally mm
+            per depth count. Recordings and data sets know their own.
+        out: Folder for predictions.jsonl (a header, then a frame a line), which is never overwritten, and overlays/.
+        refine: After the estimate: the paper's learned update, or its energy minimised.
+        centers: How the hand is found: our finder or the paper's.
+        split: Of NYU and ICVL.
+        draw: --no-draw leaves the pictures out.
+    """
+    from crossnets.predict_command import predict_command
+
+    if not frames:
+        raise ValueError("Found no frames; give PNGs, folders or data sets after the model.")
+    predict_command(model, frames, camera=camera, out=out, refinement=refine, centers=centers, split=split, draw=draw)
+
+
+def generate(
+    action: tyro.conf.Positional[Literal["pose-to-depth", "depth-to-pose", "walk"]],
+    model: tyro.conf.Positional[Path],
+    data: str,
+    frame: str | None = None,
+    start: Annotated[str | None, tyro.conf.arg(name="from")] = None,
+    end: Annotated[str | None, tyro.conf.arg(name="to")] = None,
+    steps: int = 9,
+    by_image: bool = False,
+    split: Literal["train", "test"] = "test",
+    out: Path = Path("generated"),
+) -> None:
+    """Draw what a model makes of its latent space: a depth map from a pose, a pose from a depth map, or a walk.
+
+    Args:
+        action: pose-to-depth starts from the label of a frame, depth-to-pose from its image; walk goes straight from
+            the latent of one frame to that of another, and draws a depth map and a pose at each step.
+        model: Run or model folder.
+        data: Data set with the frames, such as cvar:PATH#P5.
+        frame: Of the first two actions: its key, such as cvar/P5/000100, or its index from 0.
+        start: Where a walk starts: key or index.
+        end: Where it ends.
+        steps: Of a walk, with both ends.
+        by_image: A walk between what is estimated from the two images, instead of between their labels.
+        split: Of NYU and ICVL.
+        out: Folder for ACTION.png and, for a walk, walk.gif; old ones are replaced.
+    """
+    from crossnets.generate_command import generate_command
+
+    paths = generate_command(
+        action,
+        model,
+        data=data,
+        split=split,
+        frame=frame,
+        start=start,
+        end=end,
+        steps=steps,
+        by_image=by_image,
+        out=out,
+    )
+    for path in paths:
+        print(path)
+
+
 def _with_huge_pages() -> None:
     """Start again with glibc's huge pages, which the processor must know of from the start; 1.2 times the speed."""
     wanted = "glibc.malloc.hugetlb=1"
@@ -146,7 +221,14 @@ def _with_huge_pages() -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user ends in one message and exit code 2."""
-    commands = {"train": train, "evaluate": evaluate, "info": info, "data": data}
+    commands = {
+        "train": train,
+        "evaluate": evaluate,
+        "predict": predict,
+        "generate": generate,
+        "info": info,
+        "data": data,
+    }
     _with_huge_pages()
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")

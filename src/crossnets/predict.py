@@ -1,11 +1,7 @@
 """Whole frames to joints in the camera frame: find the hand, crop, estimate."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-
-import numpy as np
-from jaxtyping import Float32
 
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.geometry.crop import crop_hand
@@ -13,21 +9,9 @@ from crossnets.geometry.localise import Centers, center_of
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.models.estimator import Estimator
 from crossnets.models.refine import Refinement
-from crossnets.types import HandFrame
+from crossnets.types import HandFrame, PredictedFrame
 
 _BATCH = 32
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was found in one frame."""
-
-    key: str
-    sequence: str
-    center_mm: Float32[np.ndarray, "3"] | None
-    """Where the crop was centred; None when no hand was found."""
-    joints_mm: Float32[np.ndarray, "J 3"] | None
-    """None when no hand was found."""
 
 
 def predict_dataset(
@@ -36,7 +20,7 @@ def predict_dataset(
     centers: Centers,
     problems: list[Problem],
     refinement: Refinement = "none",
-) -> Iterator[Prediction]:
+) -> Iterator[PredictedFrame]:
     """Predict every readable frame; what cannot be read is appended to `problems`."""
     frames = (frame for _, frame in readable_frames(dataset, problems))
     yield from predict_frames(estimator, frames, centers, dataset.skeleton, refinement)
@@ -48,7 +32,7 @@ def predict_frames(
     centers: Centers = "image",
     skeleton: Skeleton | None = None,
     refinement: Refinement = "none",
-) -> Iterator[Prediction]:
+) -> Iterator[PredictedFrame]:
     """Predict frames in order, a few at a time.
 
     Args:
@@ -71,4 +55,4 @@ def predict_frames(
         ]
         joints = iter(estimator.joints_mm(crops, refinement)) if crops else iter(())
         for frame, center_mm in zip(some, found, strict=True):
-            yield Prediction(frame.key, frame.sequence, center_mm, None if center_mm is None else next(joints))
+            yield PredictedFrame(frame.key, frame.sequence, center_mm, None if center_mm is None else next(joints))

@@ -46,3 +46,15 @@ class HandCrop:
     """Side of the cube."""
     to_crop_px: Float64[np.ndarray, "3 3"]
     """Affine map from pixels (u, v, 1) of the full image to pixels of the crop."""
+
+
+@dataclass(frozen=True)
+class PredictedFrame:
+    """What a model says about one frame."""
+
+    key: str
+    sequence: str
+    center_mm: Float32[np.ndarray, "3"] | None
+    """Where the crop was centred; None where no hand was found."""
+    joints_mm: Float32[np.ndarray, "J 3"] | None
+    """None where there is no prediction."""

@@ -13,9 +13,10 @@ import pytest
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.evaluation import command
 from crossnets.evaluation.command import evaluate
-from crossnets.evaluation.predictions import PredictedFrame, PredictionHeader, write_predictions, write_uvd_text
+from crossnets.evaluation.predictions import PredictionHeader, write_predictions, write_uvd_text
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import CVAR21, MSRA21, NYU36, Skeleton
+from crossnets.types import PredictedFrame
 
 from .conftest import TinyDataset
 
@@ -195,7 +196,7 @@ def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return SimpleNamespace(skeleton=CVAR21)
 
     def predict_dataset(
-        estimator: SimpleNamespace, dataset: HandDataset, centers: str, problems: list[Problem]
+        estimator: SimpleNamespace, dataset: HandDataset, centers: str, problems: list[Problem], refinement: str
     ) -> Iterator[PredictedFrame]:
         for _, frame in readable_frames(dataset, problems):
             index = int(frame.key.split("/")[1])

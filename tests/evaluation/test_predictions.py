@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from crossnets.evaluation.predictions import (
-    PredictedFrame,
     PredictionHeader,
     is_prediction_file,
     read_predictions,
@@ -13,6 +12,7 @@ from crossnets.evaluation.predictions import (
     write_predictions,
     write_uvd_text,
 )
+from crossnets.types import PredictedFrame
 
 HEADER = PredictionHeader("nyu14", "image", "model-a")
 

@@ -14,13 +14,13 @@ from crossnets.data.dataset import HandDataset, Problem
 from crossnets.data.opening import open_dataset
 from crossnets.evaluation import compare
 from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
-from crossnets.evaluation.predictions import PredictedFrame, PredictionHeader, write_predictions
+from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
 from crossnets.evaluation.some_frames import restricted
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.localise import Centers
-from crossnets.types import Pinhole
+from crossnets.types import Pinhole, PredictedFrame
 
 _SHOWN_PROBLEMS = 5
 _TABLE_WIDTH = 140
@@ -47,7 +47,7 @@ class _Estimation:
 
 
 def evaluate(
-    dataset: DatasetName,
+    dataset: DatasetName | None = None,
     model: str | None = None,
     data: str | None = None,
     predictions: tuple[Path, ...] = (),
@@ -64,7 +64,7 @@ def evaluate(
     """Score a model, or predictions from a file, as the papers on a data set do.
 
     Args:
-        dataset: Whose protocol: joints, camera, sequences.
+        dataset: Whose protocol: joints, camera, sequences. With --data it is seen from the folder.
         model: Run or model folder. `{fold}` in it stands for the subject left out, one model for each subject.
         data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
         predictions: Instead of a model: text files (u v d) or our own, joined in this order.
@@ -79,7 +79,7 @@ def evaluate(
         report: Folder for a page with curves, bars and frames, `index.html`.
         json: Print JSON, and nothing else, to standard output.
     """
-    protocol = PROTOCOLS[dataset]
+    protocol = _protocol(dataset, data)
     chosen_camera = None if camera is None else scoring_camera(camera, protocol)
     choice = _Choice(protocol, chosen_camera, list_file, first)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
@@ -134,10 +134,26 @@ def _check(
         raise ValueError("--list-file goes with --labels; --data knows its sequences.")
 
 
+def _protocol(dataset: DatasetName | None, data: str | None) -> Protocol:
+    """The protocol that is named, or that of the data set; a recording's is its own joints and camera."""
+    if dataset is not None:
+        return PROTOCOLS[dataset]
+    if data is None:
+        raise ValueError(f"A text file of labels does not say whose it is: add --dataset {', '.join(PROTOCOLS)}.")
+    whole = open_dataset(data, "test")
+    if whole.name in PROTOCOLS:
+        return PROTOCOLS[whole.name]
+    if whole.skeleton is None:
+        raise ValueError(f"{data} has no labels to score against. A recording's labels are in its labels.jsonl.")
+    return Protocol(whole.name, whole.skeleton, whole.camera, ())
+
+
 def _open(choice: _Choice, data: str) -> HandDataset:
     preset = None
     if choice.camera is not None:
-        own = next(p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera)
+        own = next((p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera), None)
+        if own is None:
+            raise ValueError("A recording says its camera in camera.json; leave --camera out.")
         preset = own._replace(pinhole=choice.camera)
     whole = open_dataset(data, "test", preset)
     if whole.name != choice.protocol.name:
@@ -199,7 +215,6 @@ def _predictions(
     def frames() -> Iterator[PredictedFrame]:
         unreadable: list[Problem] = []  # found, and told, again when the labels are read
         for estimator, (_, part) in zip(estimators, work, strict=True):
-            for found in predict.predict_dataset(estimator, part, how.centers, unreadable, how.refine):
-                yield PredictedFrame(found.key, found.sequence, found.center_mm, found.joints_mm)
+            yield from predict.predict_dataset(estimator, part, how.centers, unreadable, how.refine)
 
     return PredictionHeader(skeletons.pop(), how.centers, name), frames()

@@ -11,7 +11,6 @@ from crossnets import metrics
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.evaluation.evaluation import Compared
 from crossnets.evaluation.predictions import (
-    PredictedFrame,
     PredictionFile,
     is_prediction_file,
     read_predictions,
@@ -20,7 +19,7 @@ from crossnets.evaluation.predictions import (
 from crossnets.evaluation.protocols import Protocol, subset_of
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import Pinhole
+from crossnets.types import Pinhole, PredictedFrame
 
 _LABEL_CENTERS = (
     "The crops were centred on the labels, which nobody has in use: "

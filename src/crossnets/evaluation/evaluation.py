@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from crossnets.evaluation.predictions import PredictedFrame
 from crossnets.evaluation.scores import Scores, score
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.metrics import PalmAngles
-from crossnets.types import Pinhole
+from crossnets.types import Pinhole, PredictedFrame
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from crossnets.atomic import replacing
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.types import PredictedFrame
 
 FORMAT, VERSION = "crossnets-predictions", 1
-
-
-@dataclass(frozen=True)
-class PredictedFrame:
-    """What a model said about one frame."""
-
-    key: str
-    sequence: str
-    center_mm: Float32[np.ndarray, "3"] | None
-    """Centre of the crop; None where no hand was found."""
-    joints_mm: Float32[np.ndarray, "J 3"] | None
-    """None where there is no prediction."""
 
 
 @dataclass(frozen=True)

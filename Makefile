@@ -1,0 +1,33 @@
+# The same commands here and in CI. Needs Python 3.11 to 3.13 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13)
+BIN := .venv/bin
+# Two test processes of one thread each: torch's own threads would fight over two cores.
+WORKERS ?= 2
+
+.PHONY: help test lint install clean
+
+help:
+	@echo "make install   create .venv with exact versions of everything"
+	@echo "make test      install, then check style, types, layers and run the tests"
+	@echo "make lint      only style, types and layers"
+	@echo "make clean     remove .venv and caches"
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/it."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --durations 5
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,275 @@
+"""The command `predict`: depth images without labels to a file of joints, and a picture of each."""
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from crossnets import bundle, predict
+from crossnets.atomic import replacing, write_text
+from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.data.files import png_size, read_png16
+from crossnets.data.opening import detect_format, open_dataset
+from crossnets.data.recording import CAMERA_FILE, images_in
+from crossnets.draw import depth_to_rgb, draw_skeleton
+from crossnets.evaluation.predictions import PredictionHeader, write_predictions
+from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera, project
+from crossnets.geometry.localise import FAR_MM, Centers
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.models.estimator import Estimator
+from crossnets.models.refine import Refinement
+from crossnets.types import HandFrame, PredictedFrame
+
+_SHOWN = 5
+"""Broken frames, and frames without a hand, that are printed; the files list all."""
+_OVERLAY_PX = 480
+"""Smaller images are enlarged by a whole number to about this height, so that fingers can be told apart."""
+_TEXT_RGB = (235, 235, 235)
+_MOST_NAME = 150
+"""Characters of an overlay's file name; file systems take 255 bytes."""
+
+
+class ImageFiles:
+    """16-bit PNGs of one camera, as a data set without labels; a frame's key is the path as given."""
+
+    def __init__(self, paths: Sequence[Path], camera: CameraPreset) -> None:
+        self.name = "image"
+        self.skeleton: Skeleton | None = None
+        self.camera = camera.pinhole
+        self.problems: list[Problem] = []
+        self._camera = camera
+        self._paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        """Read one frame; see `HandDataset`."""
+        path = self._paths[range(len(self))[index]]
+        size = (self._camera.width_px, self._camera.height_px)
+        counts = read_png16(path, [size if all(size) else png_size(path)])
+        depth_mm = counts.astype(np.float32) * np.float32(self._camera.depth_unit_mm)
+        return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, self.camera, None)
+
+    def sequence_of(self, index: int) -> str:
+        """Name of the folder."""
+        return self._paths[range(len(self))[index]].absolute().parent.name
+
+
+def predict_command(
+    model: Path,
+    frames: Sequence[str],
+    *,
+    camera: str | None,
+    out: Path,
+    refinement: Refinement,
+    centers: Centers,
+    split: Literal["train", "test"],
+    draw: bool,
+) -> None:
+    """Predict every frame into `out/predictions.jsonl`, and draw each into `out/overlays`.
+
+    Raises:
+        FileExistsError: there are predictions in `out` already.
+        OSError: a model, file or folder is missing.
+        ValueError: no camera for image files, a text that names no frames, or not one frame could be read.
+    """
+    path = out / "predictions.jsonl"
+    if path.exists():
+        raise FileExistsError(f"{path} is there already and is not overwritten. Give another --out.")
+    sources = open_sources(frames, camera, split)
+    estimator = bundle.load(model)
+    if refinement != "none":
+        estimator.latent_networks()  # raises where there is nothing to refine with, before any work
+    console = Console(stderr=True)
+    total = sum(map(len, sources))
+    tally = _Tally(problems=[problem for source in sources for problem in source.problems])
+    overlays = _Overlays(out / "overlays", estimator.skeleton) if draw else None
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("predicting", total=total)
+
+        def predicted() -> Iterator[PredictedFrame]:
+            read = _read(sources, tally)
+            for frame, found in _predict(estimator, read, centers, refinement):
+                if found.joints_mm is None:
+                    tally.without_hand.append(found.key)
+                if overlays is not None:
+                    overlays.write(frame, found)
+                bar.update(task, completed=tally.done)
+                yield found
+
+        header = PredictionHeader(estimator.skeleton.name, centers, str(model))
+        tally.written = write_predictions(path, header, predicted())
+    _tell(console, tally, path, overlays)
+
+
+def open_sources(
+    texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
+) -> list[HandDataset]:
+    """What each text names: image files, folders of images, recordings, data sets. No image is opened.
+
+    Args:
+        texts: Paths, or data sets such as cvar:PATH#P5.
+        camera: Of the image files and of folders without camera.json; the others know their own.
+        split: Of NYU and ICVL.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        ValueError: images and no camera, a camera and no images, no such camera, or a frame given twice.
+    """
+    preset = None if camera is None else parse_camera(camera)
+    opened: list[HandDataset | tuple[Path, ...]] = []
+    for text in texts:
+        images = _bare_images(text)
+        opened.append(open_dataset(text, split) if images is None else images)
+    bare = [path for source in opened if isinstance(source, tuple) for path in source]
+    given = Counter([str(path) for path in bare] + [text for text in texts if not Path(text).is_file()])
+    if twice := [name for name, times in given.items() if times > 1]:
+        raise ValueError(f"Given twice: {_some(twice)}. Name each frame once.")
+    if bare and preset is None:
+        raise ValueError(
+            f"{bare[0]} is an image without {CAMERA_FILE} beside it, so its pixels cannot become millimetres. Give "
+            f"--camera: one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
+        )
+    if preset is not None and not bare:
+        raise ValueError(
+            f"--camera {camera} is for image files and folders without {CAMERA_FILE}; "
+            f"what is given here ({_some(texts)}) knows its own camera. Leave it out."
+        )
+    sources: list[HandDataset] = []
+    for source in opened:
+        if isinstance(source, tuple):
+            assert preset is not None
+            sources.append(ImageFiles(source, preset))
+        else:
+            sources.append(source)
+    return sources
+
+
+def _bare_images(text: str) -> tuple[Path, ...] | None:
+    """The images a path names that have no camera of their own; None where it is a recording or a data set."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return (path,)
+    if not path.is_dir() or (not images_in(path) and detect_format(path) != "recording"):
+        return None
+    folders = [path] if images_in(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and images_in(p)]
+    if (path / CAMERA_FILE).is_file() or any((folder / CAMERA_FILE).is_file() for folder in folders):
+        return None
+    return tuple(image for folder in folders for image in images_in(folder).values())
+
+
+@dataclass
+class _Tally:
+    """What the summary says."""
+
+    problems: list[Problem]
+    without_hand: list[str] = field(default_factory=list)
+    done: int = 0
+    """Frames read, or found broken."""
+    written: int = 0
+
+
+def _read(sources: Sequence[HandDataset], tally: _Tally) -> Iterator[HandFrame]:
+    """Readable frames of all sources, one at a time, each key once: a second one gets `-2` at its end."""
+    seen: set[str] = set()
+    for source in sources:
+        before = tally.done
+        for index, frame in readable_frames(source, tally.problems):
+            tally.done = before + index + 1
+            key = _unused(frame.key, seen)
+            yield frame if key == frame.key else replace(frame, key=key)
+        tally.done = before + len(source)
+
+
+def _predict(
+    estimator: Estimator, frames: Iterator[HandFrame], centers: Centers, refinement: Refinement
+) -> Iterator[tuple[HandFrame, PredictedFrame]]:
+    """Each frame with what was found in it; only the few frames of a batch are held."""
+    held: deque[HandFrame] = deque()
+
+    def holding() -> Iterator[HandFrame]:
+        for frame in frames:
+            held.append(frame)
+            yield frame
+
+    for found in predict.predict_frames(estimator, holding(), centers, refinement=refinement):
+        yield held.popleft(), found
+
+
+def _unused(name: str, seen: set[str]) -> str:
+    """The name, with a number at its end if it was seen; it is then seen."""
+    free, number = name, 1
+    while free in seen:
+        number += 1
+        free = f"{name}-{number}"
+    seen.add(free)
+    return free
+
+
+class _Overlays:
+    """Writes a picture of each frame, named after its key."""
+
+    def __init__(self, folder: Path, skeleton: Skeleton) -> None:
+        self.folder = folder
+        self._skeleton = skeleton
+        self._names: set[str] = set()
+
+    def write(self, frame: HandFrame, found: PredictedFrame) -> None:
+        """Draw one frame."""
+        stem = frame.key.removesuffix(".png").lstrip("./").replace("/", "_")[-_MOST_NAME:]
+        with replacing(self.folder / f"{_unused(stem or 'frame', self._names)}.png") as part:
+            Image.fromarray(overlay(frame, found, self._skeleton)).save(part, format="PNG")
+
+
+def overlay(frame: HandFrame, found: PredictedFrame, skeleton: Skeleton) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """The frame's depth up to 1.5 m, shaded, with the predicted skeleton; enlarged by a whole number."""
+    picture = depth_to_rgb(np.where(frame.depth_mm <= FAR_MM, frame.depth_mm, np.float32(0)))
+    times = max(1, round(_OVERLAY_PX / picture.shape[0]))
+    picture = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
+    picture = np.asarray(picture, np.uint8)
+    if found.joints_mm is None:
+        cv2.putText(picture, "no hand found", (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.7, _TEXT_RGB, 1, cv2.LINE_AA)
+        return picture
+    points_px = project(found.joints_mm, frame.camera)[:, :2]
+    return draw_skeleton(picture, times * (points_px + 0.5) - 0.5, skeleton)
+
+
+def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | None) -> None:
+    """Print the summary; list what is broken in problems.jsonl.
+
+    Raises:
+        ValueError: no frame could be read; the file without frames is removed.
+    """
+    problems = [str(problem) for problem in tally.problems]
+    if not tally.written:
+        path.unlink()
+        first = f" The first: {problems[0]}" if problems else ""
+        raise ValueError(f"None of the {tally.done} frames could be read, so nothing is written.{first}")
+    hands = tally.written - len(tally.without_hand)
+    lines = [f"{path}: {tally.written} frames, {hands} with a hand."]
+    if tally.without_hand:
+        lines.append(f"No hand found in {len(tally.without_hand)}, whose joints are null: {_some(tally.without_hand)}")
+    if problems:
+        listed = path.with_name("problems.jsonl")
+        fields = [{"path": str(p.path), "line": p.line, "what": p.what} for p in tally.problems]
+        write_text(listed, "".join(json.dumps(entry) + "\n" for entry in fields))
+        lines += [f"Left out because they are broken: {len(problems)}, listed in {listed}:"]
+        lines += [f"  {problem}" for problem in problems[:_SHOWN]]
+    if overlays is not None:
+        lines.append(f"Pictures: {overlays.folder}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,67 @@
+"""From frames on disk to numbers, through the command line as a person uses it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossnets.geometry.skeleton import MSRA21
+from tests.data.make import make_recording
+
+
+def crossnets(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "crossnets", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_recording(tmp_path_factory.mktemp("recording") / "desk", 6, MSRA21, unlabelled=(2,)).root
+
+
+@pytest.fixture(scope="module")
+def run(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "desk"
+    words = ["train", "--data", str(recording), "--out", str(out), "--budget", "2s", "--no-shared-latent"]
+    done = crossnets(*words)
+    assert done.returncode == 0, done.stderr
+    assert "5 labelled and 0 unlabelled frames" in done.stderr
+    again = crossnets(*words)
+    assert "is finished" in again.stderr
+    return out
+
+
+def test_train_and_evaluate(recording: Path, run: Path, tmp_path: Path) -> None:
+    words = ("evaluate", "--model", str(run), "--data", str(recording), "--out", str(tmp_path), "--json")
+    done = crossnets(*words)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    assert (scores["frames"], scores["dataset"], scores["centers"]) == (5, "recording", "image")
+    assert scores["mean_mm"] > 0
+    assert scores == json.loads((tmp_path / "scores.json").read_text())
+    refused = crossnets(*words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is not overwritten" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data", "info", "/nowhere"), "/nowhere"),
+        (("train", "--data", "/nowhere", "--out", "x"), "/nowhere"),
+        (("evaluate", "--labels", "a", "--predictions", "b"), "add --dataset"),
+        (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> None:
+    done = crossnets(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("crossnets: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; import crossnets.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
