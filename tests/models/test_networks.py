@@ -1,34 +1,17 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from crossnets.models.blocks import BN_EPS, BatchNorm1d, BatchNorm2d, frozen_averages
+from crossnets.models.blocks import BN_EPS, BatchNorm1d, BatchNorm2d
 from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor, build
 from crossnets.models.depth_gan import Discriminator, MetricKind
-from crossnets.models.pose_vae import PoseVAE, PoseVAEConfig
-from crossnets.tensors import Gaussian, PoseBatch
-
-JOINTS = 16
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def make_nets(metric: MetricKind = "separate", seed: int = 0) -> CrossingNets:
-    networks = build(CrossingNetsConfig(pose_vae=PoseVAEConfig(num_joints=JOINTS), metric=metric), rng(seed))
-    assert isinstance(networks, CrossingNets)
-    return networks
-
-
-def images(count: int, seed: int = 1) -> Tensor:
-    return torch.rand(count, 1, 128, 128, generator=rng(seed)) * 2 - 1
+from crossnets.models.pose_vae import PoseVAEConfig
+from tests.models.nets import JOINTS, images, linears, make_nets, rng
 
 
 def sides(network: nn.Module, kind: type[nn.Module], call: Callable[[], object]) -> list[tuple[int, int]]:
@@ -84,10 +67,6 @@ def _convolved(x: Tensor, layers: nn.Sequential) -> Tensor:
     return x
 
 
-def _linears(module: nn.Module) -> list[nn.Linear]:
-    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-
-
 def with_averages(nets: CrossingNets) -> CrossingNets:
     """Running averages far from their start, so that a missing normalisation shows; in evaluation mode."""
     generator = rng(5)
@@ -108,10 +87,10 @@ def test_the_discriminator_computes_what_the_layers_of_the_paper_do() -> None:
     assert_close(disc.trunk(x), maps)
     features = _convolved(maps, disc.dis.convs).flatten(1)
     assert_close(disc.dis.features(maps), features)
-    (judge,) = _linears(disc.dis)
+    (judge,) = linears(disc.dis)
     assert_close(disc.dis(maps), features @ judge.weight.T + judge.bias)
     for head in (disc.met, disc.pos):
-        hidden, last = _linears(head)
+        hidden, last = linears(head)
         assert hidden.bias is None
         (norm,) = [layer for layer in head.modules() if isinstance(layer, BatchNorm1d)]
         features = _convolved(maps, head.convs).flatten(1)
@@ -123,12 +102,12 @@ def test_the_discriminator_computes_what_the_layers_of_the_paper_do() -> None:
 def test_the_generator_computes_what_the_layers_of_the_paper_do() -> None:
     nets = with_averages(make_nets())
     z = torch.randn(3, 23, generator=rng(2))
-    (linear,) = _linears(nets.ali)
+    (linear,) = linears(nets.ali)
     assert linear.bias is None
     (norm,) = [layer for layer in nets.ali.modules() if isinstance(layer, BatchNorm1d)]
     aligned = _normalised(z @ linear.weight.T, norm)
     assert_close(nets.ali(z), aligned)
-    (first,) = _linears(nets.gen)
+    (first,) = linears(nets.gen)
     assert first.bias is None
     norms = [layer for layer in nets.gen.modules() if isinstance(layer, BatchNorm1d | BatchNorm2d)]
     x = F.relu(_normalised(aligned.tanh() @ first.weight.T, norms[0])).unflatten(1, (32, 4, 4))
@@ -138,22 +117,6 @@ def test_the_generator_computes_what_the_layers_of_the_paper_do() -> None:
         x = F.relu(_normalised(F.conv_transpose2d(x, layer.weight, None, 2, 2), batch_norm))
     x = F.conv_transpose2d(x, nets.gen.last.weight, nets.gen.last.bias, 2, 2).tanh()
     assert_close(nets.render(z), x, rtol=1e-4, atol=1e-5)
-
-
-@torch.no_grad()
-def test_the_pose_vae_computes_what_the_layers_of_the_paper_do() -> None:
-    vae = make_nets().vae
-    for p in vae.parameters():
-        nn.init.normal_(p, 0, 0.3, rng(p.numel()))
-    y, z = torch.randn(5, JOINTS, 3, generator=rng(3)), torch.randn(5, 20, generator=rng(4))
-    first, mean, logvar, up, last = _linears(vae)
-    hidden = F.relu(y.flatten(1) @ first.weight.T + first.bias)
-    q = vae.encode(y)
-    assert_close(q.mean, hidden @ mean.weight.T + mean.bias)
-    assert_close(q.logvar, hidden @ logvar.weight.T + logvar.bias)
-    assert vae.mean is mean
-    flat = F.leaky_relu(z @ up.weight.T + up.bias, 0.01) @ last.weight.T + last.bias
-    assert_close(vae.decode(z), flat.reshape(5, JOINTS, 3))
 
 
 def test_generated_depth_stays_within_its_range() -> None:
@@ -198,64 +161,6 @@ def test_the_start_depends_on_the_generator_alone() -> None:
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
-def _poses(count: int) -> Tensor:
-    """Poses whose principal directions differ in length, far from zero on the mean."""
-    generator = rng(9)
-    lengths = torch.linspace(2, 0.05, 3 * JOINTS)
-    turned, _ = torch.linalg.qr(torch.randn(3 * JOINTS, 3 * JOINTS, generator=generator))
-    flat = (torch.randn(count, 3 * JOINTS, generator=generator) * lengths) @ turned.T
-    return (flat + 5 * torch.randn(3 * JOINTS, generator=generator)).reshape(count, JOINTS, 3)
-
-
-def _leading_directions(y: Tensor, count: int) -> np.ndarray:
-    _, vectors = np.linalg.eigh(np.cov(y.flatten(1).double().numpy().T))
-    return vectors.T[::-1][:count]
-
-
-@pytest.mark.parametrize(("poses", "expected"), [(400, 40), (41, 40), (40, 39), (5, 4), (1, 0)])
-def test_outer_matrices_begin_as_principal_directions(poses: int, expected: int) -> None:
-    config = PoseVAEConfig(num_joints=JOINTS)
-    drawn, vae = PoseVAE(config, rng()), PoseVAE(config, rng())
-    y = _poses(poses)
-    vae.init_from_pca(y)
-    before, after = drawn.state_dict(), vae.state_dict()
-    first, last = after["encoder.0.weight"], after["decoder.2.weight"]
-    assert torch.equal(first[:expected], last[:, :expected].T)
-    if expected:
-        along = (first[:expected].double().numpy() * _leading_directions(y, expected)).sum(1)
-        np.testing.assert_allclose(np.abs(along), 1, atol=1e-3)
-    assert torch.equal(first[expected:], before["encoder.0.weight"][expected:])
-    assert torch.equal(last[:, expected:], before["decoder.2.weight"][:, expected:])
-    others = before.keys() - {"encoder.0.weight", "decoder.2.weight"}
-    assert all(torch.equal(before[name], after[name]) for name in others)
-
-
-def test_the_noise_of_the_pose_vae_is_a_twentieth_of_its_deviation() -> None:
-    vae = make_nets().vae
-    logvar = torch.tensor([0.0, math.log(4.0), -2.0]).repeat(20_000, 1)
-    mean = torch.tensor([1.0, -2.0, 0.0]).expand_as(logvar)
-    noise = vae.sample(Gaussian(mean, logvar), rng()) - mean
-    assert_close(noise.std(0), torch.tensor([0.05, 0.1, 0.05 * math.exp(-1)]), rtol=0.03, atol=0)
-    assert_close(noise.mean(0), torch.zeros(3), rtol=0, atol=0.003)
-
-
-def test_noise_depends_on_the_generator_alone() -> None:
-    vae, q = make_nets().vae, Gaussian(torch.zeros(2, 20), torch.zeros(2, 20))
-    assert torch.equal(vae.sample(q, rng(1)), vae.sample(q, rng(1)))
-    assert not torch.equal(vae.sample(q, rng(1)), vae.sample(q, rng(2)))
-
-
-def test_there_is_no_noise_at_test() -> None:
-    nets = make_nets()
-    pose = PoseBatch(torch.randn(3, JOINTS, 3, generator=rng()), torch.randn(3, 3, generator=rng(1)))
-    z = nets.encode_pose(pose)
-    assert torch.equal(z[:, :20], nets.vae.encode(pose.y).mean)
-    assert torch.equal(z[:, 20:], pose.t)
-    back = nets.decode_pose(z)
-    assert torch.equal(back.t, pose.t)
-    assert torch.equal(back.y, nets.vae.decode(z[:, :20]))
-
-
 @torch.no_grad()
 def test_an_image_goes_through_trunk_posterior_and_decoder() -> None:
     nets, x = with_averages(make_nets()), images(2)
@@ -265,70 +170,6 @@ def test_an_image_goes_through_trunk_posterior_and_decoder() -> None:
     assert torch.equal(found.y, nets.vae.decode(z[:, :20]))
     alone = nets(x[:1])  # running averages: no frame depends on its neighbours
     assert_close(alone.y, found.y[:1])
-
-
-def _buffers(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.named_buffers()}
-
-
-def test_frozen_averages_use_the_batch_and_leave_the_averages() -> None:
-    disc, x = make_nets().disc, images(4)
-    before = _buffers(disc)
-    with frozen_averages(disc):
-        frozen = disc.pos(disc.trunk(x))
-    assert all(torch.equal(value, before[name]) for name, value in _buffers(disc).items())
-    assert torch.equal(disc.pos(disc.trunk(x)), frozen)
-    moved = {name for name, value in _buffers(disc).items() if not torch.equal(value, before[name])}
-    assert moved == {name for name in before if name.startswith(("trunk.", "pos."))}
-
-
-def test_frozen_averages_are_what_evaluation_uses() -> None:
-    disc, x = make_nets().disc, images(4)
-    disc.trunk(x)
-    disc.eval()
-    expected = disc.trunk(x)
-    with frozen_averages(disc):
-        assert torch.equal(disc.trunk(x), expected)
-
-
-def test_frozen_averages_put_back_what_they_found() -> None:
-    layers = [BatchNorm1d(2), BatchNorm1d(2)]
-    layers[1].track_running_stats = False
-
-    def fail() -> None:
-        with frozen_averages(*layers):
-            assert not any(layer.track_running_stats for layer in layers)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert [layer.track_running_stats for layer in layers] == [True, False]
-
-
-def test_early_averages_are_plain_means_and_later_ones_forget() -> None:
-    layer = BatchNorm1d(1, 1e-4, 0.1)
-    batches = 3 + torch.randn(30, 8, 1, generator=rng()) * torch.arange(1, 31)[:, None, None]
-    means, variances = batches.mean(1), batches.var(1)
-    for count, batch in enumerate(batches[:10], 1):
-        layer(batch)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        assert_close(layer.running_mean, means[:count].mean(0))
-        assert_close(layer.running_var, variances[:count].mean(0))
-    mean, variance = means[:10].mean(0), variances[:10].mean(0)
-    for k in range(10, 30):
-        layer(batches[k])
-        mean, variance = 0.9 * mean + 0.1 * means[k], 0.9 * variance + 0.1 * variances[k]
-    assert_close(layer.running_mean, mean)
-    assert_close(layer.running_var, variance)
-
-
-def test_averages_stay_in_evaluation() -> None:
-    layer = BatchNorm2d(1).eval()
-    layer(images(2))
-    assert layer.running_mean is not None
-    assert not layer.running_mean.any()
-    assert layer.num_batches_tracked == 0
 
 
 def test_autocast_leaves_the_pose_vae_in_float32() -> None:

@@ -75,16 +75,20 @@ def prepare(
     labels: str,
     seed: int,
     cache: Path,
+    sources: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFrames:
     """Crop every frame into `cache` (crops.npy, crops.json), or take what an earlier call left there.
+
+    `sources` say where the data sets are, so that the crops of others are not taken for theirs.
 
     Raises:
         ValueError: no labelled frame is left, or `labels` asks for what there is not.
     """
     request = {
         "crop": [crop.cube_mm, crop.normalisation, crop.centers, CROP_PX],
-        "data": [[d.name, len(d), d.sequence_of(0), d.sequence_of(len(d) - 1)] for d in (labelled, *unlabelled)],
+        "sources": list(sources),
+        "data": [[d.name, len(d), sorted({d.sequence_of(i) for i in range(len(d))})] for d in (labelled, *unlabelled)],
     }
     index_path = cache / "crops.json"
     if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):

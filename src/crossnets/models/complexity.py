@@ -42,6 +42,11 @@ def _paper_parts(nets: CrossingNets, image: Tensor) -> dict[str, Complexity]:
     z = torch.zeros(1, nets.config.latent_dim)
     maps = disc.trunk(image)
     met: list[nn.Module] = [disc.met] if disc.metric_kind == "separate" else [disc.met, disc.met_pair]
+
+    def metric(maps: Tensor) -> Tensor:
+        found = disc.met(maps)
+        return found if disc.metric_kind == "separate" else disc.difference(found, found)
+
     return {
         "encoder": _measure([vae.encoder, vae.mean, vae.logvar], lambda: vae.encode(y)),
         "decoder": _measure([vae.decoder], lambda: vae.decode(z[:, :-3])),
@@ -49,10 +54,8 @@ def _paper_parts(nets: CrossingNets, image: Tensor) -> dict[str, Complexity]:
         "generator": _measure([nets.gen], lambda: nets.gen(z)),
         "trunk": _measure([disc.trunk], lambda: disc.trunk(image)),
         "dis_head": _measure([disc.dis], lambda: disc.dis(maps)),
-        "met_head": _measure(met, lambda: disc.difference(disc.met(maps), disc.met(maps)))
-        if disc.metric_kind == "combined"
-        else _measure(met, lambda: disc.met(maps)),
+        "met_head": _measure(met, lambda: metric(maps)),
         "pos_head": _measure([disc.pos], lambda: disc.pos(maps)),
-        "discriminator": _measure([disc], lambda: (disc.dis(m := disc.trunk(image)), disc.met(m), disc.pos(m))),
+        "discriminator": _measure([disc], lambda: (disc.dis(m := disc.trunk(image)), metric(m), disc.pos(m))),
         "test": _measure([disc.trunk, disc.pos, vae.decoder], lambda: nets(image)),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -32,6 +33,10 @@ class EstimatorConfig:
     """How the cubes of the training frames were centred."""
 
     def __post_init__(self) -> None:
+        if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
+            raise ValueError(f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}.")
+        if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
+            raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
         if self.skeleton not in SKELETONS:
             raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
         found, expected = self.networks.pose_vae.num_joints, len(SKELETONS[self.skeleton])

@@ -34,6 +34,11 @@ class Draw:
             rows = np.concatenate([rows, self.frames.unlabelled])
         return self._image(rows[self._shuffled(len(rows), "images")])
 
+    def labelled(self) -> Batch:
+        """A batch of labelled frames alone."""
+        rows = self._labelled()
+        return Batch(self._image(self.frames.labelled[rows]), self._pose(rows), self._image(rows[:0]))
+
     def paired(self) -> Batch:
         """A batch of labelled frames, and beside it as many unlabelled ones, if there are and they take part."""
         labelled = self._labelled()

@@ -1,6 +1,7 @@
 """`crossnets train`: data sets to a run folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ def train_command(
     if labelled.skeleton is None:
         raise ValueError(f"{data} has no labels, so nothing can be learned from it. Give it as --unlabelled.")
     config = configure(labelled.skeleton)
+    if config.crop.centers == "label" and unlabelled:
+        raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")
     config = replace(config, precision=loop.resolve_precision(config.precision))
     request = run.request_of(config, {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget})
     budget_s = None if budget is None else parse_budget(budget)
@@ -53,6 +56,8 @@ def train_command(
         if place is not None and place.stage == len(config.stages):
             console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
             return
+    if found is None:
+        shutil.rmtree(out / "crops", ignore_errors=True)  # of a start that ended before the run began
     others = [open_dataset(spec) for spec in unlabelled]
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("cropping", total=None)
@@ -63,6 +68,7 @@ def train_command(
             labels=labels,
             seed=config.seed,
             cache=out / "crops",
+            sources=(data, *unlabelled),
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     _tell(console, config, frames, out)

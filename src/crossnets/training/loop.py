@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 
 from crossnets import bundle
@@ -49,6 +48,15 @@ def resolve_precision(precision: Precision) -> Precision:
     return "bf16-mixed" if fast else "32-true"
 
 
+def mixed_precision(device: torch.device, precision: Precision) -> torch.autocast:
+    """bfloat16 where `precision` says so.
+
+    Weights that were rounded once must not be kept: those of a pass without gradients, such as the generator's in the
+    discriminator's step, would be taken again in the generator's own step, and no gradient would reach it.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False)
+
+
 @dataclass
 class _Session:
     """What the parts of one training share."""
@@ -56,14 +64,14 @@ class _Session:
     config: TrainConfig
     frames: TrainingFrames
     out: Path
-    fabric: Fabric
+    device: torch.device
     networks: CrossingNets | Regressor
     plan: list[int]
     started: float
     stop: threading.Event
 
     def draw(self, stage: StageConfig, step: int) -> Draw:
-        return Draw(self.frames, stage, step, self.config.seed, self.fabric.device, self.config.terms.unlabelled)
+        return Draw(self.frames, stage, step, self.config.seed, self.device, self.config.terms.unlabelled)
 
     def generator(self, *parts: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.config.seed, *parts))
@@ -96,13 +104,13 @@ def train(
     assert config.precision != "auto"
     console = console or Console(stderr=True)
     started = time.monotonic()
-    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = build(config.networks, torch.Generator().manual_seed(seed_of(config.seed, "weights")))
     if isinstance(networks, CrossingNets):
         networks.vae.init_from_pca(torch.from_numpy(frames.y))
-    networks.to(fabric.device)
+    networks.to(device)
     with _stop_signals() as stop:
-        session = _Session(config, frames, out, fabric, networks, [], started, stop)
+        session = _Session(config, frames, out, device, networks, [], started, stop)
         session.plan = _plan(session, request, budget_s)
         _run_stages(session, console)
     return Estimator(config.estimator(), networks)
@@ -116,7 +124,7 @@ def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) ->
         return found["plan"]
     config, count = session.config, len(session.frames)
     plan = schedule.steps_within(config, count, budget_s, lambda stage: _seconds_per_step(session, stage))
-    run.begin(session.out, request, plan, str(session.fabric.device))
+    run.begin(session.out, request, plan, str(session.device))
     return plan
 
 
@@ -137,7 +145,7 @@ def _step(session: _Session, stage: Stage, config: StageConfig, step: int) -> di
     for optimiser in stage.optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
-    with session.fabric.autocast():
+    with mixed_precision(session.device, session.config.precision):
         losses = stage.step(session.draw(config, step), session.generator(config.name, step))
     return {name: float(value.detach()) for name, value in losses.items()}
 

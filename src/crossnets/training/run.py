@@ -16,7 +16,7 @@ import torch
 from crossnets.atomic import write_text
 from crossnets.training.config import TrainConfig
 
-_PACKAGES = ("crossnets", "torch", "lightning-fabric", "numpy", "opencv-python-headless", "safetensors")
+_PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
 
 def request_of(config: TrainConfig, data: dict[str, Any]) -> dict[str, Any]:

@@ -38,11 +38,21 @@ def steps_within(
     if budget_s is None:
         return full
     cost = [seconds_per_step(stage) for stage in config.stages]
-    least = [stage.min_steps for stage in config.stages]
-    fixed = sum(c * n for c, n in zip(cost, least, strict=True) if n)
-    rest = sum(c * n for c, n, m in zip(cost, full, least, strict=True) if not m)
-    factor = min(1.0, max(budget_s - fixed, 0.0) / rest) if rest else 1.0
-    return [m if m else max(1, int(factor * n)) for n, m in zip(full, least, strict=True)]
+    least = [max(stage.min_steps, 1) for stage in config.stages]
+
+    def shortened(factor: float) -> list[int]:
+        return [max(m, int(factor * n)) for n, m in zip(full, least, strict=True)]
+
+    def takes_s(factor: float) -> float:
+        return sum(c * n for c, n in zip(cost, shortened(factor), strict=True))
+
+    low, high = 0.0, 1.0
+    if takes_s(high) <= budget_s:
+        return full
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if takes_s(middle) <= budget_s else (low, middle)
+    return shortened(low)
 
 
 def learning_rate(stage: StageConfig, step: int, num_frames: int) -> float:

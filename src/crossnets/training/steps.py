@@ -36,13 +36,14 @@ class Stage(Protocol):
 def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Within it, gradients reach these parameters of the network and no others."""
     chosen = {id(p) for p in parameters}
-    for p in network.parameters():
+    before = [(p, p.requires_grad) for p in network.parameters()]
+    for p, _ in before:
         p.requires_grad_(id(p) in chosen)
     try:
         yield
     finally:
-        for p in network.parameters():
-            p.requires_grad_(True)
+        for p, required in before:
+            p.requires_grad_(required)
 
 
 def descend(optimiser: Adam, terms: Losses) -> None:
@@ -131,17 +132,24 @@ class WarmUpStage:
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One step of Ali, then one of the heads."""
-        nets, batch = self.nets, draw.paired()
+        nets, batch = self.nets, draw.labelled()
         x = batch.image
         z = noisy_latent(nets, batch.pose, generator)
-        with only_trains(nets, nets.ali.parameters()):
-            terms_a = {"reconstruction": losses.depth_reconstruction(nets.render(z).float(), x).mean()}
-            descend(self.optimisers["alignment"], terms_a)
         z_hat = random_walk(z, generator)
+        with only_trains(nets, nets.ali.parameters()):
+            _, x_self = render_both(nets, z_hat, z)
+            terms_a = {"reconstruction": losses.depth_reconstruction(x_self.float(), x).mean()}
+            descend(self.optimisers["alignment"], terms_a)
         with only_trains(nets, self.heads):
             terms_h = latent_terms(nets, x, z, z_hat, self.terms.smoothness)
             descend(self.optimisers["heads"], terms_h)
         return {**terms_a, **terms_h}
+
+
+def render_both(nets: CrossingNets, z_hat: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """x^ and x_self, through Ali and Gen as one batch, so that normalisation keeps their distances."""
+    x_hat, x_self = nets.render(torch.cat([z_hat, z])).chunk(2)
+    return x_hat, x_self
 
 
 def latent_terms(nets: CrossingNets, x: Tensor, z: Tensor, z_hat: Tensor, smooth: bool) -> Losses:
@@ -151,7 +159,7 @@ def latent_terms(nets: CrossingNets, x: Tensor, z: Tensor, z_hat: Tensor, smooth
     terms = {"posterior": losses.posterior(disc.pos(maps).float(), z).mean()}
     if smooth:
         with torch.no_grad(), frozen_averages(nets):
-            x_hat, x_self = nets.render(torch.cat([z_hat, z])).chunk(2)
+            x_hat, x_self = render_both(nets, z_hat, z)
         terms["smoothness"] = smoothness_term(nets, disc.met(maps), x_hat, x_self, z - z_hat)
     return terms
 
@@ -166,15 +174,16 @@ def smoothness_term(
     """L_smo, with a pass of its own through trunk and Met for each of the two generated batches (spec 4)."""
     disc = nets.disc
     with frozen_averages(disc):
-        to_hat = disc.difference(met_x, disc.metric(x_hat)).float()
-        to_self = disc.difference(met_x, disc.metric(x_self)).float()
+        to_hat = disc.difference(met_x.float(), disc.metric(x_hat).float()).float()
+        to_self = disc.difference(met_x.float(), disc.metric(x_self).float()).float()
     return losses.smoothness(latent_difference, to_hat, to_self).mean()
 
 
 class JointStage:
     """Stage C2: discriminator and generator in turn, on the same batch and the same noise (spec 3 and 4).
 
-    z^ and z go through Ali and Gen as one batch, so that normalisation keeps their distances in the latent space.
+    Labelled and unlabelled frames go through the discriminator by themselves, so that through batch normalisation,
+    too, unlabelled ones reach the adversarial terms alone.
     """
 
     def __init__(self, nets: CrossingNets, config: StageConfig, terms: Terms) -> None:
@@ -187,7 +196,7 @@ class JointStage:
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """L_D + L_pos + L_smo for the discriminator, then L_G + L_recons + L_smo for Ali and Gen."""
-        batch = draw.paired()
+        batch = draw.paired() if self.terms.adversarial else draw.labelled()
         z = noisy_latent(self.nets, batch.pose, generator)
         z_hat = random_walk(z, generator)
         terms_d = self._discriminate(batch, z, z_hat)
@@ -198,30 +207,32 @@ class JointStage:
         return {**terms_d, **terms_g}
 
     def _discriminate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
-        disc, count = self.nets.disc, len(batch.image)
+        disc = self.nets.disc
         with torch.no_grad(), frozen_averages(self.nets):
-            x_hat, x_self = self.nets.render(torch.cat([z_hat, z])).chunk(2)
-        maps = disc.trunk(torch.cat([batch.image, batch.unlabelled]))
-        labelled = maps[:count]
-        terms = {"posterior": losses.posterior(disc.pos(labelled).float(), z).mean()}
+            x_hat, x_self = render_both(self.nets, z_hat, z)
+        maps = disc.trunk(batch.image)
+        terms = {"posterior": losses.posterior(disc.pos(maps).float(), z).mean()}
         if self.terms.adversarial:
-            terms["d_real"] = losses.judged_real(disc.dis(maps).float()).mean()
+            logits = [disc.dis(maps)]
+            if len(batch.unlabelled):
+                logits.append(disc.dis(disc.trunk(batch.unlabelled)))
+            terms["d_real"] = losses.judged_real(torch.cat(logits).float()).mean()
             with frozen_averages(disc):
                 generated = disc.dis(disc.trunk(torch.cat([x_hat, x_self]))).float()
             terms["d_generated"] = losses.judged_generated(generated).mean()
         if self.terms.smoothness:
-            terms["smoothness"] = smoothness_term(self.nets, disc.met(labelled), x_hat, x_self, z - z_hat)
+            terms["smoothness"] = smoothness_term(self.nets, disc.met(maps), x_hat, x_self, z - z_hat)
         return terms
 
     def _generate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
         disc, x = self.nets.disc, batch.image
-        x_both = self.nets.render(torch.cat([z_hat, z]))
-        x_hat, x_self = x_both.chunk(2)
+        x_hat, x_self = render_both(self.nets, z_hat, z)
         terms = {"g_reconstruction": losses.depth_reconstruction(x_self.float(), x).mean()}
         if self.terms.adversarial:
             with torch.no_grad():
-                real = disc.dis.features(disc.trunk(torch.cat([x, batch.unlabelled]))).float()
-            features = disc.dis.features(disc.trunk(x_both)).float()
+                frames = [images for images in (x, batch.unlabelled) if len(images)]
+                real = torch.cat([disc.dis.features(disc.trunk(images)).float() for images in frames])
+            features = disc.dis.features(disc.trunk(torch.cat([x_hat, x_self]))).float()
             terms["g_features"] = losses.feature_matching(features, real).mean()
         if self.terms.smoothness:
             with torch.no_grad():
@@ -239,7 +250,7 @@ class RegressionStage:
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
-        batch = draw.paired()
+        batch = draw.labelled()
         pose = self.nets(batch.image)
         found = PoseBatch(pose.y.float(), pose.t.float())
         terms = {"regression": losses.pose_regression(found, batch.pose).mean()}
