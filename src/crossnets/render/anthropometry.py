@@ -1,0 +1,184 @@
+"""How large hands are: bone lengths, widths and thicknesses of men, women and children, as a shape or a batch of them.
+
+Axes of a right hand: x towards the thumb, y towards the fingers, z out of the palm; the origin is the middle of the
+wrist. Digits are ordered thumb, index, middle, ring, little; a left hand is the mirror image (`HandShape.side`).
+Arrays are numpy's or torch's (`Any`), batch axes first.
+
+Published, and checked against a second source: bone lengths (Buryanov & Kotiuk 2010, Proportions of Hand Segments,
+Int. J. Morphol. 28:755-758; radiographs of 66 adults) and the hand lengths and breadths of Colombian workers (Estrada
+et al. 1998, ACOPLA95). Published, quoted from memory and rounded: US soldiers (Gordon et al. 1989, ANSUR; Greiner
+1991, Hand Anthropometry of U.S. Army Personnel), children (Snyder et al. 1977, UM-HSRI-77-17). Everything else says
+"our choice".
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+BONES_MM = np.array(
+    [
+        [29.0, 46.22, 31.57, 21.67 + 5.67],
+        [68.12, 39.78, 22.38, 15.82 + 3.84],
+        [64.60, 44.63, 26.33, 17.40 + 3.95],
+        [58.00, 41.37, 25.65, 17.30 + 3.95],
+        [53.69, 32.74, 18.11, 15.96 + 3.73],
+    ]
+)
+"""Mean length of metacarpal, proximal, middle and distal bone (Buryanov & Kotiuk 2010), the last with its soft tissue.
+The thumb's row: wrist to the metacarpal's base (our choice), metacarpal, proximal, distal."""
+
+HAND_LENGTH_MM = {
+    "men": ((194.0 + 183.0) / 2, 11.0),
+    "women": ((180.5 + 166.0) / 2, 11.0),
+}
+"""Mean and spread, wrist to tip of the middle finger: half-way between ANSUR and ACOPLA95 (193.8 +- 9.8 and 183 +- 10;
+180.5 +- 9.7 and 166 +- 8). The spread is a little above each survey's, because the two differ (our choice)."""
+CHILD_AGE_YEARS = np.array([4.0, 6.0, 8.0, 10.0, 12.0, 14.0])
+CHILD_LENGTH_MM = np.array([115.0, 127.0, 139.0, 150.0, 163.0, 176.0])
+"""Mean hand length by age, girls and boys together (Snyder et al. 1977, rounded; from memory)."""
+CHILD_SPREAD = 0.055
+"""Spread at one age, as a part of the length (Snyder et al. 1977, rounded; from memory)."""
+BREADTH_RATIO = {"men": (0.462, 0.02), "women": (0.446, 0.02), "children": (0.45, 0.02)}
+"""Hand breadth over length, mean and spread (ANSUR 90.4/193.8, 79.4/180.5; ACOPLA95 84/183, 75/166; children and
+spreads: our choice)."""
+THICKNESS_SPREAD, FINGER_SPREAD, BONE_SPREAD, RADIUS_SPREAD = 0.07, 0.02, 0.035, 0.03
+"""Relative, our choice. The tables' spread of a bone is 8 % where that of hands is 6 %: 4 to 5 % is its own."""
+GROUPS = ("men", "women", "children")
+GROUP_SHARE = (0.45, 0.4, 0.15)
+"""Our choice."""
+
+BASES_MM = np.array([[0.0, 0, 0], [11.0, 26, -2], [1.0, 30, -3], [-9.0, 28, -2], [-17.0, 25, 1]])
+"""Where the first bone of each digit starts, on the mean hand (our choice; the thumb's link starts at the wrist)."""
+KNUCKLES_MM = np.array([[20.0, 0, 11], [25.0, 0, 0], [3.5, 0, -3], [-16.0, 0, -1.5], [-33.0, 0, 3]])
+"""x and z where the first bone ends, on the mean hand (our choice: hand breadth, and the transverse arch); y follows
+from its length."""
+RADII_MM = np.array(
+    [
+        [13.5, 12.2, 10.8, 8.9],
+        [12.3, 10.4, 9.0, 7.6],
+        [12.6, 10.6, 9.2, 7.8],
+        [11.8, 10.0, 8.6, 7.4],
+        [10.9, 8.9, 7.8, 6.7],
+    ]
+)
+"""Radius of each digit at its three joints and its tip, on the mean hand (our choice; half of the joint breadths of
+about 21 mm at an adult index finger's middle joint and 18 mm at its last one)."""
+
+
+@dataclass(frozen=True)
+class HandShape:
+    """One hand or a batch: what stays while it moves. `mean_shape`, `sample_shape` and `build_shape` make it."""
+
+    bones_mm: Any
+    """(*B, 5, 4): see BONES_MM."""
+    bases_mm: Any
+    """(*B, 5, 3): see BASES_MM."""
+    rays: Any
+    """(*B, 5, 3): unit vectors along each digit's first bone."""
+    radii_mm: Any
+    """(*B, 5, 4): see RADII_MM."""
+    scale: Any
+    """(*B, 3): across, along and through the hand, over the mean hand's: what offsets are multiplied with."""
+    flesh: Any
+    """(*B,): radii over the mean hand's."""
+    side: Any
+    """(*B,): 1 for a right hand, -1 for a left one."""
+    forearm_mm: Any
+    """(*B,): visible length behind the wrist; a centimetre is a cut wrist."""
+
+
+def build_shape(
+    size: Any, bone_factors: Any, breadth: Any, thickness: Any, side: Any, forearm_mm: Any, radius_factors: Any = None
+) -> HandShape:
+    """A shape from factors over the mean hand; differentiable where they are torch tensors.
+
+    Args:
+        size: (*B,) overall scale; 1 is a hand of 187 mm.
+        bone_factors: (*B, 5, 4) of each bone on top of it.
+        breadth: (*B,) of everything across the hand.
+        thickness: (*B,) of radii and of everything through the hand.
+        side: (*B,) 1 right, -1 left.
+        forearm_mm: (*B,) visible length of the forearm.
+        radius_factors: (*B, 5, 4) of each finger radius, or None.
+    """
+    xp = array_api_compat.array_namespace(size)
+    scale = xp.stack([size * breadth, size, size * thickness], axis=-1)
+    bones_mm = like(BONES_MM, size) * bone_factors * size[..., None, None]
+    bases_mm = like(BASES_MM, size) * scale[..., None, :]
+    knuckles = like(KNUCKLES_MM, size) * scale[..., None, :]
+    across, through = knuckles[..., 0] - bases_mm[..., 0], knuckles[..., 2] - bases_mm[..., 2]
+    length = bones_mm[..., 0]
+    along = xp.sqrt(xp.clip(length**2 - across**2 - through**2, min=(length**2) * 0.04))
+    rays = xp.stack([across, along, through], axis=-1)
+    rays = rays / xp.sqrt(xp.sum(rays**2, axis=-1, keepdims=True))
+    flesh = size * xp.sqrt(breadth * thickness)
+    radii_mm = like(RADII_MM, size) * flesh[..., None, None]
+    if radius_factors is not None:
+        radii_mm = radii_mm * radius_factors
+    return HandShape(bones_mm, bases_mm, rays, radii_mm, scale, flesh, side, forearm_mm)
+
+
+def mean_shape(*batch: int, side: float = 1.0, forearm_mm: float = 15.0) -> HandShape:
+    """The mean hand in numpy, repeated over the batch axes; its wrist is cut unless a forearm is given."""
+    one = np.ones(batch)
+    return build_shape(one, np.ones((*batch, 5, 4)), one, one, side * one, forearm_mm * one)
+
+
+def sample_shape(rng: np.random.Generator, n: int, left_share: float = 0.5, cut_share: float = 0.3) -> HandShape:
+    """A batch of n people's hands in numpy: men, women and children, right and left, with and without a forearm.
+
+    A hand has a length by its group, a breadth and thickness in proportion, and its own deviation of every finger and
+    of every bone; the length of the whole hand stays as drawn. Forearms are 30 to 260 mm long (our choice).
+    """
+    group = rng.choice(len(GROUPS), size=n, p=GROUP_SHARE)
+    length = _sample_length(rng, group)
+    bones = np.exp(FINGER_SPREAD * rng.standard_normal((n, 5, 1)) + BONE_SPREAD * rng.standard_normal((n, 5, 4)))
+    radii = np.exp(RADIUS_SPREAD * (rng.standard_normal((n, 5, 1)) + 0.5 * rng.standard_normal((n, 5, 4))))
+    mean, spread = np.array([BREADTH_RATIO[name] for name in GROUPS])[group].T
+    breadth = (mean + spread * np.clip(rng.standard_normal(n), -2.5, 2.5)) / BREADTH_RATIO["men"][0]
+    thickness = breadth**0.5 * np.exp(THICKNESS_SPREAD * np.clip(rng.standard_normal(n), -2.5, 2.5))
+    side = np.where(rng.random(n) < left_share, -1.0, 1.0)
+    forearm = np.where(rng.random(n) < cut_share, rng.uniform(2, 20, n), rng.uniform(30, 260, n))
+    size = length / MEAN_LENGTH_MM
+    for _ in range(3):  # the palm's width takes part in the length, so this is not one division
+        size = size * length / hand_length(build_shape(size, bones, breadth, thickness, side, forearm))
+    return build_shape(size, bones, breadth, thickness, side, forearm * size, radii)
+
+
+def hand_length(shape: HandShape) -> Any:
+    """(*B,): from the wrist to the tip of the straight middle finger, in mm."""
+    return shape.bases_mm[..., 2, 1] + (
+        shape.rays[..., 2, 1] * shape.bones_mm[..., 2, 0]
+        + shape.bones_mm[..., 2, 1]
+        + shape.bones_mm[..., 2, 2]
+        + shape.bones_mm[..., 2, 3]
+    )
+
+
+def hand_breadth(shape: HandShape) -> Any:
+    """(*B,): across the knuckles of index and little finger with their flesh, in mm."""
+    knuckle_x = shape.bases_mm[..., 0] + shape.rays[..., 0] * shape.bones_mm[..., 0]
+    return knuckle_x[..., 1] - knuckle_x[..., 4] + shape.radii_mm[..., 1, 0] + shape.radii_mm[..., 4, 0]
+
+
+def like(constant: np.ndarray, other: Any) -> Any:
+    """A numpy constant as the kind, type and device of another array."""
+    if isinstance(other, np.ndarray):
+        return constant.astype(other.dtype, copy=False)
+    xp = array_api_compat.array_namespace(other)
+    return xp.asarray(constant, dtype=other.dtype, device=array_api_compat.device(other))
+
+
+def _sample_length(rng: np.random.Generator, group: np.ndarray) -> np.ndarray:
+    """(n,): hand lengths in mm of people of these groups, no further than 2.5 spreads from their mean."""
+    deviation = np.clip(rng.standard_normal(len(group)), -2.5, 2.5)
+    age = rng.uniform(CHILD_AGE_YEARS[0], CHILD_AGE_YEARS[-1], len(group))
+    child = np.interp(age, CHILD_AGE_YEARS, CHILD_LENGTH_MM) * (1 + CHILD_SPREAD * deviation)
+    men, women = (mean + spread * deviation for mean, spread in HAND_LENGTH_MM.values())
+    return np.choose(group, [men, women, child])
+
+
+MEAN_LENGTH_MM = float(hand_length(mean_shape()))
+"""187 mm: Buryanov & Kotiuk's bones and a carpus of 30 mm."""
