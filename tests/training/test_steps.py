@@ -12,6 +12,7 @@ from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
 from crossnets.models.crossing import CrossingNets, build
 from crossnets.models.depth_gan import MetricKind
 from crossnets.training.config import Terms
+from crossnets.training.loop import mixed_precision
 from crossnets.training.steps import make_stage, noisy_latent, only_trains
 from tests.training.stepping import BATCH, JOINTS, PARTS, STAGES, make_draw, make_nets, part_of, rng, step, values
 
@@ -255,3 +256,20 @@ def test_networks_stay_in_training_mode_throughout() -> None:
     step(nets, make_draw("joint"))
     norms = [layer for layer in nets.modules() if isinstance(layer, BatchNorm1d | BatchNorm2d)]
     assert all(layer.training and layer.track_running_stats for layer in norms)
+
+
+@pytest.mark.parametrize("stage", ["depth_gan", "warm_up", "joint"])
+def test_bfloat16_agrees_with_float32(stage: str) -> None:
+    exact = step(make_nets(), make_draw(stage, lr=0.0))
+    with mixed_precision(torch.device("cpu"), "bf16-mixed"):
+        rounded = step(make_nets(), make_draw(stage, lr=0.0))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.02)
+
+
+def test_bfloat16_gives_the_generator_gradients() -> None:
+    nets, draw = make_nets(), make_draw("joint")
+    before = values(nets.gen)
+    with mixed_precision(torch.device("cpu"), "bf16-mixed"):
+        step(nets, draw)
+    assert all(not torch.equal(before[name], value) for name, value in nets.gen.named_parameters())
