@@ -1,13 +1,16 @@
 """From frames on disk to numbers, through the command line as a person uses it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.training.state import load_place
 from tests.data.make import make_recording
 
 
@@ -43,6 +46,23 @@ def test_train_and_evaluate(recording: Path, run: Path, tmp_path: Path) -> None:
     refused = crossnets(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is not overwritten" in refused.stderr
+
+
+def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: Path) -> None:
+    words = ["train", "--data", str(recording), "--out", str(tmp_path / "run"), "--no-shared-latent"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "crossnets", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        deadline = time.monotonic() + 100
+        while not list(tmp_path.glob("run/log.jsonl")):
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on from there" in said
+    assert load_place(tmp_path / "run") is not None
 
 
 @pytest.mark.parametrize(

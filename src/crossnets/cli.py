@@ -4,8 +4,9 @@ import json as json_module
 import os
 import platform
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import tyro
 from rich.console import Console
@@ -63,27 +64,27 @@ def train(
     from crossnets import presets
     from crossnets.training.command import train_command
     from crossnets.training.config import Terms
+    from crossnets.training.loop import DivergedError, TrainingStoppedError
 
-    terms = Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled)
-    train_command(
-        lambda skeleton: presets.paper(
-            skeleton,
-            normalisation=normalisation,
-            centers=centers,
-            metric=metric,
-            terms=terms,
-            shared_latent=shared_latent,
-            precision=precision,
-            seed=seed,
-            checkpoint_s=checkpoint_s,
-        ),
-        data=data,
-        unlabelled=unlabelled,
-        labels=labels,
-        budget=budget,
-        out=out,
-        threads=threads,
+    configure = partial(
+        presets.paper,
+        normalisation=normalisation,
+        centers=centers,
+        metric=metric,
+        terms=Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled),
+        shared_latent=shared_latent,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
     )
+    try:
+        train_command(
+            configure, data=data, unlabelled=unlabelled, labels=labels, budget=budget, out=out, threads=threads
+        )
+    except TrainingStoppedError as stopped:
+        _end(str(stopped), 130)
+    except DivergedError as error:
+        _end(str(error), 1)
 
 
 def info(
@@ -219,6 +220,12 @@ def _with_huge_pages() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "crossnets", *sys.argv[1:]])
 
 
+def _end(message: str, code: int) -> NoReturn:
+    """Say why, and end the process."""
+    Console(stderr=True).print(f"crossnets: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
 def main() -> None:
     """Run the command line; a mistake of the user ends in one message and exit code 2."""
     commands = {
@@ -235,5 +242,4 @@ def main() -> None:
     except (ValueError, OSError, FrameError) as error:
         if os.environ.get(TRACEBACK):
             raise
-        Console(stderr=True).print(f"crossnets: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _end(str(error), 2)
