@@ -239,6 +239,9 @@ def main() -> None:
     _with_huge_pages()
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
+    except BrokenPipeError:  # who read our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError, FrameError) as error:
         if os.environ.get(TRACEBACK):
             raise
