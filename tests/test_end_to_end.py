@@ -85,3 +85,10 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
 def test_help_needs_no_torch() -> None:
     code = "import sys; import crossnets.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_missing_extra_is_named() -> None:
+    code = "import sys; sys.modules['torch'] = None; from crossnets.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "info"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'crossnets[train]'" in done.stderr

@@ -210,6 +210,46 @@ def generate(
         print(path)
 
 
+def synthesize(
+    as_format: Annotated[Literal["nyu", "icvl", "msra", "cvar", "recording"], tyro.conf.arg(name="as")],
+    frames: int,
+    out: Path,
+    seed: int = 0,
+    noise: float = 1.0,
+    camera: str | None = None,
+    skeleton: str | None = None,
+    left_share: float | None = None,
+    test_frames: int | None = None,
+) -> None:
+    """Render hands with exact labels into a data set of a benchmark's own format.
+
+    Args:
+        as_format: Whose files; ICVL shows left hands, the others but recordings right ones.
+        frames: Of the training split, or of all.
+        out: A new folder; an old one is not overwritten.
+        seed: The same seed gives the same frames.
+        noise: Strength of the sensor's noise; 0 for exact depth.
+        camera: Of a recording: a preset such as realsense-d435.
+        skeleton: Of a recording's labels: nyu36, nyu14, icvl16, msra21 or cvar21.
+        left_share: Share of left hands, 0 to 1.
+        test_frames: Of the test split of nyu and icvl; a tenth of --frames unless given.
+    """
+    from crossnets.data.synthesize import synthesize as write
+
+    counts = write(
+        as_format,
+        frames,
+        out,
+        seed=seed,
+        noise=noise,
+        camera=camera,
+        skeleton=skeleton,
+        left_share=left_share,
+        test_frames=test_frames,
+    )
+    print(f"{out}: {', '.join(f'{count} {split}' for split, count in counts.items())}")
+
+
 def _with_huge_pages() -> None:
     """Start again with glibc's huge pages, which the processor must know of from the start; 1.2 times the speed."""
     wanted = "glibc.malloc.hugetlb=1"
@@ -235,10 +275,16 @@ def main() -> None:
         "generate": generate,
         "info": info,
         "data": data,
+        "synthesize": synthesize,
     }
     _with_huge_pages()
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
+    except ModuleNotFoundError as error:
+        extra = "render" if error.name in ("numba", "array_api_compat") else "train"
+        if (error.name or "").startswith("crossnets"):
+            raise
+        _end(f"{error.name} is not installed, but this command needs it: pip install 'crossnets[{extra}]'.", 2)
     except BrokenPipeError:  # who read our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

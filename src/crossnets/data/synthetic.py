@@ -1,0 +1,173 @@
+"""Endless rendered hands with exact labels: frame `index` of a seed is the same whoever asks for it, and when.
+
+Hands are drawn in blocks of 256, each from (seed, number of the block); a frame is one of its block. So neither
+batches, nor workers, nor the order of frames change anything, and resuming needs no state but the next index.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from crossnets.geometry.camera import camera_named
+from crossnets.geometry.crop import CROP_PX, CUBE_MM
+from crossnets.geometry.skeleton import MSRA21, Skeleton
+from crossnets.render import noise
+from crossnets.render.kinematics import forward
+from crossnets.render.raster import cast, clip_to_cubes, crop_grid, render
+from crossnets.render.sampler import DISTANCE_MM, Views, sample_scene
+from crossnets.render.skeletons import joints
+from crossnets.render.spheremesh import SphereMesh
+from crossnets.render.surface import surface
+from crossnets.types import HandFrame
+
+BLOCK = 256
+_KEPT_BLOCKS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """What is rendered."""
+
+    camera: str = "realsense-sr300"
+    """Camera preset; the sensor of the same name gives the noise."""
+    skeleton: Skeleton = MSRA21
+    seed: int = 0
+    noise: tuple[float, float] = (1.0, 1.0)
+    """Least and most strength of the sensor's noise, drawn evenly for each frame; 0 renders exact depth."""
+    left_share: float = 0.5
+    distance_mm: tuple[float, float] = DISTANCE_MM
+    views: Views | None = None
+    """Shares of the kinds of view; None for the sampler's own."""
+    cube_mm: tuple[float, float] = (CUBE_MM, CUBE_MM)
+    """Least and most side of a crop's cube, drawn evenly."""
+    center_spread_mm: float = 10.0
+    """Deviation, in each axis, of a crop's centre from the mean of the joints."""
+
+    def __post_init__(self) -> None:
+        preset = camera_named(self.camera)
+        if not (preset.width_px and self.camera in noise.SENSORS):
+            raise ValueError(f"The camera {self.camera} has no image size or no noise model, so it cannot be rendered.")
+        if not 0 <= self.noise[0] <= self.noise[1] < np.inf:
+            raise ValueError(f"noise={self.noise}: expected least and most strength, 0 or more, in order.")
+        if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:
+            raise ValueError(f"cube_mm={self.cube_mm}: expected least and most side, above 0, in order.")
+        if not (0 <= self.left_share <= 1 and self.seed >= 0):
+            raise ValueError(
+                f"left_share={self.left_share}, seed={self.seed}: expected a share from 0 to 1 and a seed of 0 or more."
+            )
+
+
+class SyntheticCrops(NamedTuple):
+    """Crops as `crop_hand` cuts them out of the frames, and their labels."""
+
+    depth_mm: Float32[np.ndarray, "B S S"]
+    """Zero: background or nothing seen; nearer than the cube: its front."""
+    joints_mm: Float32[np.ndarray, "B J 3"]
+    """In the camera frame."""
+    centers_mm: Float32[np.ndarray, "B 3"]
+    cube_mm: Float32[np.ndarray, "B"]
+    side: Float32[np.ndarray, "B"]
+    """1 a right hand, -1 a left one."""
+
+
+class _Block(NamedTuple):
+    mesh: SphereMesh
+    joints_mm: Float32[np.ndarray, "N J 3"]
+    side: Float64[np.ndarray, "N"]
+    strength: Float64[np.ndarray, "N"]
+    noise_seeds: Int64[np.ndarray, "N"]
+    centers_mm: Float64[np.ndarray, "N 3"]
+    cube_mm: Float64[np.ndarray, "N"]
+
+
+class SyntheticHands:
+    """The frames of a configuration, numbered from 0 without end. Not for two threads at once: give each its own."""
+
+    def __init__(self, config: SyntheticConfig | None = None) -> None:
+        self.config = config or SyntheticConfig()
+        self.preset = camera_named(self.config.camera)
+        self.camera, self.skeleton = self.preset.pinhole, self.config.skeleton
+        self._sensor = noise.SENSORS[self.config.camera]
+        self._blocks: OrderedDict[int, _Block] = OrderedDict()
+
+    def frame(self, index: int) -> HandFrame:
+        """A whole image, with the hand's forearm and the sensor's noise.
+
+        Raises:
+            IndexError: the index is negative.
+        """
+        block, row = self._find(index)
+        mesh = SphereMesh(block.mesh.centers_mm[row], block.mesh.radii_mm[row], block.mesh.topology)
+        depth_mm = render(mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        strength = float(block.strength[row])
+        if strength > 0:
+            depth_mm = noise.apply(depth_mm, self.camera, self._sensor, int(block.noise_seeds[row]), strength)
+        key = f"synthetic/{self.config.camera}/{self.config.seed}/{index:09d}"
+        sequence = "right" if block.side[row] > 0 else "left"
+        return HandFrame(key, sequence, depth_mm, self.camera, block.joints_mm[row].copy())
+
+    def crops(
+        self, indices: Sequence[int] | Int64[np.ndarray, "B"], size_px: int = CROP_PX, *, parallel: bool = False
+    ) -> SyntheticCrops:
+        """Crops of these frames without rendering the frames; `parallel` as of `raster.cast`.
+
+        Raises:
+            IndexError: an index is negative.
+            ValueError: there is no index.
+        """
+        if not len(indices):
+            raise ValueError("Asked for crops of no frame; give at least one index.")
+        found = [self._find(int(index)) for index in indices]
+        parts = [[part[row] for part in block[1:]] for block, row in found]
+        joints_mm, side, strength, seeds, centers_mm, cube_mm = (np.stack(part) for part in zip(*parts, strict=True))
+        centers = np.stack([block.mesh.centers_mm[row] for block, row in found])
+        radii = np.stack([block.mesh.radii_mm[row] for block, row in found])
+        size = (self.preset.width_px, self.preset.height_px)
+        grid = crop_grid(self.camera, centers_mm, cube_mm, size_px, image_px=size)
+        depth = cast(SphereMesh(centers, radii, found[0][0].mesh.topology), grid.x, grid.y, parallel=parallel).depth_mm
+        if strength.any():
+            depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength, parallel=parallel)
+        clip_to_cubes(depth, grid)
+        numbers = (centers_mm, cube_mm, side)
+        return SyntheticCrops(depth, joints_mm, *(number.astype(np.float32) for number in numbers))
+
+    def _find(self, index: int) -> tuple[_Block, int]:
+        if index < 0:
+            raise IndexError(f"Frames are numbered from 0; asked for {index}.")
+        number, row = divmod(index, BLOCK)
+        if number not in self._blocks:
+            self._blocks[number] = self._draw(number)
+            if len(self._blocks) > _KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(number)
+        return self._blocks[number], row
+
+    def _draw(self, number: int) -> _Block:
+        """The hands of a block; always all of them, so that each is the same to the last bit."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, number])
+        shape, pose = sample_scene(
+            rng,
+            BLOCK,
+            self.preset,
+            distance_mm=config.distance_mm,
+            left_share=config.left_share,
+            views=config.views,
+        )
+        frames = forward(shape, pose)
+        joints_mm = np.asarray(joints(frames, self.skeleton))
+        centers_mm = joints_mm.mean(axis=1) + config.center_spread_mm * rng.standard_normal((BLOCK, 3))
+        return _Block(
+            mesh=surface(frames, shape),
+            joints_mm=joints_mm.astype(np.float32),
+            side=np.asarray(shape.side),
+            strength=rng.uniform(*config.noise, BLOCK),
+            noise_seeds=rng.integers(2**62, size=BLOCK),
+            # As float32, so that `crop_hand` at the centre it is told cuts the same crop.
+            centers_mm=centers_mm.astype(np.float32).astype(np.float64),
+            cube_mm=rng.uniform(*config.cube_mm, BLOCK).astype(np.float32).astype(np.float64),
+        )
