@@ -251,7 +251,7 @@ def synthesize(
 
 
 def _with_huge_pages() -> None:
-    """Start again with glibc's huge pages, which the processor must know of from the start; 1.2 times the speed."""
+    """Start again with glibc's huge pages, which a process must ask for at its start; up to 1.2 times the speed."""
     wanted = "glibc.malloc.hugetlb=1"
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if sys.argv[1:2] != ["train"] or platform.libc_ver()[0] != "glibc" or "glibc.malloc.hugetlb" in tunables:
