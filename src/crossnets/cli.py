@@ -28,6 +28,7 @@ def train(
     unlabelled: tuple[str, ...] = (),
     labels: str = "all",
     budget: str | None = None,
+    epochs: tuple[str, ...] = (),
     seed: int = 42,
     normalisation: Normalisation = "per-frame",
     centers: Centers = "image",
@@ -49,6 +50,7 @@ def train(
         unlabelled: More frames, whose labels, if any, are not read.
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
         budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
+        epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
         seed: Of weights, batches, noise and the choice of labels.
         normalisation: The paper's per-frame depth range, or metric distances to the centre.
         centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle).
@@ -79,7 +81,14 @@ def train(
     )
     try:
         train_command(
-            configure, data=data, unlabelled=unlabelled, labels=labels, budget=budget, out=out, threads=threads
+            configure,
+            data=data,
+            unlabelled=unlabelled,
+            labels=labels,
+            budget=budget,
+            epochs=epochs,
+            out=out,
+            threads=threads,
         )
     except TrainingStoppedError as stopped:
         _end(str(stopped), 130)

@@ -5,7 +5,14 @@ import pytest
 from crossnets import presets
 from crossnets.geometry.skeleton import NYU36
 from crossnets.training.config import StageConfig
-from crossnets.training.schedule import full_steps, learning_rate, parse_budget, steps_per_epoch, steps_within
+from crossnets.training.schedule import (
+    full_steps,
+    learning_rate,
+    parse_budget,
+    steps_per_epoch,
+    steps_within,
+    with_epochs,
+)
 
 NYU_FRAMES = 72_757
 PAPER = presets.paper(NYU36)
@@ -104,3 +111,21 @@ def test_the_rate_of_the_vae_falls_after_each_round() -> None:
 def test_other_rates_stay() -> None:
     for stage in PAPER.stages[1:]:
         assert {learning_rate(stage, step, NYU_FRAMES) for step in (0, 1000, 700_000)} == {stage.lr}
+
+
+def test_rounds_of_single_stages_can_be_chosen() -> None:
+    stages = with_epochs(PAPER.stages, ["joint=400", "pose_vae=3"])
+    assert [stage.epochs for stage in stages] == [3, 1001, 21, 400]
+    assert full_steps(stages[0], 1000) == 15
+    assert with_epochs(PAPER.stages, []) == PAPER.stages
+
+
+@pytest.mark.parametrize("text", ["joint", "joint=", "joint=0", "joint=-1", "joint=1.5", "other=3", "=3", "joint=4 "])
+def test_other_texts_of_rounds_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected some of pose_vae=201, depth_gan=1001, warm_up=21, joint=80"):
+        with_epochs(PAPER.stages, [text])
+
+
+def test_rounds_of_a_stage_are_chosen_once() -> None:
+    with pytest.raises(ValueError, match="each once"):
+        with_epochs(PAPER.stages, ["joint=3", "joint=4"])

@@ -15,7 +15,7 @@ from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.training import loop, run
 from crossnets.training.config import TrainConfig
-from crossnets.training.schedule import parse_budget
+from crossnets.training.schedule import parse_budget, with_epochs
 from crossnets.training.state import load_place
 
 _PROBLEMS_SHOWN = 5
@@ -28,6 +28,7 @@ def train_command(
     unlabelled: tuple[str, ...],
     labels: str,
     budget: str | None,
+    epochs: tuple[str, ...] = (),
     out: Path,
     threads: int | None,
 ) -> None:
@@ -46,7 +47,8 @@ def train_command(
     config = configure(labelled.skeleton)
     if config.crop.centers == "label" and unlabelled:
         raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")
-    config = replace(config, precision=loop.resolve_precision(config.precision))
+    stages = with_epochs(config.stages, epochs)
+    config = replace(config, stages=stages, precision=loop.resolve_precision(config.precision))
     request = run.request_of(config, {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget})
     budget_s = None if budget is None else parse_budget(budget)
     found = run.read(out)

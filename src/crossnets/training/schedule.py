@@ -1,7 +1,8 @@
 """How many steps each stage takes, in full or within a time budget, and the learning rate at a step."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from crossnets.training.config import StageConfig, TrainConfig
 
@@ -18,6 +19,24 @@ def parse_budget(text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise ValueError(f"--budget {text}: expected a time such as 90s, 20m or 1.5h.")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def with_epochs(stages: Sequence[StageConfig], texts: Sequence[str]) -> tuple[StageConfig, ...]:
+    """The stages with other numbers of rounds, from texts such as `joint=400`; what is asked for has no least.
+
+    Raises:
+        ValueError: a text is of another form, names no stage, or names one twice.
+    """
+    asked: dict[str, int] = {}
+    for text in texts:
+        name, _, count = text.partition("=")
+        if name not in {stage.name for stage in stages} or name in asked or not re.fullmatch(r"[1-9]\d*", count):
+            known = ", ".join(f"{stage.name}={stage.epochs}" for stage in stages)
+            raise ValueError(f"--epochs {text}: expected some of {known}, each once, with a number of 1 or more.")
+        asked[name] = int(count)
+    return tuple(
+        replace(stage, epochs=asked[stage.name], min_steps=0) if stage.name in asked else stage for stage in stages
+    )
 
 
 def steps_per_epoch(stage: StageConfig, num_frames: int) -> int:
