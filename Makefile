@@ -4,9 +4,10 @@ BIN := .venv/bin
 # Two test processes of one thread each: torch's own threads would fight over two cores.
 WORKERS ?= 2
 
-.PHONY: help test lint install clean
+.PHONY: help demo test lint install clean
 
 help:
+	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
 	@echo "make install   create .venv with exact versions of everything"
 	@echo "make test      install, then check style, types, layers and run the tests"
 	@echo "make lint      only style, types and layers"
@@ -19,6 +20,9 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+demo: install
+	$(BIN)/crossnets demo
 
 lint: install
 	$(BIN)/ruff check

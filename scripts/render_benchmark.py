@@ -1,10 +1,14 @@
-"""Speed of the depth camera on one thread: crops a second with and without noise, milliseconds for a 640x480 frame.
+"""Speed of the depth camera on one thread, beside a mesh ray-caster (Embree) that sees the same hands.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python scripts/render_benchmark.py
 
-Prints medians over repetitions of processor time of this thread, which other load does not stretch, and of wall-clock
-time. The surface is a stand-in of a hand's size: palm, fingers and webs, 31 hulls, the last four of them a forearm. A
-mesh ray-caster of the same surface is not compared here yet.
+Hands are sampled as for training: `sample_scene`, forward kinematics, surface. Prints medians over repetitions of
+processor time of this process, which other load does not stretch (but shared caches and turbo do), and of wall-clock
+time. A crop is a cube of 250 mm around the middle knuckle, 128x128 pixels.
+
+The mesh ray-caster gets each hull of the sphere-mesh as the convex hull of points on its spheres, and the same rays;
+where hulls overlap the nearest hit counts for both. It needs `pip install -e '.[bench]'`; without, its lines are left
+out. Embree has no hand to bend: a new pose is a new mesh, so its cost is casting plus the building of its tree.
 """
 
 import argparse
@@ -12,45 +16,43 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from crossnets.geometry.camera import CAMERAS
+from crossnets.geometry.skeleton import MSRA21
+from crossnets.render.kinematics import forward
 from crossnets.render.noise import SENSORS, apply, render_noisy_crops
-from crossnets.render.raster import render, render_crops
-from crossnets.render.spheremesh import SphereMesh, Topology
+from crossnets.render.raster import cast, crop_grid, pixel_slopes, render, render_crops
+from crossnets.render.sampler import sample_scene
+from crossnets.render.skeletons import joints
+from crossnets.render.spheremesh import SphereMesh
+from crossnets.render.surface import surface
 
-_KNUCKLES = (3, 4, 5, 6)
-_DISTANCE_MM = 500.0
+CUBE_MM = 250.0
+AGREE_MM = 0.5
+_CAMERA = "nyu-kinect"
+"""Of frames, of the comparison and of the steps."""
+_FRAME_MM, _FOREARM_MM = (400.0, 600.0), 150.0
+"""Depth of the hands of whole frames, and the least length of their forearms."""
+_FRAMES = 16
+"""Whole frames, each of another hand; and hands given to the mesh ray-caster."""
+_POINTS = 1000
+"""On each sphere of a hull, of which the convex hull keeps the outer ones."""
 
 
-def stand_in(random: np.random.Generator) -> SphereMesh:
-    """A hand and forearm of 18 capsules and 13 wedges, fingers bent at random and the whole turned at random."""
-    centers = [[-30, 50, 0], [-10, 55, 0], [12, 55, 0], [-35, 0, 0], [-12, -5, -3], [10, -3, -3], [30, 3, 0]]
-    radii = [12.0] * 7
-    capsules, wedges = [(3, 4), (4, 5), (5, 6)], [(0, 3, 4), (0, 1, 4), (1, 4, 5), (1, 2, 5), (2, 5, 6)]
-    chains = [(k, (0.15 * i - 0.22, -1.0, 0.0), (42, 26, 20), (9, 8, 7)) for i, k in enumerate(_KNUCKLES)]
-    for start, way, lengths, thickness in [*chains, (0, (-0.7, -0.7, -0.2), (40, 30, 25), (12, 10, 8))]:
-        last, at, (x, y, z) = start, np.array(centers[start], float), way
-        for length, radius in zip(lengths, thickness, strict=True):
-            bend = random.uniform(0, 0.8)
-            y, z = y * np.cos(bend) - z * np.sin(bend), y * np.sin(bend) + z * np.cos(bend)
-            at = at + length * np.array([x, y, z])
-            centers.append(list(at))
-            radii.append(radius)
-            capsules.append((last, len(centers) - 1))
-            last = len(centers) - 1
-    wedges += [(3, 7, 4), (4, 10, 5), (5, 13, 6), (0, 19, 3)]
-    wrist = len(centers)
-    centers += [[-20, 90, 5], [15, 90, 5], [-25, 300, 20], [25, 300, 20]]
-    radii += [20, 20, 30, 30]
-    wedges += [(wrist, wrist + 1, wrist + 2), (wrist + 1, wrist + 2, wrist + 3), (0, 2, wrist), (2, wrist, wrist + 1)]
-    turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
-    return SphereMesh(
-        np.array(centers) @ turn + np.array([0, 0, _DISTANCE_MM]),
-        np.array(radii, float),
-        Topology(np.array(capsules), np.array(wedges)),
-    )
+def scenes(seed: int, count: int, camera: str, **options: Any) -> tuple[SphereMesh, np.ndarray, np.ndarray]:
+    """A batch of sampled hands, their middle knuckles (B, 3) and the lengths of their forearms (B,)."""
+    shape, pose = sample_scene(np.random.default_rng(seed), count, CAMERAS[camera], **options)
+    frames = forward(shape, pose)
+    return surface(frames, shape), joints(frames, MSRA21)[:, MSRA21.center], shape.forearm_mm
+
+
+def one_of(meshes: SphereMesh, index: int) -> SphereMesh:
+    """One mesh of a batch."""
+    return SphereMesh(meshes.centers_mm[index], meshes.radii_mm[index], meshes.topology)
 
 
 def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
@@ -58,11 +60,32 @@ def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
     work()
     times = []
     for _ in range(repetitions):
-        wall, processor = time.perf_counter(), time.thread_time()
+        wall, processor = time.perf_counter(), time.process_time()
         work()
-        times.append((time.thread_time() - processor, time.perf_counter() - wall))
+        times.append((time.process_time() - processor, time.perf_counter() - wall))
     processor, wall = np.median(times, axis=0)
     return float(processor), float(wall)
+
+
+class Lines:
+    """Measures, and prints a line for each."""
+
+    def __init__(self, repetitions: int) -> None:
+        self._repetitions = repetitions
+        print(f"{machine()}; medians of {repetitions}")
+        print(f"{'':50}{'processor':>12}{'wall clock':>12}")
+
+    def rate(self, name: str, count: int, work: Callable[[], object]) -> float:
+        """How often a second `work`, which does `count` at once, does one; of processor time."""
+        processor, wall = (count / s for s in median(work, self._repetitions))
+        print(f"{name:50}{processor:12,.0f}{wall:12,.0f}", flush=True)
+        return processor
+
+    def each(self, name: str, count: int, work: Callable[[], object]) -> float:
+        """Milliseconds for one of the `count` that `work` does; of processor time."""
+        processor, wall = (1e3 * s / count for s in median(work, self._repetitions))
+        print(f"{name:50}{processor:12.2f}{wall:12.2f}", flush=True)
+        return processor
 
 
 def machine() -> str:
@@ -73,38 +96,151 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor() or 'unknown processor'}, one thread"
 
 
+def time_crops(lines: Lines, count: int) -> None:
+    """Crops without and with noise, and all that makes one."""
+    cubes, seeds = np.full(count, CUBE_MM), np.arange(count)
+    for name in ("icvl-senz3d", "nyu-kinect"):
+        camera = CAMERAS[name].pinhole
+        meshes, centers, _ = scenes(0, count, name)
+        lines.rate(f"crops/s, {name}", count, lambda c=camera, m=meshes, p=centers: render_crops(m, c, p, cubes))
+    for name in ("icvl-senz3d", "nyu-kinect", "realsense-sr305", "realsense-d435", "azure-kinect-nfov"):
+        camera, model = CAMERAS[name].pinhole, SENSORS[name]
+        meshes, centers, _ = scenes(0, count, name)
+        lines.rate(
+            f"noisy crops/s, {name}",
+            count,
+            lambda c=camera, m=meshes, p=centers, n=model: render_noisy_crops(m, c, p, cubes, n, seeds),
+        )
+
+
+def time_steps(lines: Lines, count: int, name: str) -> None:
+    """Where the time of a crop goes, and all of it."""
+    camera, model, preset = CAMERAS[name].pinhole, SENSORS[name], CAMERAS[name]
+    cubes, seeds = np.full(count, CUBE_MM), np.arange(count)
+    shape, pose = sample_scene(np.random.default_rng(0), count, preset)
+    meshes, centers, _ = scenes(0, count, name)
+    lines.each("ms a hand, sampling", count, lambda: sample_scene(np.random.default_rng(0), count, preset))
+    lines.each("ms a hand, kinematics and surface", count, lambda: surface(forward(shape, pose), shape))
+    plain = lines.each(f"ms a crop, casting, {name}", count, lambda: render_crops(meshes, camera, centers, cubes))
+    noisy = lines.each(
+        f"ms a crop, casting and noise, {name}",
+        count,
+        lambda: render_noisy_crops(meshes, camera, centers, cubes, model, seeds),
+    )
+    print(f"{'  of which noise':50}{noisy - plain:12.2f}")
+
+    def everything() -> None:
+        made, at, _ = scenes(0, count, name)
+        render_noisy_crops(made, camera, at, cubes, model, seeds)
+
+    lines.rate(f"crops/s, sampling to noise, {name}", count, everything)
+
+
+def frame_hands() -> tuple[SphereMesh, np.ndarray]:
+    """Hands with forearms as far away as people hold them, and their middle knuckles."""
+    meshes, centers, forearm_mm = scenes(1, 20 * _FRAMES, _CAMERA, distance_mm=_FRAME_MM)
+    chosen = np.flatnonzero(forearm_mm >= _FOREARM_MM)[:_FRAMES]
+    return SphereMesh(meshes.centers_mm[chosen], meshes.radii_mm[chosen], meshes.topology), centers[chosen]
+
+
+def time_frames(lines: Lines) -> None:
+    """Whole frames of hands with forearms."""
+    (hands, _), camera, model = frame_hands(), CAMERAS[_CAMERA].pinhole, SENSORS[_CAMERA]
+    singles = [one_of(hands, k) for k in range(_FRAMES)]
+    lines.each(
+        "ms, 640x480, hand and forearm",
+        _FRAMES,
+        lambda: [render(hand, camera, 640, 480) for hand in singles],
+    )
+    images = [render(hand, camera, 640, 480) for hand in singles]
+    lines.each("ms, noise of such a frame", _FRAMES, lambda: [apply(image, camera, model, 0) for image in images])
+
+
+def ball(points: int) -> np.ndarray:
+    """(N, 3): points spread evenly over the unit sphere, along a spiral (Fibonacci lattice)."""
+    step = np.arange(points) + 0.5
+    z, turn = 1 - 2 * step / points, np.pi * (1 + np.sqrt(5)) * step
+    flat = np.sqrt(1 - z**2)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=-1)
+
+
+def triangles(mesh: SphereMesh) -> np.ndarray:
+    """(T, 3, 3) float32: the convex hulls of points on the spheres of every capsule and wedge."""
+    unit, parts = ball(_POINTS), []
+    for hull in (*mesh.topology.capsules, *mesh.topology.wedges):
+        points = (mesh.centers_mm[hull][:, None] + mesh.radii_mm[hull][:, None, None] * unit).reshape(-1, 3)
+        parts.append(points[ConvexHull(points).simplices])
+    return np.concatenate(parts).astype(np.float32)
+
+
+def rays_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(H W, 3) float32 directions (x, y, 1): how far a ray goes is then depth."""
+    columns, rows = np.meshgrid(x, y)
+    return np.stack([columns, rows, np.ones_like(rows)], axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def compare(lines: Lines) -> None:
+    """The same rays and hands through both ray-casters: time, and whether they see the same."""
+    try:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+    except ImportError:
+        print("No comparison with a mesh ray-caster: embreex is not installed. Run: pip install -e '.[bench]'")
+        return
+
+    def tree(faces: np.ndarray) -> Any:
+        scene = EmbreeScene()
+        TriangleMesh(scene, faces)
+        return scene
+
+    (hands, centers), camera = frame_hands(), CAMERAS[_CAMERA].pinhole
+    grid = crop_grid(camera, centers, np.full(_FRAMES, CUBE_MM))
+    x, y = pixel_slopes(camera, 640, 480)
+    sets = {
+        "crops": (grid.x, grid.y),
+        "640x480 frames": (np.tile(x, (_FRAMES, 1)), np.tile(y, (_FRAMES, 1))),
+    }
+    meshes = [triangles(one_of(hands, k)) for k in range(_FRAMES)]
+    trees = [tree(mesh) for mesh in meshes]
+    print(f"The same {_FRAMES} hands, without noise; meshes of {np.mean([len(m) for m in meshes]):,.0f} triangles")
+    lines.each("ms a hand, Embree, building its tree", _FRAMES, lambda: [tree(mesh) for mesh in meshes])
+    for what, (xs, ys) in sets.items():
+        rays = [rays_of(*pair) for pair in zip(xs, ys, strict=True)]
+        origin = np.zeros_like(rays[0])
+
+        def embree(rays: list[np.ndarray] = rays, origin: np.ndarray = origin) -> list[np.ndarray]:
+            return [t.run(origin, r, query="DISTANCE") for t, r in zip(trees, rays, strict=True)]
+
+        ours = lines.each(f"ms each, {what}, this ray-caster", _FRAMES, lambda xs=xs, ys=ys: cast(hands, xs, ys))
+        theirs = lines.each(f"ms each, {what}, Embree", _FRAMES, embree)
+        print(f"{'  Embree takes so many times as long':50}{theirs / ours:12.1f}")
+        print(agreement(cast(hands, xs, ys).depth_mm.reshape(_FRAMES, -1), np.array(embree())))
+
+
+def agreement(ours_mm: np.ndarray, theirs_mm: np.ndarray) -> str:
+    """Share of the pixels that either sees, where both do and agree."""
+    theirs_mm = np.where(theirs_mm < 1e6, theirs_mm, 0)
+    hand, both = (ours_mm > 0) | (theirs_mm > 0), (ours_mm > 0) & (theirs_mm > 0)
+    apart = np.abs(ours_mm - theirs_mm)
+    share = 100 * (both & (apart <= AGREE_MM)).sum() / hand.sum()
+    one = 100 * (hand & ~both).sum() / hand.sum()
+    return (
+        f"  depths agree within {AGREE_MM} mm on {share:.2f} % of {hand.sum():,} hand pixels; {one:.2f} % only one "
+        f"sees; median difference {np.median(apart[both]):.4f} mm"
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crops", type=int, default=64, help="crops in a batch")
+    parser.add_argument("--crops", type=int, default=256, help="crops in a batch")
     parser.add_argument("--repetitions", type=int, default=15)
     options = parser.parse_args()
-    made = [stand_in(np.random.default_rng(seed)) for seed in range(options.crops)]
-    batch = SphereMesh(np.stack([m.centers_mm for m in made]), np.stack([m.radii_mm for m in made]), made[0].topology)
-    centers, cubes = np.tile([0, 0, _DISTANCE_MM], (options.crops, 1)), np.full(options.crops, 250.0)
-    print(f"{machine()}; medians of {options.repetitions}; 128x128 crops in batches of {options.crops}")
-    print(f"{'':44}{'processor':>12}{'wall clock':>12}")
-
-    def show(name: str, work: Callable[[], object], factor: float, rate: bool) -> None:
-        values = [factor / s if rate else factor * s for s in median(work, options.repetitions)]
-        print(f"{name:44}" + "".join(f"{value:12,.0f}" if rate else f"{value:12.2f}" for value in values))
-
-    for name in ("icvl-senz3d", "nyu-kinect"):
-        camera = CAMERAS[name].pinhole
-        show(f"crops/s, {name}", lambda c=camera: render_crops(batch, c, centers, cubes), options.crops, rate=True)
-    seeds = np.arange(options.crops)
-    for name in ("icvl-senz3d", "nyu-kinect", "realsense-sr305", "realsense-d435", "azure-kinect-nfov"):
-        camera, model = CAMERAS[name].pinhole, SENSORS[name]
-        show(
-            f"noisy crops/s, {name}",
-            lambda c=camera, m=model: render_noisy_crops(batch, c, centers, cubes, m, seeds),
-            options.crops,
-            rate=True,
-        )
-    camera, model = CAMERAS["nyu-kinect"].pinhole, SENSORS["nyu-kinect"]
-    image = render(made[0], camera, 640, 480)
-    show("ms, 640x480, hand and forearm", lambda: render(made[0], camera, 640, 480), 1e3, rate=False)
-    show("ms, noise of that frame", lambda: apply(image, camera, model, 0), 1e3, rate=False)
+    lines = Lines(options.repetitions)
+    time_crops(lines, options.crops)
+    time_steps(lines, options.crops, _CAMERA)
+    time_frames(lines)
+    compare(lines)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from crossnets import bundle, presets
 from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.skeleton import ICVL16
 from crossnets.models.blocks import BatchNorm2d
-from crossnets.models.crossing import build
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.estimator import Estimator, EstimatorConfig
+from crossnets.models.networks import build
 from crossnets.types import HandCrop, Pinhole
 
 

@@ -8,14 +8,15 @@ from PIL import Image
 
 from crossnets import bundle, presets
 from crossnets.data.opening import open_dataset
-from crossnets.generate import generate, joints_in_crop_px, latent_of_depth, latent_of_pose, map_to_rgb, save_gif, walk
+from crossnets.generate import generate, joints_in_crop_px, latent_of_pose, map_to_rgb, save_gif, walk
 from crossnets.generate_command import find_frame, generate_command
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.geometry.pose import normalise_pose
 from crossnets.geometry.skeleton import CVAR21
-from crossnets.models.crossing import CrossingNets, build
+from crossnets.models.crossing import CrossingNets
 from crossnets.models.estimator import Estimator, EstimatorConfig
+from crossnets.models.networks import build
 from crossnets.tensors import PoseBatch
 from crossnets.types import HandCrop
 from tests.data.make import make_cvar, make_recording
@@ -38,12 +39,17 @@ def estimator(shared_latent: bool = True) -> Estimator:
 
 
 @pytest.fixture(scope="module")
-def nets() -> CrossingNets:
-    found = estimator().latent_networks()
+def whole() -> Estimator:
+    found = estimator()
     with torch.no_grad():
-        for parameter in found.vae.parameters():  # the fresh weights are so small that all poses look alike
+        for parameter in found.latent_networks().vae.parameters():  # fresh, they are so small that all poses look alike
             parameter.normal_(0.0, 0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     return found
+
+
+@pytest.fixture
+def nets(whole: Estimator) -> CrossingNets:
+    return whole.latent_networks()
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +74,9 @@ def hands(data: str) -> tuple[np.ndarray, np.ndarray, list[HandCrop]]:
     return joints, centers, crops
 
 
-def test_a_walk_is_straight_between_the_two_encodings(nets: CrossingNets, cvar: str) -> None:
-    joints, centers, _ = hands(cvar)
-    z = latent_of_pose(nets, joints, centers, CVAR21)
+def test_a_walk_is_straight_between_the_two_encodings(whole: Estimator, nets: CrossingNets, cvar: str) -> None:
+    joints, centers, crops = hands(cvar)
+    z = latent_of_pose(whole, joints, crops)
     assert z.shape == (6, 23)
     np.testing.assert_allclose(z[:, 20:], (joints[:, 0] - centers) / 50, atol=1e-5)
     path = walk(nets, z[0], z[5], 5)
@@ -82,9 +88,9 @@ def test_a_walk_is_straight_between_the_two_encodings(nets: CrossingNets, cvar: 
     torch.testing.assert_close(path.pose.t[2], (path.pose.t[0] + path.pose.t[4]) / 2)
 
 
-def test_each_step_is_what_the_networks_make_of_its_latent(nets: CrossingNets, cvar: str) -> None:
-    joints, centers, _ = hands(cvar)
-    z = latent_of_pose(nets, joints[:2], centers[:2], CVAR21)
+def test_each_step_is_what_the_networks_make_of_its_latent(whole: Estimator, nets: CrossingNets, cvar: str) -> None:
+    joints, _, crops = hands(cvar)
+    z = latent_of_pose(whole, joints[:2], crops[:2])
     made = generate(nets, z)
     with torch.no_grad():
         torch.testing.assert_close(made.depth, nets.gen(nets.ali(z))[:, 0])
@@ -97,14 +103,14 @@ def test_latents_of_images_are_those_of_the_posterior(cvar: str) -> None:
     whole = estimator()
     with torch.no_grad():
         expected = whole.latent_networks().estimate_latent(whole.images(crops))
-    torch.testing.assert_close(latent_of_depth(whole, crops), expected)
+    torch.testing.assert_close(whole.latents(crops), expected)
 
 
 def test_joints_lie_where_the_real_ones_do_in_the_real_crop(cvar: str) -> None:
     joints, centers, crops = hands(cvar)
     y, t = normalise_pose(joints, centers, CVAR21.reference)
     pose = PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
-    found = joints_in_crop_px(pose, centers, CAMERA, 250.0)
+    found = joints_in_crop_px(estimator(), pose, centers, CAMERA)
     expected = [image_to_crop_px(project(j, CAMERA)[:, :2], crop) for j, crop in zip(joints, crops, strict=True)]
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-3)
 

@@ -15,8 +15,8 @@ from crossnets.data.opening import open_dataset
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.geometry.camera import camera_named, project
 from crossnets.geometry.skeleton import CVAR21
-from crossnets.models.crossing import build
 from crossnets.models.estimator import Estimator, EstimatorConfig
+from crossnets.models.networks import build
 from crossnets.predict_command import ImageFiles, open_sources, overlay, predict_command
 from crossnets.types import PredictedFrame
 from tests.data.make import Made, make_cvar, make_recording

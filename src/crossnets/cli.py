@@ -17,14 +17,47 @@ from crossnets.data.info import info_command
 from crossnets.evaluation.command import evaluate
 from crossnets.geometry.crop import Normalisation
 from crossnets.geometry.localise import Centers
+from crossnets.weights import SHIPPED
 
 TRACEBACK = "CROSSNETS_TRACEBACK"
 
 
+def demo(
+    out: Path = Path("demo"),
+    budget: str = "60s",
+    frames: int = 200,
+    seed: int = 0,
+    model: Path | None = None,
+    open_page: bool = True,
+) -> None:
+    """Show it all in a few minutes: render hands, estimate them, train a small model, score, and write one page.
+
+    Args:
+        out: Folder for index.html, and the run of the small model; that of an earlier demo is replaced.
+        budget: Time for the training: 60s, 5m.
+        frames: Hands that are estimated.
+        seed: Of the hands and of the training.
+        model: Run or model folder, instead of the model that comes with the package.
+        open_page: --no-open-page only names the page, as is done without a display.
+    """
+    from crossnets import presets
+    from crossnets.demo.command import demo_command
+    from crossnets.training.loop import DivergedError, TrainingStoppedError
+
+    try:
+        demo_command(
+            presets.crossnets(seed=seed), out=out, budget=budget, frames=frames, model=model, open_page=open_page
+        )
+    except TrainingStoppedError:
+        _end("The demo was stopped; the next one begins anew.", 130)
+    except DivergedError as error:
+        _end(str(error), 1)
+
+
 def train(
-    data: str,
     out: Path,
-    preset: Literal["paper"] = "paper",
+    data: str | None = None,
+    preset: Literal["paper", "crossnets"] = "paper",
     unlabelled: tuple[str, ...] = (),
     labels: str = "all",
     budget: str | None = None,
@@ -44,9 +77,10 @@ def train(
     """Train a model, or go on with the run in `out`: the same command resumes after a kill.
 
     Args:
-        data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
         out: Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model.
-        preset: Which networks, losses and schedule.
+        data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
+        preset: Which networks, losses and schedule: paper needs --data, crossnets renders its own and takes of the
+            options below only budget, epochs, seed, precision, threads and checkpoint-s.
         unlabelled: More frames, whose labels, if any, are not read.
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
         budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
@@ -68,7 +102,7 @@ def train(
     from crossnets.training.config import Terms
     from crossnets.training.loop import DivergedError, TrainingStoppedError
 
-    configure = partial(
+    paper = partial(
         presets.paper,
         normalisation=normalisation,
         centers=centers,
@@ -79,9 +113,10 @@ def train(
         seed=seed,
         checkpoint_s=checkpoint_s,
     )
+    ours = presets.crossnets(precision=precision, seed=seed, checkpoint_s=checkpoint_s)
     try:
         train_command(
-            configure,
+            paper if preset == "paper" else ours,
             data=data,
             unlabelled=unlabelled,
             labels=labels,
@@ -97,7 +132,7 @@ def train(
 
 
 def info(
-    preset: Literal["paper"] = "paper",
+    preset: Literal["paper", "crossnets"] = "paper",
     joints: int = 21,
     shared_latent: bool = True,
     metric: Literal["separate", "combined"] = "separate",
@@ -107,7 +142,7 @@ def info(
 
     Args:
         preset: Which networks.
-        joints: Of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU).
+        joints: Of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU). The preset crossnets always has 21.
         shared_latent: --no-shared-latent shows the from-scratch baseline.
         metric: The head that judges distances.
         json: Print JSON alone.
@@ -115,7 +150,9 @@ def info(
     from crossnets import presets
     from crossnets.models.complexity import complexity
 
-    parts = complexity(presets.paper_networks(joints, metric, shared_latent=shared_latent))
+    paper = presets.paper_networks(joints, metric, shared_latent=shared_latent)
+    joints = joints if preset == "paper" else 21
+    parts = complexity(paper if preset == "paper" else presets.crossnets_networks())
     if json:
         networks = {name: {"parameters": c.parameters, "macs": c.macs} for name, c in parts.items()}
         print(json_module.dumps({"preset": preset, "joints": joints, "networks": networks}, indent=2))
@@ -145,7 +182,6 @@ def data(
 
 
 def predict(
-    model: tyro.conf.Positional[Path],
     frames: tyro.conf.Positional[tuple[str, ...]],
     camera: str | None = None,
     out: Path = Path("predictions"),
@@ -157,8 +193,8 @@ def predict(
     """Estimate the joints in depth images: a file of millimetres, and a picture of each frame.
 
     Args:
-        model: Run or model folder.
-        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5.
+        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. Before them a run or
+            model folder; without one, the model that comes with the package is used.
         camera: Of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and optionally mm
             per depth count. Recordings and data sets know their own.
         out: Folder for predictions.jsonl (a header, then a frame a line), which is never overwritten, and overlays/.
@@ -167,11 +203,14 @@ def predict(
         split: Of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
     """
-    from crossnets.predict_command import predict_command
+    from crossnets.predict_command import may_be_model, predict_command
 
-    if not frames:
-        raise ValueError("Found no frames; give PNGs, folders or data sets after the model.")
-    predict_command(model, frames, camera=camera, out=out, refinement=refine, centers=centers, split=split, draw=draw)
+    model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
+    if not rest:
+        raise ValueError("Found no frames; give PNGs, folders or data sets, after the model if you give one.")
+    predict_command(
+        Path(model), rest, camera=camera, out=out, refinement=refine, centers=centers, split=split, draw=draw
+    )
 
 
 def generate(
@@ -263,7 +302,8 @@ def _with_huge_pages() -> None:
     """Start again with glibc's huge pages, which a process must ask for at its start; up to 1.2 times the speed."""
     wanted = "glibc.malloc.hugetlb=1"
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if sys.argv[1:2] != ["train"] or platform.libc_ver()[0] != "glibc" or "glibc.malloc.hugetlb" in tunables:
+    trains = sys.argv[1:2] in (["train"], ["demo"])
+    if not trains or platform.libc_ver()[0] != "glibc" or "glibc.malloc.hugetlb" in tunables:
         return
     os.environ["GLIBC_TUNABLES"] = f"{tunables}:{wanted}" if tunables else wanted
     os.execv(sys.executable, [sys.executable, "-m", "crossnets", *sys.argv[1:]])
@@ -278,6 +318,7 @@ def _end(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Run the command line; a mistake of the user ends in one message and exit code 2."""
     commands = {
+        "demo": demo,
         "train": train,
         "evaluate": evaluate,
         "predict": predict,

@@ -20,7 +20,6 @@ from crossnets.atomic import replacing
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import CROP_PX, crop_hand, image_to_crop_px
-from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_pose
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.estimator import Estimator
@@ -55,24 +54,14 @@ class Generated(NamedTuple):
 
 @torch.no_grad()
 def latent_of_pose(
-    nets: CrossingNets,
-    joints_mm: Float32[np.ndarray, "N J 3"],
-    center_mm: Float32[np.ndarray, "N 3"],
-    skeleton: Skeleton,
+    estimator: Estimator, joints_mm: Float32[np.ndarray, "N J 3"], crops: Sequence[HandCrop]
 ) -> Float[Tensor, "N Z"]:
-    """The latents of poses in the camera frame, given the centres of their crops. Without the VAE's noise."""
-    y, t = normalise_pose(joints_mm, center_mm, skeleton.reference)
-    return nets.encode_pose(PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float()))
-
-
-@torch.no_grad()
-def latent_of_depth(estimator: Estimator, crops: Sequence[HandCrop]) -> Float[Tensor, "N Z"]:
-    """The latents that Pos estimates from depth crops.
+    """The latents of poses in the camera frame, given their crops. Without the VAE's noise.
 
     Raises:
         ValueError: the estimator has no latent space.
     """
-    return estimator.latent_networks().estimate_latent(estimator.images(crops))
+    return estimator.latent_networks().encode_pose(estimator.pose_of(joints_mm, crops))
 
 
 @torch.no_grad()
@@ -93,17 +82,16 @@ def walk(nets: CrossingNets, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], s
 
 
 def joints_in_crop_px(
-    pose: PoseBatch, center_mm: Float32[np.ndarray, "N 3"], camera: Pinhole, cube_mm: float
+    estimator: Estimator, pose: PoseBatch, center_mm: Float32[np.ndarray, "N 3"], camera: Pinhole
 ) -> Float[np.ndarray, "N J 2"]:
     """Joints as (u, v) in the 128x128 pixels of the crops around `center_mm`: 50 (y + t) + c, projected.
 
     A pose is relative to its crop's centre, so the centre moves the joints and the crop alike: only perspective
     changes, and the joints lie on the hand that was generated from the same latent.
     """
-    joints_mm = denormalise_pose(NormalisedPose(pose.y.numpy(), pose.t.numpy()), center_mm)
     nothing = np.zeros((1, 1), np.float32)
-    crops = [crop_hand(nothing, camera, center, cube_mm) for center in center_mm]
-    uv = project(joints_mm, camera)[..., :2]
+    crops = [crop_hand(nothing, camera, center, estimator.config.cube_mm) for center in center_mm]
+    uv = project(estimator.pose_to_mm(pose, crops), camera)[..., :2]
     return np.stack([image_to_crop_px(points, crop) for points, crop in zip(uv, crops, strict=True)])
 
 

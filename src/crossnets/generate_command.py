@@ -14,7 +14,6 @@ from crossnets.data.opening import open_dataset
 from crossnets.generate import (
     generate,
     joints_in_crop_px,
-    latent_of_depth,
     latent_of_pose,
     map_to_rgb,
     save_gif,
@@ -166,11 +165,11 @@ def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_
     nets = estimator.latent_networks()
     image = estimator.images([crop])[0, 0].numpy()
     if by_image:
-        z = latent_of_depth(estimator, [crop])
-        points_px = joints_in_crop_px(generate(nets, z).pose, center_mm[None], frame.camera, config.cube_mm)[0]
+        z = estimator.latents([crop])
+        points_px = joints_in_crop_px(estimator, generate(nets, z).pose, center_mm[None], frame.camera)[0]
     else:
         assert frame.joints_mm is not None
-        z = latent_of_pose(nets, frame.joints_mm[None], center_mm[None], own)
+        z = latent_of_pose(estimator, frame.joints_mm[None], [crop])
         points_px = image_to_crop_px(project(frame.joints_mm, frame.camera)[:, :2], crop)
     return _Hand(frame, crop, image, z, points_px)
 
@@ -194,7 +193,7 @@ def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) 
     path = walk(estimator.latent_networks(), a.z[0], b.z[0], steps)
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     centers_mm = (1 - share) * a.crop.center_mm + share * b.crop.center_mm
-    points_px = joints_in_crop_px(path.pose, centers_mm, a.frame.camera, estimator.config.cube_mm)
+    points_px = joints_in_crop_px(estimator, path.pose, centers_mm, a.frame.camera)
     columns, plain, drawn = [], [], []
     for k, (depth, points) in enumerate(zip(path.depth.numpy(), points_px, strict=True)):
         small, large = map_to_rgb(depth), map_to_rgb(depth, _LARGE)

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import numpy as np
+from jaxtyping import Float32
+
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
-from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.localise import Centers, center_of
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.models.estimator import Estimator
@@ -48,11 +50,17 @@ def predict_frames(
     rest = iter(frames)
     while some := list(islice(rest, _BATCH)):
         found = [center_of(frame, skeleton, centers) for frame in some]
-        crops = [
-            crop_hand(frame.depth_mm, frame.camera, center_mm, estimator.config.cube_mm)
-            for frame, center_mm in zip(some, found, strict=True)
-            if center_mm is not None
-        ]
-        joints = iter(estimator.joints_mm(crops, refinement)) if crops else iter(())
+        seen = [(frame, center_mm) for frame, center_mm in zip(some, found, strict=True) if center_mm is not None]
+        joints = iter(_estimate(estimator, seen, refinement))
         for frame, center_mm in zip(some, found, strict=True):
             yield PredictedFrame(frame.key, frame.sequence, center_mm, None if center_mm is None else next(joints))
+
+
+def _estimate(
+    estimator: Estimator, seen: list[tuple[HandFrame, Float32[np.ndarray, "3"]]], refinement: Refinement
+) -> Float32[np.ndarray, "B J 3"]:
+    """Joints of frames with the centres of their hands; a refinement follows the last look."""
+    if not seen:
+        return np.zeros((0, len(estimator.skeleton), 3), np.float32)
+    found, crops = estimator.estimate_frames([frame for frame, _ in seen], [center_mm for _, center_mm in seen])
+    return found.joints_mm if refinement == "none" else estimator.joints_mm(crops, refinement)

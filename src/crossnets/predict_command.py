@@ -112,6 +112,12 @@ def predict_command(
     _tell(console, tally, path, overlays)
 
 
+def may_be_model(text: str) -> bool:
+    """Whether the first of the given texts is meant as a model, even a broken one: a run, or a folder of weights."""
+    path = Path(text)
+    return bundle.is_model(path) or (path / "config.json").is_file() or (path / "model").is_dir()
+
+
 def open_sources(
     texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
 ) -> list[HandDataset]:

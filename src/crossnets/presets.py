@@ -1,13 +1,17 @@
 """Named trainings: one function a preset, returning a whole TrainConfig."""
 
 from crossnets.data.loader import CropConfig
+from crossnets.data.synthetic import SyntheticConfig
 from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
-from crossnets.geometry.skeleton import Skeleton
+from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.models.crossnet import CrossNetConfig
+from crossnets.models.dense import DenseConfig
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.pose_vae import PoseVAEConfig
-from crossnets.training.config import Precision, StageConfig, Terms, TrainConfig
+from crossnets.render.clutter import Clutter
+from crossnets.training.config import Precision, RenderedConfig, StageConfig, Terms, TrainConfig
 
 PAPER_STAGES = (
     StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=201, decay=0.95, min_steps=20_000, log_every=20),
@@ -55,4 +59,51 @@ def paper(
         precision=precision,
         seed=seed,
         checkpoint_s=checkpoint_s,
+    )
+
+
+CROSSNETS_STAGES = (
+    StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=400, decay=0.95, min_steps=2000, log_every=20),
+    StageConfig(name="estimate", batch=128, lr=3e-3, epochs=600, schedule="cosine", log_every=20),
+    StageConfig(name="depth_gan", batch=100, lr=3e-4, epochs=10),
+    StageConfig(name="warm_up", batch=200, lr=1e-2, epochs=2),
+    StageConfig(name="joint", batch=200, lr=1e-3, epochs=20),
+)
+"""An epoch is the 8,192 rendered hands that are kept; `estimate` sees others, 2.5 million, each twice."""
+CROSSNETS_CAMERAS = ("realsense-sr300", "realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
+"""Structured light, stereo, and time of flight of few and of many pixels."""
+
+
+def crossnets_networks() -> CrossNetConfig:
+    """Our own estimator, and the paper's networks around the latent space."""
+    return CrossNetConfig(
+        dense=DenseConfig(num_joints=len(MSRA21)), crossing=paper_networks(len(MSRA21)), reference=MSRA21.reference
+    )
+
+
+def crossnets(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> TrainConfig:
+    """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it."""
+    sources = tuple(
+        SyntheticConfig(
+            camera=camera,
+            skeleton=MSRA21,
+            seed=seed * len(CROSSNETS_CAMERAS) + number,
+            noise=(0.5, 1.5),
+            cube_mm=(190.0, 290.0),
+            center_spread_mm=10.0,
+            clutter=Clutter(),
+        )
+        for number, camera in enumerate(CROSSNETS_CAMERAS)
+    )
+    return TrainConfig(
+        preset="crossnets",
+        skeleton=MSRA21.name,
+        networks=crossnets_networks(),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
+        stages=CROSSNETS_STAGES,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+        looks=2,
+        rendered=RenderedConfig(sources=sources),
     )

@@ -46,6 +46,8 @@ class HandCrop:
     """Side of the cube."""
     to_crop_px: Float64[np.ndarray, "3 3"]
     """Affine map from pixels (u, v, 1) of the full image to pixels of the crop."""
+    camera: Pinhole
+    """Of the full image."""
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,19 @@ from crossnets.data.synthetic import BLOCK, SyntheticConfig, SyntheticHands
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.skeleton import ICVL16, NYU36
+from crossnets.render.clutter import Clutter
 from crossnets.render.noise import SENSORS
 
 EXACT = SyntheticConfig(noise=(0.0, 0.0))
 VARIED = SyntheticConfig(seed=3, noise=(0.0, 1.5), cube_mm=(220.0, 300.0))
+CLUTTERED = replace(VARIED, clutter=Clutter())
 INDICES = [5, 3 * BLOCK + 1, 70, 5, 0, 10**9]
 
 
-def test_crops_do_not_depend_on_their_batch() -> None:
-    together = SyntheticHands(VARIED).crops(INDICES, 48)
-    other = pickle.loads(pickle.dumps(SyntheticHands(VARIED)))  # as a worker gets it
+@pytest.mark.parametrize("config", [VARIED, CLUTTERED])
+def test_crops_do_not_depend_on_their_batch(config: SyntheticConfig) -> None:
+    together = SyntheticHands(config).crops(INDICES, 48)
+    other = pickle.loads(pickle.dumps(SyntheticHands(config)))  # as a worker gets it
     for k in reversed(range(len(INDICES))):
         for name, part in other.crops([INDICES[k]], 48)._asdict().items():
             assert_array_equal(part[0], getattr(together, name)[k], err_msg=name)
@@ -87,15 +90,70 @@ def test_noise_of_each_sensor_leaves_the_labels(camera: str) -> None:
     assert not np.array_equal(noisy.depth_mm, exact.depth_mm)
 
 
-def test_crops_are_those_of_the_frames() -> None:
-    hands = SyntheticHands(replace(EXACT, cube_mm=(200.0, 300.0)))
-    crops = hands.crops(range(6))
-    for k in range(6):
+@pytest.mark.parametrize(("clutter", "count"), [(None, 6), (Clutter(), 24)])
+def test_crops_are_those_of_the_frames(clutter: Clutter | None, count: int) -> None:
+    hands = SyntheticHands(replace(EXACT, cube_mm=(200.0, 300.0), clutter=clutter))
+    crops = hands.crops(range(count))
+    for k in range(count):
         frame = hands.frame(k)
         expected = crop_hand(frame.depth_mm, frame.camera, crops.centers_mm[k], float(crops.cube_mm[k]))
         assert (np.abs(expected.depth_mm - crops.depth_mm[k]) < 0.01).mean() > 0.99
         assert_array_equal(frame.joints_mm, crops.joints_mm[k])
         assert (crops.depth_mm[k] > 0).mean() > 0.03
+
+
+def test_clutter_leaves_the_hands_and_their_noise_seeds() -> None:
+    bare, full = (SyntheticHands(config).crops(range(20), 32) for config in (VARIED, CLUTTERED))
+    for name in ("joints_mm", "centers_mm", "cube_mm", "side"):
+        assert_array_equal(getattr(bare, name), getattr(full, name))
+    assert ((bare.depth_mm > 0) != (full.depth_mm > 0)).any(axis=(1, 2)).mean() > 0.5
+
+
+def test_noise_of_cluttered_crops_is_that_of_frames() -> None:
+    """What is far behind the cube is kept from the noise of crops; that changes what shows hardly anywhere."""
+    config = SyntheticConfig(camera="azure-kinect-nfov", clutter=Clutter(wall=1.0), distance_mm=(400.0, 600.0))
+    noisy, exact = SyntheticHands(config), SyntheticHands(replace(config, noise=(0.0, 0.0)))
+    crops, ideal = noisy.crops(range(6)), exact.crops(range(6))
+    for k in range(6):
+        frame = noisy.frame(k)
+        cut = crop_hand(frame.depth_mm, frame.camera, crops.centers_mm[k], float(crops.cube_mm[k])).depth_mm
+        assert (cut > 0).mean() == pytest.approx((crops.depth_mm[k] > 0).mean(), abs=0.02)
+        assert np.median(np.abs(cut - ideal.depth_mm[k])[cut > 0]) < 6
+
+
+def test_scenes_label_every_hand() -> None:
+    hands = SyntheticHands(replace(EXACT, clutter=Clutter(second_hand=1.0)))
+    scenes = [hands.scene(index) for index in range(20)]
+    pairs = [scene.hands for scene in scenes if len(scene.hands) == 2]
+    assert len(pairs) > 10
+    for scene in scenes:
+        assert_array_equal(scene.hands[0].joints_mm, scene.frame.joints_mm)
+        assert scene.hands[0].pixels > 0
+        assert scene.frame.sequence == ("right" if scene.hands[0].side > 0 else "left")
+    for first, second in pairs:
+        assert first.side == -second.side
+        assert first.joints_mm.shape == second.joints_mm.shape
+        assert second.joints_mm.dtype == np.float32
+    shown = [(scene.frame, scene.hands[1]) for scene in scenes if len(scene.hands) == 2 and scene.hands[1].pixels > 500]
+    assert shown
+    for frame, second in shown:
+        u, v = np.rint(project(second.joints_mm, frame.camera)[:, :2]).astype(int).T
+        inside = (u >= 0) & (v >= 0) & (u < frame.depth_mm.shape[1]) & (v < frame.depth_mm.shape[0])
+        assert (frame.depth_mm[v[inside], u[inside]] <= second.joints_mm[inside, 2] + 0.5).all()
+    assert len(SyntheticHands(EXACT).scene(0).hands) == 1
+
+
+def test_frames_without_hands() -> None:
+    hands = SyntheticHands(CLUTTERED)
+    for index in range(12):
+        frame, empty = hands.frame(index), hands.empty_frame(index)
+        assert empty.joints_mm is None
+        assert empty.key != frame.key
+        assert empty.sequence == "empty"
+        assert empty.depth_mm.shape == frame.depth_mm.shape
+        assert_array_equal(empty.depth_mm, SyntheticHands(CLUTTERED).empty_frame(index).depth_mm)
+    with pytest.raises(ValueError, match="this configuration has none; set clutter"):
+        SyntheticHands(VARIED).empty_frame(0)
 
 
 def test_left_hands_mirror_right_ones() -> None:

@@ -17,6 +17,7 @@ from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import CVAR21, MSRA21, NYU36, Skeleton
 from crossnets.types import PredictedFrame
+from crossnets.weights import SHIPPED
 
 from .conftest import TinyDataset
 
@@ -193,7 +194,9 @@ def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def load(path: Path) -> SimpleNamespace:
         paths.append(path.as_posix())
-        return SimpleNamespace(skeleton=CVAR21)
+        found = SimpleNamespace(skeleton=CVAR21)
+        found.speaking = lambda skeleton: found
+        return found
 
     def predict_dataset(
         estimator: SimpleNamespace, dataset: HandDataset, centers: str, problems: list[Problem], refinement: str
@@ -227,6 +230,13 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
     assert again == result
     with pytest.raises(FileExistsError, match=r"predictions\.jsonl is there already and is not overwritten"):
         evaluate("cvar", model="run", data="tiny", out=tmp_path / "out")
+
+
+def test_data_alone_scores_the_model_that_comes_with_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+) -> None:
+    assert _json(capsys, "cvar", data="tiny", out=tmp_path)["mean_mm"] == pytest.approx(3, abs=1e-3)
+    assert loaded == [SHIPPED.as_posix()]
 
 
 def test_each_fold_is_predicted_by_its_own_model(

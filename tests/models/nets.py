@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, build
+from crossnets.models.crossing import CrossingNets, CrossingNetsConfig
 from crossnets.models.depth_gan import MetricKind
+from crossnets.models.networks import build
 from crossnets.models.pose_vae import PoseVAEConfig
 
 JOINTS = 16

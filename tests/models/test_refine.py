@@ -4,8 +4,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from crossnets import presets
-from crossnets.models.crossing import CrossingNets, build
+from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
+from crossnets.models.networks import build
 from crossnets.models.refine import Refinement, energy, learned_update, minimise_energy, refine
 
 METRICS: list[MetricKind] = ["separate", "combined"]

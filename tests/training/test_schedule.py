@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -104,13 +105,13 @@ def test_the_rate_of_the_vae_falls_after_each_round() -> None:
     assert steps_per_epoch(vae, NYU_FRAMES) == updates
     for epoch in (0, 1, 2, 100, 200):
         expected = 3e-4 * 0.95 ** (epoch * (updates + 1) / 10_000)
-        assert learning_rate(vae, epoch * updates, NYU_FRAMES) == pytest.approx(expected, rel=1e-12)
-        assert learning_rate(vae, (epoch + 1) * updates - 1, NYU_FRAMES) == pytest.approx(expected, rel=1e-12)
+        assert learning_rate(vae, epoch * updates, NYU_FRAMES, 10**6) == pytest.approx(expected, rel=1e-12)
+        assert learning_rate(vae, (epoch + 1) * updates - 1, NYU_FRAMES, 10**6) == pytest.approx(expected, rel=1e-12)
 
 
 def test_other_rates_stay() -> None:
     for stage in PAPER.stages[1:]:
-        assert {learning_rate(stage, step, NYU_FRAMES) for step in (0, 1000, 700_000)} == {stage.lr}
+        assert {learning_rate(stage, step, NYU_FRAMES, 10**6) for step in (0, 1000, 700_000)} == {stage.lr}
 
 
 def test_rounds_of_single_stages_can_be_chosen() -> None:
@@ -129,3 +130,14 @@ def test_other_texts_of_rounds_are_refused(text: str) -> None:
 def test_rounds_of_a_stage_are_chosen_once() -> None:
     with pytest.raises(ValueError, match="each once"):
         with_epochs(PAPER.stages, ["joint=3", "joint=4"])
+
+
+def test_a_cosine_rises_and_ends_at_nothing() -> None:
+    stage = replace(PAPER.stages[3], schedule="cosine")
+    rates = [learning_rate(stage, step, NYU_FRAMES, 1000) for step in range(1000)]
+    assert rates[49] == pytest.approx(stage.lr)
+    assert rates[0] == pytest.approx(stage.lr / 50)
+    assert rates[525] == pytest.approx(stage.lr / 2, rel=0.01)
+    assert rates[999] < stage.lr / 1e4
+    assert all(a >= b for a, b in pairwise(rates[49:]))
+    assert learning_rate(stage, 0, NYU_FRAMES, 1) > 0

@@ -9,11 +9,13 @@ from torch.nn import functional as F
 
 from crossnets import presets
 from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
-from crossnets.models.crossing import CrossingNets, build
+from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
+from crossnets.models.networks import build
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision
-from crossnets.training.steps import make_stage, noisy_latent, only_trains
+from crossnets.training.stages import make_stage
+from crossnets.training.steps import noisy_latent, only_trains
 from tests.training.stepping import BATCH, JOINTS, PARTS, STAGES, make_draw, make_nets, part_of, rng, step, values
 
 

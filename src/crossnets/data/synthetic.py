@@ -16,9 +16,11 @@ from crossnets.geometry.camera import camera_named
 from crossnets.geometry.crop import CROP_PX, CUBE_MM
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.render import noise
+from crossnets.render.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
+from crossnets.render.clutter_parts import forget_beyond, hide_outside
 from crossnets.render.kinematics import forward
-from crossnets.render.raster import cast, clip_to_cubes, crop_grid, render
-from crossnets.render.sampler import DISTANCE_MM, Views, sample_scene
+from crossnets.render.raster import cast, clip_to_cubes, crop_grid, pixel_slopes, render_patches
+from crossnets.render.sampler import DISTANCE_MM, Views, sample_views
 from crossnets.render.skeletons import joints
 from crossnets.render.spheremesh import SphereMesh
 from crossnets.render.surface import surface
@@ -26,6 +28,9 @@ from crossnets.types import HandFrame
 
 BLOCK = 256
 _KEPT_BLOCKS = 16
+_BEYOND_MM = 10.0
+"""Farther than this behind a cube nothing is given to the noise, so that a surface that leaves the cube has no edge
+there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,9 @@ class SyntheticConfig:
     """Least and most side of a crop's cube, drawn evenly."""
     center_spread_mm: float = 10.0
     """Deviation, in each axis, of a crop's centre from the mean of the joints."""
+
+    clutter: Clutter | None = None
+    """What is around the hand; None: nothing but its forearm. The hands are the same, forearms may be longer."""
 
     def __post_init__(self) -> None:
         preset = camera_named(self.camera)
@@ -74,8 +82,26 @@ class SyntheticCrops(NamedTuple):
     """1 a right hand, -1 a left one."""
 
 
+class SceneHand(NamedTuple):
+    """One hand in a frame."""
+
+    joints_mm: Float32[np.ndarray, "J 3"]
+    side: int
+    """1 a right hand, -1 a left one."""
+    pixels: int
+    """Of the image before noise that show this hand, without its forearm; 0 where it is outside or hidden."""
+
+
+class SyntheticScene(NamedTuple):
+    """A frame and all hands in it: first the one that the frame's own label is of."""
+
+    frame: HandFrame
+    hands: tuple[SceneHand, ...]
+
+
 class _Block(NamedTuple):
     mesh: SphereMesh
+    around: Surroundings | None
     joints_mm: Float32[np.ndarray, "N J 3"]
     side: Float64[np.ndarray, "N"]
     strength: Float64[np.ndarray, "N"]
@@ -95,20 +121,55 @@ class SyntheticHands:
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
 
     def frame(self, index: int) -> HandFrame:
-        """A whole image, with the hand's forearm and the sensor's noise.
+        """A whole image, with the hand's forearm, what is around it, and the sensor's noise.
+
+        Raises:
+            IndexError: the index is negative.
+        """
+        return self.scene(index).frame
+
+    def scene(self, index: int) -> SyntheticScene:
+        """As `frame`, with the labels of every hand in it: a second one, if any, is of the other side.
 
         Raises:
             IndexError: the index is negative.
         """
         block, row = self._find(index)
+        side, around = int(block.side[row]), block.around
+        found = [(block.joints_mm[row], side)]
+        if around is not None and around.second[row]:
+            found.append((around.second_joints_mm[row].astype(np.float32), -side))
         mesh = SphereMesh(block.mesh.centers_mm[row], block.mesh.radii_mm[row], block.mesh.topology)
-        depth_mm = render(mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        hit = render_patches(mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        frame = self._seen(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", found[0][0].copy())
+        pixels = hand_pixels(hit.patch[0], mesh)
+        return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in zip(found, pixels, strict=False)))
+
+    def empty_frame(self, index: int) -> HandFrame:
+        """The surroundings of `frame(index)` without hands and forearms, unlabelled: whatever is found there is none.
+
+        Raises:
+            IndexError: the index is negative.
+            ValueError: the configuration has no clutter, so there would be nothing to see.
+        """
+        block, row = self._find(index)
+        if block.around is None:
+            raise ValueError("A frame without hands shows the clutter, and this configuration has none; set clutter.")
+        mesh = SphereMesh(block.mesh.centers_mm[[row]], block.mesh.radii_mm[[row]], block.mesh.topology)
+        bare = without_hands(mesh, block.around.hanging_mm[[row]])
+        x, y = pixel_slopes(self.camera, self.preset.width_px, self.preset.height_px)
+        return self._seen(index, block, row, cast(bare, x[None], y[None]).depth_mm[0], "empty", None)
+
+    def _seen(
+        self, index: int, block: _Block, row: int, depth_mm: np.ndarray, sequence: str, joints_mm: np.ndarray | None
+    ) -> HandFrame:
+        """The image through the sensor."""
         strength = float(block.strength[row])
         if strength > 0:
             depth_mm = noise.apply(depth_mm, self.camera, self._sensor, int(block.noise_seeds[row]), strength)
-        key = f"synthetic/{self.config.camera}/{self.config.seed}/{index:09d}"
-        sequence = "right" if block.side[row] > 0 else "left"
-        return HandFrame(key, sequence, depth_mm, self.camera, block.joints_mm[row].copy())
+        name = "synthetic-empty" if joints_mm is None else "synthetic"
+        key = f"{name}/{self.config.camera}/{self.config.seed}/{index:09d}"
+        return HandFrame(key, sequence, depth_mm, self.camera, joints_mm)
 
     def crops(
         self, indices: Sequence[int] | Int64[np.ndarray, "B"], size_px: int = CROP_PX, *, parallel: bool = False
@@ -122,13 +183,18 @@ class SyntheticHands:
         if not len(indices):
             raise ValueError("Asked for crops of no frame; give at least one index.")
         found = [self._find(int(index)) for index in indices]
-        parts = [[part[row] for part in block[1:]] for block, row in found]
+        parts = [[part[row] for part in block[2:]] for block, row in found]
         joints_mm, side, strength, seeds, centers_mm, cube_mm = (np.stack(part) for part in zip(*parts, strict=True))
         centers = np.stack([block.mesh.centers_mm[row] for block, row in found])
         radii = np.stack([block.mesh.radii_mm[row] for block, row in found])
         size = (self.preset.width_px, self.preset.height_px)
         grid = crop_grid(self.camera, centers_mm, cube_mm, size_px, image_px=size)
-        depth = cast(SphereMesh(centers, radii, found[0][0].mesh.topology), grid.x, grid.y, parallel=parallel).depth_mm
+        mesh = SphereMesh(centers, radii, found[0][0].mesh.topology)
+        if self.config.clutter is not None:
+            hide_outside(mesh, grid, _BEYOND_MM)
+        depth = cast(mesh, grid.x, grid.y, parallel=parallel).depth_mm
+        if self.config.clutter is not None:
+            forget_beyond(depth, grid, _BEYOND_MM)
         if strength.any():
             depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength, parallel=parallel)
         clip_to_cubes(depth, grid)
@@ -150,7 +216,7 @@ class SyntheticHands:
         """The hands of a block; always all of them, so that each is the same to the last bit."""
         config = self.config
         rng = np.random.default_rng([config.seed, number])
-        shape, pose = sample_scene(
+        scene = sample_views(
             rng,
             BLOCK,
             self.preset,
@@ -158,13 +224,18 @@ class SyntheticHands:
             left_share=config.left_share,
             views=config.views,
         )
-        frames = forward(shape, pose)
+        frames = forward(scene.shape, scene.pose)
         joints_mm = np.asarray(joints(frames, self.skeleton))
         centers_mm = joints_mm.mean(axis=1) + config.center_spread_mm * rng.standard_normal((BLOCK, 3))
+        around = None
+        if config.clutter is not None:  # its own numbers, so that the hands stay those without clutter
+            clutter_rng = np.random.default_rng([config.seed, number, 1])
+            around = surround(clutter_rng, scene, config.clutter, self.skeleton)
         return _Block(
-            mesh=surface(frames, shape),
+            mesh=surface(frames, scene.shape) if around is None else around.mesh,
+            around=around,
             joints_mm=joints_mm.astype(np.float32),
-            side=np.asarray(shape.side),
+            side=np.asarray(scene.shape.side),
             strength=rng.uniform(*config.noise, BLOCK),
             noise_seeds=rng.integers(2**62, size=BLOCK),
             # As float32, so that `crop_hand` at the centre it is told cuts the same crop.

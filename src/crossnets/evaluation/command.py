@@ -21,6 +21,7 @@ from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.localise import Centers
 from crossnets.types import Pinhole, PredictedFrame
+from crossnets.weights import SHIPPED
 
 _SHOWN_PROBLEMS = 5
 _TABLE_WIDTH = 140
@@ -65,7 +66,8 @@ def evaluate(
 
     Args:
         dataset: Whose protocol: joints, camera, sequences. With --data it is seen from the folder.
-        model: Run or model folder. `{fold}` in it stands for the subject left out, one model for each subject.
+        model: Run or model folder; without one, --data is scored with the model of the package. `{fold}` in it
+            stands for the subject left out, one model for each subject.
         data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
         predictions: Instead of a model: text files (u v d) or our own, joined in this order.
         labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
@@ -80,6 +82,8 @@ def evaluate(
         json: Print JSON, and nothing else, to standard output.
     """
     protocol = _protocol(dataset, data)
+    if model is None and data is not None and not predictions:
+        model = str(SHIPPED)
     chosen_camera = None if camera is None else scoring_camera(camera, protocol)
     choice = _Choice(protocol, chosen_camera, list_file, first)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
@@ -207,7 +211,7 @@ def _predictions(
 ) -> tuple[PredictionHeader, Iterator[PredictedFrame]]:
     from crossnets import bundle, predict  # torch, needed only here
 
-    estimators = [bundle.load(Path(model)) for model, _ in work]
+    estimators = [bundle.load(Path(model)).speaking(part.skeleton) for model, part in work]
     skeletons = {estimator.skeleton.name for estimator in estimators}
     if len(skeletons) > 1:
         raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")

@@ -1,10 +1,11 @@
 """The hand cube: cut out of a depth image, normalised for a network, and joints into it and back."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from crossnets.types import HandCrop, Pinhole
 
@@ -16,6 +17,32 @@ _NEAR_MARGIN_MM = 10.0
 
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is the paper's, from the nearest to the farthest hand point; `metric` keeps distances (spec 1.5)."""
+
+
+class CropBoxes(NamedTuple):
+    """The parts of images that a batch of cubes covers, and how they fill their crops."""
+
+    corners_px: Float64[np.ndarray, "B 2 2"]
+    """(u, v) of the first pixel, and of the first one after the last."""
+    scale: Float64[np.ndarray, "B"]
+    """Pixels of the crop per pixel of the image."""
+    margin_px: Float64[np.ndarray, "B 2"]
+    """Background left and right, above and below, in pixels of the crop."""
+
+
+def crop_boxes(
+    cameras: Sequence[Pinhole], centers_mm: Float[np.ndarray, "B 3"], cube_mm: Float[np.ndarray, "B"], size_px: int
+) -> CropBoxes:
+    """Steps 1 and 4 of the paper's crop (spec 1.5): whole pixels of the image, the longer side fills the square.
+
+    One camera stands for all of them.
+    """
+    focal_px, middle_px = np.array(cameras).reshape(-1, 2, 2).transpose(1, 0, 2)
+    ends_mm = centers_mm[:, None, :2] + np.array([-0.5, 0.5])[:, None] * cube_mm[:, None, None]
+    corners_px = np.floor(ends_mm * focal_px[:, None] / centers_mm[:, None, 2:] + middle_px[:, None])
+    sides_px = np.maximum(corners_px[:, 1] - corners_px[:, 0], 1)
+    scale = size_px / sides_px.max(axis=1)
+    return CropBoxes(corners_px, scale, (size_px - sides_px * scale[:, None]) / 2)
 
 
 def crop_hand(
@@ -40,11 +67,8 @@ def crop_hand(
             "the centre must be finite and in front of the camera, and the side positive."
         )
     half = cube_mm / 2
-    left, right = (int(np.floor((x + side) * camera.fx_px / z + camera.cx_px)) for side in (-half, half))
-    top, bottom = (int(np.floor((y + side) * camera.fy_px / z + camera.cy_px)) for side in (-half, half))
-    width, height = max(right - left, 1), max(bottom - top, 1)
-    scale = size_px / max(width, height)
-    margin_u, margin_v = (size_px - width * scale) / 2, (size_px - height * scale) / 2
+    box = crop_boxes([camera], np.array([[x, y, z]]), np.array([cube_mm]), size_px)
+    (margin_u, margin_v), (left, top), scale = box.margin_px[0], box.corners_px[0, 0], box.scale[0]
     # Integer coordinates are pixel centres, in the image and in the crop: hence the halves.
     to_crop_px = np.array(
         [
@@ -61,7 +85,7 @@ def crop_hand(
     inside = inside & (rows >= margin_v - 0.5) & (rows < size_px - margin_v - 0.5)
     seen = (crop > 0) & (crop <= z + half) & inside
     crop = np.where(seen, np.maximum(crop, z - half), 0.0).astype(np.float32)
-    return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px)
+    return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, camera)
 
 
 def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:

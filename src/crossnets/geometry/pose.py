@@ -7,6 +7,9 @@ from jaxtyping import Float
 
 from crossnets.types import POSE_UNIT_MM
 
+HALF_CUBE_UNITS = 2.5
+"""Half a cube in units of a pose in crop coordinates: as the paper's 125 mm in its units of 50."""
+
 
 class NormalisedPose(NamedTuple):
     """Spec 1.2. One unit is 50 mm; the axes are the camera's."""
@@ -29,3 +32,13 @@ def normalise_pose(
 def denormalise_pose(pose: NormalisedPose, center_mm: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N J 3"]:
     """The inverse of `normalise_pose`: joints_mm = 50 (y + t) + c."""
     return POSE_UNIT_MM * (pose.y + pose.t[..., None, :]) + center_mm[..., None, :]
+
+
+def pose_in_crop(joints: Float[np.ndarray, "*N J 3"], reference: int) -> NormalisedPose:
+    """Joints in crop coordinates (`geometry.cube`, -1 to 1) as a pose: the preset `crossnets` has no other.
+
+    Perspective is then the crop's business, and a hand's size that of its cube.
+    """
+    scaled = HALF_CUBE_UNITS * joints
+    t = scaled[..., reference, :]
+    return NormalisedPose(scaled - t[..., None, :], t)

@@ -86,7 +86,7 @@ ICVL16 = Skeleton(
 )
 
 _NYU_PARTS = ("tip", "dip", "middle", "pip", "proximal", "mcp")
-"""Tip to knuckle; `middle` and `proximal` lie half-way along those bones (medians over the test set say so)."""
+"""Tip to knuckle; `middle` and `proximal` lie about half-way along those bones, as its authors' names for them say."""
 _NYU_PALM = ("wrist_little_side", "wrist_thumb_side", "palm", "palm_little_side", "palm_thumb_side", "wrist")
 NYU36 = Skeleton(
     "nyu36",

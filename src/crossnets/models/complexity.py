@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor, build
+from crossnets.models.crossing import CrossingNets, Regressor
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.networks import NetworksConfig, build
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,15 @@ def _measure(modules: list[nn.Module], call: Callable[[], object]) -> Complexity
     return Complexity(sum(p.numel() for m in modules for p in m.parameters()), counter.get_total_flops() // 2)
 
 
-def complexity(config: CrossingNetsConfig) -> dict[str, Complexity]:
+def complexity(config: NetworksConfig) -> dict[str, Complexity]:
     """Cost of each part, as spec 2 and 9 list them; `test` is what prediction needs."""
     networks = build(config, torch.Generator().manual_seed(0)).eval()
     image = torch.zeros(1, 1, 128, 128)
     if isinstance(networks, Regressor):
         return {"test": _measure([networks], lambda: networks(image))}
+    if isinstance(networks, CrossNet):
+        parts = _paper_parts(networks.crossing, image)
+        return {**parts, "test": _measure([networks.dense], lambda: networks(image))}
     return _paper_parts(networks, image)
 
 

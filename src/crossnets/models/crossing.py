@@ -78,8 +78,3 @@ class Regressor(nn.Module):
         """The pose in an image."""
         out = self.head(self.trunk(image))
         return PoseBatch(out[:, 3:].unflatten(-1, (self.config.pose_vae.num_joints, 3)), out[:, :3])
-
-
-def build(config: CrossingNetsConfig, generator: torch.Generator) -> CrossingNets | Regressor:
-    """The networks of a configuration, with fresh weights."""
-    return CrossingNets(config, generator) if config.shared_latent else Regressor(config, generator)

@@ -1,65 +1,57 @@
-"""From hand crops to joints in the camera frame: what prediction, evaluation and generation use."""
+"""The estimator in torch: joints of hand crops, and what the shared latent space makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from torch import Tensor
 
-from crossnets.geometry.crop import CROP_PX, CUBE_MM, Normalisation, normalise
-from crossnets.geometry.localise import Centers
-from crossnets.geometry.pose import NormalisedPose, denormalise_pose
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
+from crossnets.estimation import CropEstimator, CropModel, Raw
+from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.cube import into_cubes, out_of_cubes, views_of
+from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_pose
+from crossnets.geometry.skeleton import SKELETONS
+from crossnets.models.crossing import CrossingNets
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.networks import Networks, NetworksConfig
 from crossnets.models.refine import Refinement, refine
 from crossnets.tensors import PoseBatch
-from crossnets.types import HandCrop
+from crossnets.types import POSE_UNIT_MM, HandCrop
 
 assert CROP_PX == 128, "the generator makes maps of 128 x 128"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatorConfig:
+class EstimatorConfig(CropModel):
     """What has to travel with the weights."""
 
-    preset: str
-    skeleton: str
-    networks: CrossingNetsConfig
-    cube_mm: float = CUBE_MM
-    normalisation: Normalisation = "per-frame"
-    centers: Centers = "image"
-    """How the cubes of the training frames were centred."""
+    networks: NetworksConfig
 
     def __post_init__(self) -> None:
-        if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
-            raise ValueError(f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}.")
-        if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
-            raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
-        if self.skeleton not in SKELETONS:
-            raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
+        super().__post_init__()
         found, expected = self.networks.pose_vae.num_joints, len(SKELETONS[self.skeleton])
         if found != expected:
             raise ValueError(f"The networks have {found} joints, but the skeleton {self.skeleton} has {expected}.")
 
 
-class Estimator:
+class Estimator(CropEstimator):
     """Networks with the crop and skeleton they were trained for."""
 
-    def __init__(self, config: EstimatorConfig, networks: CrossingNets | Regressor) -> None:
+    def __init__(
+        self,
+        config: EstimatorConfig,
+        networks: Networks,
+        maps: Mapping[str, Float32[np.ndarray, "K J"]] | None = None,
+    ) -> None:
+        super().__init__(config, self._run, maps)
         self.config = config
         self.networks = networks.eval()
 
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints it predicts."""
-        return SKELETONS[self.config.skeleton]
-
-    def images(self, crops: Sequence[HandCrop]) -> torch.Tensor:
-        """Crops as the networks take them: (B, 1, 128, 128), -1 to 1."""
-        images = np.stack([normalise(crop, self.config.normalisation) for crop in crops])
-        return torch.from_numpy(images)[:, None]
+    def images(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B 1 S S"]:
+        """Crops as the networks take them, -1 to 1."""
+        return torch.from_numpy(self.arrays(crops))
 
     def joints_mm(self, crops: Sequence[HandCrop], refinement: Refinement = "none") -> Float32[np.ndarray, "B J 3"]:
         """Joints of each crop, in the camera frame.
@@ -67,20 +59,37 @@ class Estimator:
         Raises:
             ValueError: a refinement is asked of networks without a latent space.
         """
-        images = self.images(crops)
         if refinement == "none":
-            with torch.inference_mode():
-                return self.pose_to_mm(self.networks(images), crops)
+            return self.estimate(crops).joints_mm
         nets = self.latent_networks()
-        with torch.no_grad():
-            z = nets.estimate_latent(images)
-        refined = refine(nets, images, z, refinement)
+        refined = refine(nets, self.images(crops), self.latents(crops), refinement)
         return self.pose_to_mm(nets.decode_pose(refined), crops)
 
-    def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:
-        """Normalised poses to joints in the camera frame (spec 5, step 4)."""
+    def latents(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B Z"]:
+        """Where each crop lies in the shared latent space.
+
+        Raises:
+            ValueError: there is none.
+        """
+        nets = self.networks if isinstance(self.networks, CrossNet) else self.latent_networks()
+        with torch.no_grad():
+            return nets.estimate_latent(self.images(crops))
+
+    def pose_of(self, joints_mm: Float[np.ndarray, "B J 3"], crops: Sequence[HandCrop]) -> PoseBatch:
+        """Joints of the networks' own skeleton, as the pose VAE takes them."""
+        if isinstance(self.networks, CrossNet):
+            return self.networks.pose(torch.from_numpy(into_cubes(joints_mm, views_of(crops))).float())
         centers_mm = np.stack([crop.center_mm for crop in crops])
-        found = NormalisedPose(pose.y.detach().float().numpy(), pose.t.detach().float().numpy())
+        y, t = normalise_pose(joints_mm, centers_mm, SKELETONS[self.config.skeleton].reference)
+        return PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
+
+    def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:
+        """Poses of the networks to joints in the camera frame (spec 5, step 4)."""
+        pose = PoseBatch(pose.y.detach().float(), pose.t.detach().float())
+        if isinstance(self.networks, CrossNet):
+            return self.spoken(out_of_cubes(self.networks.joints(pose).numpy(), views_of(crops)))
+        centers_mm = np.stack([crop.center_mm for crop in crops])
+        found = NormalisedPose(pose.y.numpy(), pose.t.numpy())
         return denormalise_pose(found, centers_mm).astype(np.float32)
 
     def latent_networks(self) -> CrossingNets:
@@ -89,9 +98,18 @@ class Estimator:
         Raises:
             ValueError: this estimator is the plain regression, which has none.
         """
+        if isinstance(self.networks, CrossNet):
+            return self.networks.crossing
         if isinstance(self.networks, CrossingNets):
             return self.networks
         raise ValueError(
             "This model was trained without the shared latent space (--no-shared-latent), so it predicts poses but "
             "cannot generate or refine. Train one without that flag."
         )
+
+    @torch.inference_mode()
+    def _run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
+        found = self.networks(torch.from_numpy(images))
+        if isinstance(found, PoseBatch):
+            return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).numpy())
+        return Raw(*(part.numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))

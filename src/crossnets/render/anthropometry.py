@@ -6,8 +6,9 @@ Arrays are numpy's or torch's (`Any`), batch axes first.
 
 Published, and checked against a second source: bone lengths (Buryanov & Kotiuk 2010, Proportions of Hand Segments,
 Int. J. Morphol. 28:755-758; radiographs of 66 adults) and the hand lengths and breadths of Colombian workers (Estrada
-et al. 1998, ACOPLA95). Published, quoted from memory and rounded: US soldiers (Gordon et al. 1989, ANSUR; Greiner
-1991, Hand Anthropometry of U.S. Army Personnel), children (Snyder et al. 1977, UM-HSRI-77-17). Everything else says
+et al. 1998, ACOPLA95). From memory, rounded and not checked (the reports were found, not their tables): US soldiers
+(Gordon et al. 1989, ANSUR; Greiner 1991, Hand Anthropometry of U.S. Army Personnel), children (Snyder et al. 1977,
+Anthropometry of Infants, Children, and Youths to Age 18 for Product Safety Design, UM-HSRI-77-17). Everything else says
 "our choice".
 """
 

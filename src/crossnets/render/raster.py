@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int16, Int32
 
-from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.crop import CROP_PX, crop_boxes
 from crossnets.render import casting
 from crossnets.render.spheremesh import SphereMesh, Topology
 from crossnets.types import Pinhole
@@ -172,13 +172,9 @@ def crop_grid(
     centers, cube = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
     if not (np.isfinite(centers).all() and (centers[:, 2] > 0).all() and np.isfinite(cube).all() and (cube > 0).all()):
         raise ValueError("Cannot crop: every centre must be finite and in front of the camera, every side positive.")
-    listed = [cameras] * len(centers) if isinstance(cameras, Pinhole) else list(cameras)
-    focal_px, middle_px = np.array(listed).reshape(-1, 2, 2).transpose(1, 0, 2)
-    ends = centers[:, None, :2] + np.array([-0.5, 0.5])[:, None] * cube[:, None, None]
-    ends_px = np.floor(ends * focal_px[:, None] / centers[:, None, 2:] + middle_px[:, None])
-    sides_px = np.maximum(ends_px[:, 1] - ends_px[:, 0], 1)
-    scale = size_px / sides_px.max(axis=1)
-    margin = (size_px - sides_px * scale[:, None]) / 2
+    listed = [cameras] if isinstance(cameras, Pinhole) else list(cameras)
+    focal_px, middle_px = np.broadcast_to(np.array(listed).reshape(-1, 2, 2), (len(centers), 2, 2)).transpose(1, 0, 2)
+    ends_px, scale, margin = crop_boxes(listed, centers, cube, size_px)
     at = np.arange(size_px)
     # Where crop_hand's affine map takes each pixel of the crop back to; halves because integers are centres.
     image = (at + 0.5 - margin[..., None]) / scale[:, None, None] + ends_px[:, 0, :, None] - 0.5

@@ -4,9 +4,10 @@ Everything is drawn for right hands; left ones are their mirror images, with vie
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from crossnets.geometry.camera import CameraPreset
 from crossnets.render.anthropometry import HandShape, sample_shape
@@ -39,6 +40,19 @@ class Views:
     """Share of any rotation at all."""
 
 
+FRONT, ABOVE, EGOCENTRIC, UNIFORM = range(4)
+"""Kinds of view, in the order of the shares of `Views`."""
+
+
+class Scene(NamedTuple):
+    """Hands before a camera, and how the camera looks at them."""
+
+    shape: HandShape
+    pose: HandPose
+    kind: Int[np.ndarray, "n"]
+    """Kind of view of each: FRONT, ABOVE, EGOCENTRIC or UNIFORM."""
+
+
 _DIRECTIONS = np.array([[0.0, -1.0, -0.35], [0.0, -1.0, 0.1], [-0.35, -0.8, 0.55]])
 """Mean direction of the fingers of a right hand in the first three kinds of view."""
 _SPREADS = np.array([[0.45, 0.45, 0.45], [0.6, 0.4, 0.3], [0.4, 0.4, 0.35]])
@@ -55,6 +69,19 @@ def sample_scene(
     left_share: float = 0.5,
     views: Views | None = None,
 ) -> tuple[HandShape, HandPose]:
+    """As `sample_views`, without the kinds of view."""
+    return sample_views(rng, n, camera, distance_mm=distance_mm, left_share=left_share, views=views)[:2]
+
+
+def sample_views(
+    rng: np.random.Generator,
+    n: int,
+    camera: CameraPreset,
+    *,
+    distance_mm: tuple[float, float] = DISTANCE_MM,
+    left_share: float = 0.5,
+    views: Views | None = None,
+) -> Scene:
     """n hands in front of a camera, each whole in its image where the distance allows.
 
     Args:
@@ -73,9 +100,10 @@ def sample_scene(
     shape = sample_shape(rng, n, left_share)
     right = replace(shape, side=np.ones(n))
     angles = sample_angles(rng, right)
-    pose = HandPose(sample_rotations(rng, n, views or Views()), np.zeros((n, 3)), angles)
+    kind = draw_kinds(rng, n, views or Views())
+    pose = HandPose(draw_rotations(rng, kind), np.zeros((n, 3)), angles)
     pose, forearm_mm = _place(rng, right, pose, camera, distance_mm)
-    return replace(shape, forearm_mm=forearm_mm), mirror(pose, shape.side)
+    return Scene(replace(shape, forearm_mm=forearm_mm), mirror(pose, shape.side), kind)
 
 
 def sample_angles(rng: np.random.Generator, shape: HandShape) -> Float[np.ndarray, "n 26"]:
@@ -106,12 +134,22 @@ def passes_through_itself(shape: HandShape, angles_rad: Float[np.ndarray, "n 26"
 
 def sample_rotations(rng: np.random.Generator, n: int, views: Views) -> Float[np.ndarray, "n 3 3"]:
     """Rotations of right hands into the camera frame."""
+    return draw_rotations(rng, draw_kinds(rng, n, views))
+
+
+def draw_kinds(rng: np.random.Generator, n: int, views: Views) -> Int[np.ndarray, "n"]:
+    """Kinds of view in these shares."""
     shares = np.array([views.front, views.above, views.egocentric, views.uniform])
-    kind = rng.choice(4, size=n, p=shares / shares.sum())
+    return rng.choice(4, size=n, p=shares / shares.sum())
+
+
+def draw_rotations(rng: np.random.Generator, kind: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 3 3"]:
+    """Rotations of right hands into the camera frame in these kinds of view."""
+    n = len(kind)
     known = np.minimum(kind, 2)
     along = _DIRECTIONS[known] + _SPREADS[known] * rng.standard_normal((n, 3))
     roll = np.deg2rad(_ROLLS_DEG[known, 0] + _ROLLS_DEG[known, 1] * rng.standard_normal(n))
-    anywhere = (kind == 3)[:, None]
+    anywhere = (kind == UNIFORM)[:, None]
     along = np.where(anywhere, rng.standard_normal((n, 3)), along)
     roll = np.where(anywhere[:, 0], rng.uniform(-np.pi, np.pi, n), roll)
     along = along / np.linalg.norm(along, axis=-1, keepdims=True)
@@ -158,9 +196,14 @@ def _place(
     where = np.where(least < most, least + side * (most - least), (least + most) / 2)
     where = np.concatenate([where, z[:, None]], axis=1)
     moved = where - middle
-    towards = np.maximum(-frames.axes[:, FOREARM, 2, 1], 1e-6)
-    longest = np.maximum((moved[:, 2] - _ELBOW_CLEAR_MM) / towards, 2.0)
+    longest = longest_forearm(moved, frames.axes[:, FOREARM, :, 1])
     return replace(pose, translation_mm=moved), np.minimum(shape.forearm_mm, longest)
+
+
+def longest_forearm(wrist_mm: Float[np.ndarray, "n 3"], to_elbow: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    """Length in mm at which forearms from these wrists, in these directions, are cut before they reach the camera."""
+    towards = np.maximum(-to_elbow[:, 2], 1e-6)
+    return np.maximum((wrist_mm[:, 2] - _ELBOW_CLEAR_MM) / towards, 2.0)
 
 
 def _half_view(camera: CameraPreset) -> Float[np.ndarray, "2"]:

@@ -1,5 +1,6 @@
 """The batch of a step, drawn from (seed, stage, step) alone, so that a resumed training draws the same."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from crossnets.data.loader import TrainingFrames, shuffled
-from crossnets.tensors import Batch, PoseBatch
+from crossnets.tensors import Batch, PoseBatch, RenderedBatch
 from crossnets.training.config import StageConfig
 
 
@@ -22,6 +23,13 @@ class Draw:
     seed: int
     device: torch.device
     use_unlabelled: bool
+    stream: Iterator[RenderedBatch] | None = None
+    """Of the stage, at this step."""
+
+    def rendered(self) -> RenderedBatch:
+        """The next batch of rendered hands."""
+        assert self.stream is not None
+        return RenderedBatch(*(part.to(self.device) for part in next(self.stream)))
 
     def poses(self) -> PoseBatch:
         """Poses of labelled frames."""

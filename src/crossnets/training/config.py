@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from crossnets.data.loader import CropConfig
-from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.data.synthetic import SyntheticConfig
 from crossnets.models.estimator import EstimatorConfig
+from crossnets.models.networks import NetworksConfig
 
-StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression"]
+StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate"]
 Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -20,6 +21,8 @@ class StageConfig:
     lr: float
     epochs: int
     """Rounds over all frames, labelled or not."""
+    schedule: Literal["decay", "cosine"] = "decay"
+    """`cosine`: up in the first twentieth of the stage, then down to nothing."""
     decay: float = 1.0
     """Factor on the learning rate every 10,000 updates, applied after each epoch."""
     min_steps: int = 0
@@ -41,18 +44,33 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RenderedConfig:
+    """Procedural hands to train on."""
+
+    sources: tuple[SyntheticConfig, ...]
+    """A batch has as many frames of each."""
+    kept_frames: int = 8192
+    """Rendered once, for the stages that go over the same frames; an epoch of every stage is that long."""
+    workers: int = 1
+    """Processes that render ahead of the stage that sees each frame once, and once in a mirror."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A whole training."""
 
     preset: str
     skeleton: str
-    networks: CrossingNetsConfig
+    networks: NetworksConfig
     crop: CropConfig
     stages: tuple[StageConfig, ...]
     terms: Terms = Terms()
     precision: Precision = "auto"
     seed: int = 42
     checkpoint_s: float = 60.0
+    looks: int = 1
+    rendered: RenderedConfig | None = None
+    """Hands that are rendered instead of read."""
 
     def estimator(self) -> EstimatorConfig:
         """What a model trained so needs at prediction."""
@@ -63,4 +81,5 @@ class TrainConfig:
             cube_mm=self.crop.cube_mm,
             normalisation=self.crop.normalisation,
             centers=self.crop.centers,
+            looks=self.looks,
         )

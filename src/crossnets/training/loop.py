@@ -1,6 +1,7 @@
 """The only training loop: stages in order, checkpoints, exact resume."""
 
 import copy
+import itertools
 import math
 import shutil
 import signal
@@ -13,17 +14,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 from rich.console import Console
 
 from crossnets import bundle
 from crossnets.data.loader import TrainingFrames, seed_of
-from crossnets.models.crossing import CrossingNets, Regressor, build
+from crossnets.models.crossing import CrossingNets
+from crossnets.models.crossnet import CrossNet
 from crossnets.models.estimator import Estimator
-from crossnets.training import progress, run, schedule, state
+from crossnets.models.networks import Networks, build
+from crossnets.tensors import RenderedBatch
+from crossnets.training import progress, rendering, run, schedule, state
 from crossnets.training.batches import Draw
 from crossnets.training.config import Precision, StageConfig, TrainConfig
-from crossnets.training.steps import Stage, make_stage
+from crossnets.training.stages import make_stage
+from crossnets.training.steps import Stage
 
 _CALIBRATION_STEPS = 3
 
@@ -65,13 +72,25 @@ class _Session:
     frames: TrainingFrames
     out: Path
     device: torch.device
-    networks: CrossingNets | Regressor
+    networks: Networks
+    maps: dict[str, Float32[np.ndarray, "K J"]]
     plan: list[int]
     started: float
     stop: threading.Event
 
-    def draw(self, stage: StageConfig, step: int) -> Draw:
-        return Draw(self.frames, stage, step, self.config.seed, self.device, self.config.terms.unlabelled)
+    def draw(self, stage: StageConfig, step: int, rendered: Iterator[RenderedBatch] | None) -> Draw:
+        use_unlabelled = self.config.terms.unlabelled
+        return Draw(self.frames, stage, step, self.config.seed, self.device, use_unlabelled, rendered)
+
+    @contextmanager
+    def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Iterator[RenderedBatch] | None]:
+        """The rendered hands of a stage, if it takes any."""
+        if stage.name != "estimate":
+            yield None
+            return
+        assert self.config.rendered is not None
+        with rendering.stream(self.config.rendered, stage.batch, first, total) as batches:
+            yield batches
 
     def generator(self, *parts: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.config.seed, *parts))
@@ -85,6 +104,7 @@ def train(
     request: dict[str, Any],
     budget_s: float | None = None,
     console: Console | None = None,
+    maps: dict[str, Float32[np.ndarray, "K J"]] | None = None,
 ) -> Estimator:
     """Train into the run folder `out`, or go on where its checkpoint is.
 
@@ -95,6 +115,7 @@ def train(
         request: What identifies the run; stored with it, and compared when it is resumed.
         budget_s: Shorten all stages by one factor to take about this long.
         console: Where progress is shown.
+        maps: From the networks' joints to those of other skeletons, for the model.
 
     Raises:
         ValueError: `out` was begun with other settings, or its checkpoint is damaged.
@@ -106,14 +127,21 @@ def train(
     started = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = build(config.networks, torch.Generator().manual_seed(seed_of(config.seed, "weights")))
-    if isinstance(networks, CrossingNets):
-        networks.vae.init_from_pca(torch.from_numpy(frames.y))
+    crossing = networks.crossing if isinstance(networks, CrossNet) else networks
+    if isinstance(crossing, CrossingNets):
+        crossing.vae.init_from_pca(torch.from_numpy(frames.y))
     networks.to(device)
     with _stop_signals() as stop:
-        session = _Session(config, frames, out, device, networks, [], started, stop)
+        session = _Session(config, frames, out, device, networks, maps or {}, [], started, stop)
         session.plan = _plan(session, request, budget_s)
         _run_stages(session, console)
-    return Estimator(config.estimator(), networks)
+    return _estimator(session)
+
+
+def _estimator(session: _Session) -> Estimator:
+    """The model as it is now, apart from the one that is trained."""
+    networks = copy.deepcopy(session.networks).cpu()
+    return Estimator(session.config.estimator(), networks, session.maps)
 
 
 def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
@@ -133,20 +161,29 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
     networks = copy.deepcopy(session.networks)
     stage = make_stage(networks, config, session.config.terms)
     times = []
-    for step in range(_CALIBRATION_STEPS):
-        began = time.perf_counter()
-        _step(session, stage, config, step)
-        times.append(time.perf_counter() - began)
+    with session.stream(config, 0, 2) as batches:
+        rendered = None if batches is None else itertools.repeat(next(batches))
+        for step in range(_CALIBRATION_STEPS):
+            began = time.perf_counter()
+            _step(session, stage, config, step, _CALIBRATION_STEPS, rendered)
+            times.append(time.perf_counter() - began)
     return min(times)
 
 
-def _step(session: _Session, stage: Stage, config: StageConfig, step: int) -> dict[str, float]:
-    rate = schedule.learning_rate(config, step, len(session.frames))
+def _step(
+    session: _Session,
+    stage: Stage,
+    config: StageConfig,
+    step: int,
+    total: int,
+    rendered: Iterator[RenderedBatch] | None,
+) -> dict[str, float]:
+    rate = schedule.learning_rate(config, step, len(session.frames), total)
     for optimiser in stage.optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
     with mixed_precision(session.device, session.config.precision):
-        losses = stage.step(session.draw(config, step), session.generator(config.name, step))
+        losses = stage.step(session.draw(config, step, rendered), session.generator(config.name, step))
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
@@ -180,12 +217,12 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
         elapsed = before_s + time.monotonic() - session.started
         place = state.Place(at_stage, at_step, elapsed)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
-        _save_model(session)
+        bundle.save(_estimator(session), session.out / "model")
 
-    with reporter.stage(config.name, total, first):
+    with reporter.stage(config.name, total, first), session.stream(config, first, total) as rendered:
         for step in range(first, total):
             began = time.perf_counter()
-            losses = _step(session, stage, config, step)
+            losses = _step(session, stage, config, step, total, rendered)
             rate = config.batch / (time.perf_counter() - began)
             _check_finite(losses, config.name, step, session.out)
             if (step + 1) % config.log_every == 0 or step + 1 == total:
@@ -200,12 +237,6 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
                 checkpoint(number, step + 1)
                 saved = time.monotonic()
     checkpoint(number + 1, 0)
-
-
-def _save_model(session: _Session) -> None:
-    """Write the model as it is now, without disturbing the training."""
-    networks = copy.deepcopy(session.networks).cpu()
-    bundle.save(Estimator(session.config.estimator(), networks), session.out / "model")
 
 
 def _check_finite(losses: dict[str, float], stage: str, step: int, out: Path) -> None:

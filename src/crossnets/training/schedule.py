@@ -1,11 +1,13 @@
 """How many steps each stage takes, in full or within a time budget, and the learning rate at a step."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from crossnets.training.config import StageConfig, TrainConfig
 
+_RISE = 0.05
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -74,7 +76,11 @@ def steps_within(
     return shortened(low)
 
 
-def learning_rate(stage: StageConfig, step: int, num_frames: int) -> float:
-    """Rate at a step; spec 4: after each epoch, lr decay^(epoch (updates + 1) / 10000)."""
+def learning_rate(stage: StageConfig, step: int, num_frames: int, total: int) -> float:
+    """Rate at a step of `total`; spec 4: after each epoch, lr decay^(epoch (updates + 1) / 10000)."""
+    if stage.schedule == "cosine":
+        rise = max(1, round(_RISE * total))
+        share = min(1.0, max(0, step - rise) / max(1, total - rise))
+        return stage.lr * min(1.0, (step + 1) / rise) * (1 + math.cos(math.pi * share)) / 2
     updates = steps_per_epoch(stage, num_frames)
     return stage.lr * stage.decay ** (step // updates * (updates + 1) / 10_000)

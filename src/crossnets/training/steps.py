@@ -1,6 +1,6 @@
 """One update of each stage of spec 4: which terms are weighed, whose parameters they reach."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -256,16 +256,3 @@ class RegressionStage:
         terms = {"regression": losses.pose_regression(found, batch.pose).mean()}
         descend(self.optimisers["regressor"], terms)
         return terms
-
-
-def make_stage(nets: CrossingNets | Regressor, config: StageConfig, terms: Terms) -> Stage:
-    """The stage of a configuration, with fresh optimisers."""
-    if isinstance(nets, Regressor):
-        return RegressionStage(nets, config)
-    makers: dict[str, Callable[[], Stage]] = {
-        "pose_vae": lambda: PoseVAEStage(nets, config),
-        "depth_gan": lambda: DepthGANStage(nets, config),
-        "warm_up": lambda: WarmUpStage(nets, config, terms),
-        "joint": lambda: JointStage(nets, config, terms),
-    }
-    return makers[config.name]()

@@ -17,7 +17,7 @@ from crossnets.evaluation.scores import AngleBin, Scores
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.metrics import THRESHOLDS_MM
 
-_INK = "#0a0b0c"
+INK = "#0a0b0c"
 """Replaced by the page's text colour."""
 _OURS, _CROSSING_NETS = "#2f81d8", "#e2703a"
 _SEQUENCE_STYLES = ("--", ":", "-.")
@@ -26,11 +26,11 @@ _OTHERS = ("#4c9f70", "#a06cd5", "#c2993a", "#c75b7a")
 
 def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
     """FS(t) of all frames and of up to three sequences, with the published points."""
-    figure, axes = _figure(7.6, 4.6)
+    figure, axes = new_figure(7.6, 4.6)
     others = [method for method in published if method.within_percent and not method.drawn]
     for number, method in enumerate(others):
         label = "other published methods" if number == 0 else None
-        _published_line(axes, method, _INK, label, alpha=0.22, linewidth=1.0)
+        _published_line(axes, method, INK, label, alpha=0.22, linewidth=1.0)
     colours = iter(_OTHERS)
     for method in (method for method in published if method.drawn):
         crossing = method.name == "Crossing Nets"
@@ -38,33 +38,33 @@ def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
         _published_line(axes, method, colour, f"{method.name}, {method.year}", 0.9, 2.0 if crossing else 1.2)
     _own_curves(axes, scores, frames=True)
     axes.set_ylabel("frames within t, %")
-    _finish_curves(axes)
-    return _svg(figure)
+    finish_curves(axes)
+    return to_svg(figure)
 
 
 def joint_success_chart(scores: Scores) -> str:
     """JS(t) of all frames and of up to three sequences."""
-    figure, axes = _figure(7.6, 3.6)
+    figure, axes = new_figure(7.6, 3.6)
     _own_curves(axes, scores, frames=False)
     axes.set_ylabel("joints within t, %")
-    _finish_curves(axes)
-    return _svg(figure)
+    finish_curves(axes)
+    return to_svg(figure)
 
 
 def joint_chart(per_joint_mm: dict[str, float | None], skeleton: Skeleton) -> str:
     """A bar for each joint's mean error, in its finger's colour."""
-    figure, axes = _figure(7.6, 0.9 + 0.24 * len(skeleton))
+    figure, axes = new_figure(7.6, 0.9 + 0.24 * len(skeleton))
     values = [per_joint_mm[name] or 0.0 for name in skeleton.joints]
     rows = np.arange(len(skeleton))
     axes.barh(rows, values, color=skeleton.colours, height=0.72)
     for row, value in enumerate(values):
-        axes.text(value, row, f" {value:.1f}", va="center", color=_INK, fontsize=8.5)
+        axes.text(value, row, f" {value:.1f}", va="center", color=INK, fontsize=8.5)
     axes.set_yticks(rows, [name.replace("_", " ") for name in skeleton.joints])
     axes.set_ylim(len(skeleton) - 0.4, -0.6)
     axes.set_xlim(0, max(*values, 1.0) * 1.1)
     axes.set_xlabel("mean error, mm")
     axes.grid(visible=False, axis="y")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
@@ -76,18 +76,18 @@ def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
     axes.plot(middles, means, color=_OURS, linewidth=1.8, marker="o", markersize=3)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("mean error, mm")
-    counts.bar(middles, [part.frames for part in bins], width=1.7, color=_INK, alpha=0.35)
+    counts.bar(middles, [part.frames for part in bins], width=1.7, color=INK, alpha=0.35)
     counts.set_ylabel("frames")
     counts.set_xlabel(f"{name} of the palm, degrees")
     counts.set_xlim(bins[0].from_deg, bins[-1].to_deg)
     for one in (axes, counts):
         _dress(one)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def fraction_chart(fractions: LabelFractions, mean_mm: float | None, source: str) -> str:
     """Crossing Nets' error by the share of labels, with this result as a line."""
-    figure, axes = _figure(7.6, 3.0)
+    figure, axes = new_figure(7.6, 3.0)
     percents = sorted(fractions.mean_mm)
     means = [fractions.mean_mm[percent] for percent in percents]
     axes.semilogx(percents, means, color=_CROSSING_NETS, marker="o", markersize=4, label="Crossing Nets, 2017")
@@ -99,7 +99,7 @@ def fraction_chart(fractions: LabelFractions, mean_mm: float | None, source: str
     axes.set_ylabel("mean error, mm")
     axes.set_ylim(0, 1.15 * max(*means, mean_mm or 0.0))
     _legend(axes, "lower left")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _own_curves(axes: Axes, scores: Scores, frames: bool) -> None:
@@ -127,7 +127,8 @@ def _published_line(
     )
 
 
-def _finish_curves(axes: Axes) -> None:
+def finish_curves(axes: Axes) -> None:
+    """Axes and legend of curves over the largest allowed error."""
     axes.set_xlim(0, 80)
     axes.set_ylim(0, 100.5)
     axes.set_xlabel("largest allowed error t, mm")
@@ -135,7 +136,7 @@ def _finish_curves(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
-    axes.legend(loc=place, frameon=False, labelcolor=_INK, fontsize=8.5)
+    axes.legend(loc=place, frameon=False, labelcolor=INK, fontsize=8.5)
 
 
 def _empty_figure(width_in: float, height_in: float) -> Figure:
@@ -145,7 +146,8 @@ def _empty_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def _figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, in inches."""
     figure = _empty_figure(width_in, height_in)
     axes = figure.subplots()
     _dress(axes)
@@ -156,16 +158,16 @@ def _dress(axes: Axes) -> None:
     """A quiet frame: two spines, a faint grid, text in the page's ink."""
     axes.patch.set_alpha(0)
     axes.set_axisbelow(True)
-    axes.grid(visible=True, color=_INK, alpha=0.12, linewidth=0.8)
+    axes.grid(visible=True, color=INK, alpha=0.12, linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK, labelsize=8.5, length=3)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, labelsize=8.5, length=3)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_color(_INK)
+        label.set_color(INK)
         label.set_fontsize(9)
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
     """The bare element: no metadata, no name spaces (HTML needs none), ink as `currentColor`, text as text."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crossnets"}):
@@ -174,4 +176,4 @@ def _svg(figure: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'^<svg width="[^"]*" height="[^"]*"', '<svg role="img"', text)
-    return text.replace(_INK, "currentColor")
+    return text.replace(INK, "currentColor")

@@ -25,13 +25,13 @@ def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Exam
         *(f'<p class="note">{escape(note)}</p>' for note in evaluation.notes),
         _summary(scores),
         *_comparison(evaluation),
-        _section(
+        section_html(
             "Joints within a distance", "Every joint of every frame for itself.", charts.joint_success_chart(scores)
         ),
-        _section("Error of each joint", "", charts.joint_chart(scores.per_joint_mm, compared.skeleton)),
+        section_html("Error of each joint", "", charts.joint_chart(scores.per_joint_mm, compared.skeleton)),
         *_angles(scores),
-        _gallery("Worst frames", worst),
-        _gallery("Middling frames", median),
+        gallery_html("Worst frames", worst),
+        gallery_html("Middling frames", median),
         '<p class="soft">Made by crossnets. This page is one file and loads nothing.</p>',
     ]
     return (
@@ -67,20 +67,20 @@ def _summary(scores: Scores) -> str:
     rows = [("all", "all", summary_cells(scores))]
     if len(scores.sequences) > 1:
         rows += [("", name, summary_cells(part)) for name, part in scores.sequences.items()]
-    body = "".join(_row([name, *cells], style) for style, name, cells in rows)
+    body = "".join(row_html([name, *cells], style) for style, name, cells in rows)
     text = "Errors in mm. A frame is within a distance when its worst joint is."
     if len(scores.sequences) > 2:
         text += f" Mean over sequences, each with the same weight: {mm(scores.sequence_mean_mm)} mm."
-    return _section("Summary", text, _table(heads, body))
+    return section_html("Summary", text, table_html(heads, body))
 
 
 def _comparison(evaluation: Evaluation) -> Iterable[str]:
     scores, dataset = evaluation.scores, evaluation.dataset
     methods = published_methods(dataset)
     text = "A frame is within t when its worst joint is. Dots are published numbers; lines only join them."
-    yield _section("Frames within a distance", text if methods else "", charts.success_chart(scores, methods))
+    yield section_html("Frames within a distance", text if methods else "", charts.success_chart(scores, methods))
     if methods:
-        yield _section(
+        yield section_html(
             "Beside published results",
             "Means comparable only where joints, frames and the way of cropping agree.",
             _published_table(evaluation),
@@ -88,24 +88,24 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
     fractions = label_fractions(dataset)
     if fractions is not None:
         chart = charts.fraction_chart(fractions, scores.mean_mm, "this result")
-        yield _section("Fewer labels", f"{fractions.source}.", chart)
+        yield section_html("Fewer labels", f"{fractions.source}.", chart)
 
 
 def _published_table(evaluation: Evaluation) -> str:
     scores = evaluation.scores
     own = [evaluation.compared.source, "", mm(scores.mean_mm)]
     own += [f"{100 * scores.frames_within_mm[t]:.1f}" for t in SHOWN_THRESHOLDS_MM]
-    rows = [(scores.mean_mm or 0.0, _row([*own, ""], "ours"))]
+    rows = [(scores.mean_mm or 0.0, row_html([*own, ""], "ours"))]
     methods = published_methods(evaluation.dataset)
     sources = list(dict.fromkeys(method.source for method in methods))
     for method in methods:
         within = [method.within_percent.get(t) for t in SHOWN_THRESHOLDS_MM]
         cells = [method.name, str(method.year), f"{method.mean_mm:g}"]
         cells += ["-" if percent is None else f"{percent:.1f}" for percent in within]
-        rows.append((method.mean_mm, _row([*cells, f"({sources.index(method.source) + 1})"], "")))
+        rows.append((method.mean_mm, row_html([*cells, f"({sources.index(method.source) + 1})"], "")))
     body = "".join(row for _, row in sorted(rows, key=lambda pair: -pair[0]))
     named = "; ".join(f"({number}) {source}" for number, source in enumerate(sources, start=1))
-    table = _table(("method", "year", "mean, mm", *(f"{name}, %" for name in _WITHIN), "source"), body)
+    table = table_html(("method", "year", "mean, mm", *(f"{name}, %" for name in _WITHIN), "source"), body)
     return f'{table}<p class="soft">Sources: {escape(named)}.</p>'
 
 
@@ -118,10 +118,11 @@ def _angles(scores: Scores) -> Iterable[str]:
                 else "0: the fingers lie across the view; 90: they point at the camera."
             )
             meaning += f" Two degrees a dot; {sum(part.frames for part in bins):,} frames lie in this range."
-            yield _section(f"Error by {name.lower()}", meaning, charts.angle_chart(bins, name))
+            yield section_html(f"Error by {name.lower()}", meaning, charts.angle_chart(bins, name))
 
 
-def _gallery(title: str, examples: Sequence[Example]) -> str:
+def gallery_html(title: str, examples: Sequence[Example]) -> str:
+    """A section of frames with both skeletons; nothing where there are none."""
     if not examples:
         return ""
     figures = "".join(
@@ -131,19 +132,22 @@ def _gallery(title: str, examples: Sequence[Example]) -> str:
         for example in examples
     )
     text = "Truth thin and white, prediction in the fingers' colours."
-    return _section(title, text, f'<div class="frames">{figures}</div>')
+    return section_html(title, text, f'<div class="frames">{figures}</div>')
 
 
-def _section(title: str, text: str, inside: str) -> str:
+def section_html(title: str, text: str, inside: str) -> str:
+    """A heading, a line of text if there is one, and HTML."""
     words = f'<p class="soft">{escape(text)}</p>' if text else ""
     return f"<section><h2>{escape(title)}</h2>{words}\n{inside}</section>"
 
 
-def _table(heads: Iterable[str], body: str) -> str:
+def table_html(heads: Iterable[str], body: str) -> str:
+    """A table; `body` is rows as HTML."""
     return (
         f"<table><thead><tr>{''.join(f'<th>{escape(h)}</th>' for h in heads)}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
-def _row(cells: Iterable[str], style: str) -> str:
+def row_html(cells: Iterable[str], style: str) -> str:
+    """A row of a table; `style` is its CSS class."""
     return f'<tr class="{style}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -1,0 +1,1 @@
+"""The command `demo`: from nothing to a page with hands, skeletons and errors in a few minutes."""

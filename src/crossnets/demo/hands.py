@@ -1,0 +1,73 @@
+"""Rendered hands that no training sees, kept in memory as a data set."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets import metrics
+from crossnets.data.dataset import Problem
+from crossnets.data.synthetic import SyntheticHands
+from crossnets.geometry.localise import find_center
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.training.config import TrainConfig
+from crossnets.types import HandFrame
+
+_HELD_OUT = 10**12
+"""The first seed of such hands: a training would reach it with --seed 250000000000."""
+FOUND_MM = 60.0
+"""A centre this close to the mean of the joints keeps most of the hand in the crop."""
+
+
+class HeldOutHands:
+    """Whole frames with labels, one camera after the other, in the cameras, noise and clutter of a training."""
+
+    def __init__(
+        self, config: TrainConfig, count: int, on_progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        assert config.rendered is not None
+        sources = config.rendered.sources
+        streams = [
+            SyntheticHands(replace(source, seed=_HELD_OUT + config.seed * len(sources) + number))
+            for number, source in enumerate(sources)
+        ]
+        self.name = "rendered"
+        self.skeleton: Skeleton | None = SKELETONS[config.skeleton]
+        self.camera = streams[0].camera  # a frame knows its own
+        self.problems: list[Problem] = []
+        self.frames: list[HandFrame] = []
+        for index in range(count):
+            number, camera = divmod(index, len(streams))
+            frame, name = streams[camera].frame(number), sources[camera].camera
+            self.frames.append(replace(frame, key=f"{name}/{number:03d}", sequence=name))
+            on_progress(index + 1, count)
+        self.joints_mm = np.stack([frame.joints_mm for frame in self.frames if frame.joints_mm is not None])
+        rng = np.random.default_rng([_HELD_OUT, config.seed])
+        self.spread_mm = sources[0].center_spread_mm
+        noise = self.spread_mm * rng.standard_normal((count, 3))
+        self.centers_mm: Float32[np.ndarray, "N 3"] = (self.joints_mm.mean(axis=1) + noise).astype(np.float32)
+        """Where crops are centred: as in training, the mean of the joints, moved at random."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        return self.frames[index]
+
+    def sequence_of(self, index: int) -> str:
+        """The camera's name."""
+        return self.frames[index].sequence
+
+    def share_found(self) -> float:
+        """Of the frames in which our finder, which sees only the image, comes within 60 mm of the labelled hand."""
+        found = [find_center(frame.depth_mm, frame.camera) for frame in self.frames]
+        means = self.joints_mm.mean(axis=1)
+        missed = [np.inf if c is None else np.linalg.norm(c - mean) for c, mean in zip(found, means, strict=True)]
+        return float((np.array(missed, float) < FOUND_MM).mean())
+
+    def mean_pose_error_mm(self) -> float:
+        """Mean error of the best constant answer: the mean of all poses, relative to the crops' centres."""
+        relative = self.joints_mm - self.centers_mm[:, None]
+        constant = np.broadcast_to(relative.mean(axis=0), relative.shape)
+        return float(metrics.joint_errors_mm(constant, relative).mean())

@@ -1,0 +1,74 @@
+"""Estimates of one model on the held-out hands, frame by frame: errors and time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossnets.demo.hands import HeldOutHands
+from crossnets.evaluation.evaluation import Compared, Evaluation, evaluate_compared
+from crossnets.models.estimator import Estimator
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a model reached."""
+
+    name: str
+    evaluation: Evaluation
+    ms_per_frame: float
+    """Median over the frames, each alone: from the whole frame and the centre to joints in mm."""
+    parameters: int
+    """Of the part that estimates."""
+
+    @property
+    def within_40(self) -> float:
+        """Share of frames whose worst joint is within 40 mm."""
+        return float(self.evaluation.scores.frames_within_mm[40])
+
+
+def measure(
+    name: str,
+    estimator: Estimator,
+    hands: HeldOutHands,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Result:
+    """Estimate and score every frame.
+
+    Raises:
+        ValueError: the model predicts other joints than the labels have.
+    """
+    assert hands.skeleton is not None
+    estimator = estimator.speaking(hands.skeleton)
+    if estimator.skeleton != hands.skeleton:
+        raise ValueError(
+            f"The model predicts the joints of {estimator.skeleton.name}, but the rendered hands have those of "
+            f"{hands.skeleton.name}. Give a model of the preset crossnets as --model."
+        )
+    _estimate(estimator, hands, 0)  # the first pass is slower than the others
+    joints, times = [], []
+    for index in range(len(hands)):
+        began = time.perf_counter()
+        joints.append(_estimate(estimator, hands, index))
+        times.append(time.perf_counter() - began)
+        on_progress(index + 1, len(hands))
+    compared = Compared(
+        predicted_mm=np.stack(joints),
+        labels_mm=hands.joints_mm,
+        sequences=tuple(frame.sequence for frame in hands.frames),
+        skeleton=hands.skeleton,
+        camera=hands.camera,
+        centers="mean of the joints, moved at random",
+        source=name,
+        indices=tuple(range(len(hands))),
+    )
+    networks = getattr(estimator.networks, "dense", estimator.networks)
+    parameters = sum(parameter.numel() for parameter in networks.parameters())
+    return Result(name, evaluate_compared(hands.name, compared), 1000 * float(np.median(times)), parameters)
+
+
+def _estimate(estimator: Estimator, hands: HeldOutHands, index: int) -> np.ndarray:
+    """Joints of one frame, after as many looks as the model takes."""
+    found, _ = estimator.estimate_frames([hands[index]], [hands.centers_mm[index]])
+    return found.joints_mm[0]

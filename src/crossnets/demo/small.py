@@ -1,0 +1,81 @@
+"""A model small enough to learn something within a minute."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from crossnets.geometry.skeleton import SKELETONS
+from crossnets.models.crossnet import CrossNetConfig
+from crossnets.models.estimator import Estimator
+from crossnets.training import loop, rendering
+from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.progress import LOG
+from crossnets.training.run import request_of
+from crossnets.training.schedule import parse_budget
+
+_WIDTHS, _DEPTHS = (12, 32, 64, 96), (1, 1, 1, 1)
+_KEPT = 256
+"""Only the pose VAE, which is not trained here, starts from rendered hands that are kept."""
+_MIN_STEPS = 20
+_SHARE = 0.8
+"""Of the budget, for steps: beside them the same processor renders, which the plan of a training does not count."""
+_ENDLESS = 10**6
+"""Rounds, of which the budget leaves some."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A training's model and its losses."""
+
+    estimator: Estimator
+    steps: list[int]
+    distance: list[float]
+    """Mean distance of the joints in a batch of new hands, in halves of the crop's cube."""
+    samples: int
+    cube_mm: tuple[float, float]
+    """Least and most side of the crops' cubes."""
+
+
+def small(config: TrainConfig) -> TrainConfig:
+    """Only the estimator, with fewer channels and small batches: what counts in a minute is the number of steps.
+
+    It looks once: after so little training, a crop about its own estimate is worse than the first one.
+    """
+    assert isinstance(config.networks, CrossNetConfig)
+    assert config.rendered is not None
+    stage = StageConfig(
+        name="estimate", batch=16, lr=3e-3, epochs=_ENDLESS, schedule="cosine", min_steps=_MIN_STEPS, log_every=5
+    )
+    dense = replace(config.networks.dense, widths=_WIDTHS, depths=_DEPTHS)
+    return replace(
+        config,
+        networks=replace(config.networks, dense=dense),
+        stages=(stage,),
+        rendered=replace(config.rendered, kept_frames=_KEPT),
+        precision=loop.resolve_precision(config.precision),
+        checkpoint_s=3600.0,
+        looks=1,
+    )
+
+
+def train_small(config: TrainConfig, run: Path, budget: str, console: Console) -> Learned:
+    """Train in the new folder `run`, showing the loss.
+
+    Raises:
+        ValueError: the budget is no time.
+        TrainingStoppedError, DivergedError: as `loop.train`.
+    """
+    config = small(config)
+    assert config.rendered is not None
+    frames = rendering.kept(config.rendered, SKELETONS[config.skeleton], run / "crops")
+    request = request_of(config, {"demo": budget})
+    estimator = loop.train(
+        config, frames, run, request=request, budget_s=_SHARE * parse_budget(budget), console=console
+    )
+    lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    steps = [line["step"] for line in lines]
+    distance = [line["losses"]["joints"] for line in lines]
+    samples = steps[-1] * config.stages[0].batch
+    return Learned(estimator, steps, distance, samples, config.rendered.sources[0].cube_mm)

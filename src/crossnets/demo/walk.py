@@ -1,0 +1,72 @@
+"""A walk through the latent space of a model, from an open hand to a closed one, as a film."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from crossnets import metrics
+from crossnets.demo.hands import HeldOutHands
+from crossnets.demo.measure import Result
+from crossnets.evaluation.report.examples import Example, pictures
+from crossnets.generate import joints_in_crop_px, map_to_rgb, save_gif, walk, with_skeleton
+from crossnets.geometry.crop import crop_hand
+from crossnets.models.estimator import Estimator
+
+STEPS = 16
+_TIMES = 2
+_TURN_COSTS = 1.0
+"""A pair whose palms point a right angle apart must differ by this many more hand lengths to be preferred."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The film and the frames at its ends."""
+
+    path: Path
+    ends: list[Example]
+
+
+def film(estimator: Estimator, hands: HeldOutHands, result: Result, path: Path) -> Walk | None:
+    """Write the film from the latents of two images; None for a model without a latent space."""
+    try:
+        nets = estimator.latent_networks()
+    except ValueError:
+        return None
+    ends = open_and_closed(hands, result)
+    frames = [hands[index] for index in ends]
+    centers_mm = hands.centers_mm[list(ends)]
+    cube_mm = estimator.config.cube_mm
+    crops = [crop_hand(f.depth_mm, f.camera, center, cube_mm) for f, center in zip(frames, centers_mm, strict=True)]
+    z = estimator.latents(crops)
+    made = walk(nets, z[0], z[1], STEPS)
+    share = np.linspace(0, 1, STEPS, dtype=np.float32)[:, None]
+    between_mm = (1 - share) * centers_mm[0] + share * centers_mm[1]
+    points_px = joints_in_crop_px(estimator, made.pose, between_mm, frames[0].camera)
+    plain = [map_to_rgb(depth, _TIMES) for depth in made.depth.numpy()]
+    drawn = [with_skeleton(p, points, estimator.skeleton) for p, points in zip(plain, points_px, strict=True)]
+    save_gif(path, plain, drawn)
+    return Walk(path, pictures(result.evaluation.compared, hands, ends))
+
+
+def open_and_closed(hands: HeldOutHands, result: Result) -> tuple[int, int]:
+    """Two frames among the better half of the estimates: fingers straight, and bent, seen from about the same side."""
+    assert hands.skeleton is not None
+    compared = result.evaluation.compared
+    errors = metrics.joint_errors_mm(compared.predicted_mm, compared.labels_mm).mean(axis=1)
+    rows = np.argsort(errors, kind="stable")[: max(2, len(errors) // 2)]
+    joints, names = hands.joints_mm[rows].astype(np.float64), hands.skeleton.joints
+    wrist, middle, little = (joints[:, names.index(name)] for name in ("wrist", "middle_mcp", "little_mcp"))
+    tips = joints[:, [joint for joint, name in enumerate(names) if name.endswith("tip") and "thumb" not in name]]
+    reach = np.linalg.norm(tips - wrist[:, None], axis=-1).mean(axis=1) / np.linalg.norm(middle - wrist, axis=-1)
+    forward, across = _unit(middle - wrist), _unit(little - middle)
+    turned = 2 - forward @ forward.T - across @ across.T
+    gain = reach[:, None] - reach[None, :] - _TURN_COSTS * turned
+    np.fill_diagonal(gain, -np.inf)
+    opened, closed = np.unravel_index(int(gain.argmax()), gain.shape)
+    return int(rows[opened]), int(rows[closed])
+
+
+def _unit(vectors: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -1,0 +1,159 @@
+"""From hand crops to joints in the camera frame, whatever runs the network: numpy alone."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, get_args
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from crossnets.geometry.crop import CUBE_MM, Normalisation, crop_hand, normalise
+from crossnets.geometry.cube import out_of_cubes, views_of
+from crossnets.geometry.localise import Centers
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.types import HandCrop, HandFrame
+
+HAND_IN_CUBE = 0.75
+"""Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second look (187 in 250 mm)."""
+_LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
+"""Of a second look, over the first one's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropModel:
+    """How crops are cut for a network, and whose joints it gives."""
+
+    preset: str
+    skeleton: str
+    cube_mm: float = CUBE_MM
+    normalisation: Normalisation = "per-frame"
+    centers: Centers = "image"
+    """How the cubes of the training frames were centred."""
+    looks: int = 1
+    """Times that a frame is cropped: each time after the first about the joints of the last, in the hand's size."""
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
+            raise ValueError(f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}.")
+        if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
+            raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
+        if self.skeleton not in SKELETONS:
+            raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
+        if self.looks not in (1, 2, 3):
+            raise ValueError(f"A frame is looked at 1 to 3 times, not {self.looks!r}.")
+
+
+class Raw(NamedTuple):
+    """What a network says of a batch of images."""
+
+    joints: Float[np.ndarray, "B J 3"]
+    """In crop coordinates (`geometry.cube`) if the other fields are given; else in mm from the crop's centre."""
+    log_spread: Float[np.ndarray, "B J"] | None = None
+    """Log of the expected distance of a joint from the truth, in halves of the cube."""
+    side: Float[np.ndarray, "B"] | None = None
+    """Logit: above 0 a right hand."""
+    log_size: Float[np.ndarray, "B"] | None = None
+    """Log of the hand's length over the cube's side."""
+
+
+class Estimates(NamedTuple):
+    """What is estimated in a batch of crops; None where the network does not say."""
+
+    joints_mm: Float32[np.ndarray, "B J 3"]
+    """In the camera frame."""
+    spread_mm: Float32[np.ndarray, "B J"] | None = None
+    """Expected distance of each joint from the truth."""
+    right: Float32[np.ndarray, "B"] | None = None
+    """Probability of a right hand."""
+    size_mm: Float32[np.ndarray, "B"] | None = None
+    """Length of the hand, wrist to tip of the middle finger."""
+
+
+Speaker = TypeVar("Speaker", bound="CropEstimator")
+
+
+class CropEstimator:
+    """A network, with the crop and skeleton it was trained for."""
+
+    def __init__(
+        self,
+        model: CropModel,
+        network: Callable[[Float32[np.ndarray, "B 1 S S"]], Raw],
+        maps: Mapping[str, Float32[np.ndarray, "K J"]] | None = None,
+    ) -> None:
+        """`maps`: joints of other skeletons as weighted means of the network's own, by name."""
+        self.model, self._network, self.maps = model, network, dict(maps or {})
+        self._speaks: str | None = None
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints it predicts."""
+        return SKELETONS[self._speaks or self.model.skeleton]
+
+    def speaking(self: Speaker, skeleton: Skeleton | None) -> Speaker:
+        """The same, predicting the joints of another skeleton if it knows it; else itself."""
+        if skeleton is None or skeleton.name not in self.maps:
+            return self
+        other = copy.copy(self)
+        other._speaks = skeleton.name
+        return other
+
+    def arrays(self, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B 1 S S"]:
+        """Crops as the network takes them, -1 to 1."""
+        return np.stack([normalise(crop, self.model.normalisation) for crop in crops])[:, None]
+
+    def estimate(self, crops: Sequence[HandCrop]) -> Estimates:
+        """Joints of each crop, and what else the network says."""
+        raw = self._network(self.arrays(crops))
+        if raw.log_spread is None or raw.side is None or raw.log_size is None:
+            centers_mm = np.stack([crop.center_mm for crop in crops])
+            return Estimates((raw.joints + centers_mm[:, None]).astype(np.float32))
+        half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
+        return Estimates(
+            self.spoken(out_of_cubes(raw.joints, views_of(crops))),
+            self._spread(np.exp(raw.log_spread)) * half_mm[:, None],
+            (1 / (1 + np.exp(-raw.side))).astype(np.float32),
+            (2 * half_mm * np.exp(raw.log_size)).astype(np.float32),
+        )
+
+    def look_again(
+        self, frames: Sequence[HandFrame], crops: Sequence[HandCrop], found: Estimates
+    ) -> tuple[HandCrop, ...]:
+        """New crops of the same frames: about the joints that were found, in a cube of the hand's size."""
+        cubes = [crop.cube_mm for crop in crops] if found.size_mm is None else found.size_mm / HAND_IN_CUBE
+        least, most = _LEAST_CUBE * self.model.cube_mm, _MOST_CUBE * self.model.cube_mm
+        again = []
+        for frame, crop, joints, cube in zip(frames, crops, found.joints_mm, cubes, strict=True):
+            middle = joints.mean(axis=0)
+            good = np.isfinite(middle).all() and middle[2] > 0
+            cube_mm = float(np.clip(cube, least, most))
+            again.append(crop_hand(frame.depth_mm, frame.camera, middle if good else crop.center_mm, cube_mm))
+        return tuple(again)
+
+    def estimate_frames(
+        self, frames: Sequence[HandFrame], centers_mm: Sequence[Float32[np.ndarray, "3"]]
+    ) -> tuple[Estimates, tuple[HandCrop, ...]]:
+        """Joints of the hands at these centres, after as many looks as the model takes; and the last crops."""
+        crops = tuple(
+            crop_hand(frame.depth_mm, frame.camera, center_mm, self.model.cube_mm)
+            for frame, center_mm in zip(frames, centers_mm, strict=True)
+        )
+        found = self.estimate(crops)
+        for _ in range(self.model.looks - 1):
+            crops = self.look_again(frames, crops, found)
+            found = self.estimate(crops)
+        return found, crops
+
+    def spoken(self, joints_mm: Float[np.ndarray, "B J 3"]) -> Float32[np.ndarray, "B K 3"]:
+        """The network's joints as those that are predicted."""
+        if self._speaks is None:
+            return joints_mm.astype(np.float32)
+        return np.einsum("kj,bjc->bkc", self.maps[self._speaks], joints_mm).astype(np.float32)
+
+    def _spread(self, spread: Float[np.ndarray, "B J"]) -> Float32[np.ndarray, "B K"]:
+        """Of weighted means: as if errors of neighbours went together."""
+        if self._speaks is None:
+            return spread.astype(np.float32)
+        shares = np.abs(self.maps[self._speaks])
+        return (spread @ (shares / shares.sum(axis=1, keepdims=True)).T).astype(np.float32)

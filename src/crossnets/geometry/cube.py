@@ -1,0 +1,79 @@
+"""Points as an estimator sees them in a crop: its columns and rows, and depth in its cube, all -1 to 1.
+
+Unlike millimetres about the cube's centre they lie where the crop shows them, whatever the perspective.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from crossnets.geometry.crop import CROP_PX, crop_boxes
+from crossnets.types import HandCrop, Pinhole
+
+
+class CropViews(NamedTuple):
+    """What maps points between the camera frame and each of a batch of square crops."""
+
+    focal_px: Float64[np.ndarray, "B 2"]
+    """Of the crop as a camera of its own, in units of half its side."""
+    middle_px: Float64[np.ndarray, "B 2"]
+    """Where the optical axis meets the crop, -1 to 1 inside it."""
+    center_mm: Float64[np.ndarray, "B"]
+    """Depth of the cube's centre."""
+    half_mm: Float64[np.ndarray, "B"]
+    """Half the cube's side."""
+
+
+def views_of(crops: Sequence[HandCrop]) -> CropViews:
+    """Of crops that were cut."""
+    maps = np.stack([crop.to_crop_px for crop in crops])
+    cameras = np.array([crop.camera for crop in crops]).reshape(-1, 2, 2)
+    sides = np.array([len(crop.depth_mm) for crop in crops], float)
+    scale, shift = np.stack([maps[:, 0, 0], maps[:, 1, 1]], axis=1), maps[:, :2, 2]
+    depths, cubes = np.array([(crop.center_mm[2], crop.cube_mm) for crop in crops], np.float64).T
+    return _views(cameras, scale, shift, depths, cubes, sides)
+
+
+def views_at(
+    cameras: Sequence[Pinhole],
+    centers_mm: Float[np.ndarray, "B 3"],
+    cube_mm: Float[np.ndarray, "B"],
+    size_px: int = CROP_PX,
+) -> CropViews:
+    """Of the crops that `crop_hand` would cut; one camera stands for all."""
+    centers, cubes = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
+    box = crop_boxes(cameras, centers, cubes, size_px)
+    shift = box.margin_px - (box.corners_px[:, 0] - 0.5) * box.scale[:, None] - 0.5
+    intrinsics = np.array(cameras).reshape(-1, 2, 2)
+    sides = np.full(len(cubes), float(size_px))
+    return _views(intrinsics, box.scale[:, None], shift, centers[:, 2], cubes, sides)
+
+
+def _views(
+    cameras: Float[np.ndarray, "_ 2 2"],
+    scale: Float[np.ndarray, "B _"],
+    shift: Float[np.ndarray, "B 2"],
+    depths_mm: Float[np.ndarray, "B"],
+    cube_mm: Float[np.ndarray, "B"],
+    sides_px: Float[np.ndarray, "B"],
+) -> CropViews:
+    per_px = 2 / sides_px[:, None]
+    focal = cameras[:, 0] * scale * per_px
+    middle = (cameras[:, 1] * scale + shift + 0.5) * per_px - 1
+    return CropViews(focal, middle, depths_mm, cube_mm / 2)
+
+
+def into_cubes(points_mm: Float[np.ndarray, "B J 3"], views: CropViews) -> Float[np.ndarray, "B J 3"]:
+    """Camera frame to (column, row, depth), each -1 to 1 inside the crop."""
+    uv = points_mm[..., :2] / points_mm[..., 2:] * views.focal_px[:, None] + views.middle_px[:, None]
+    depth = (points_mm[..., 2:] - views.center_mm[:, None, None]) / views.half_mm[:, None, None]
+    return np.concatenate([uv, depth], axis=-1)
+
+
+def out_of_cubes(points: Float[np.ndarray, "B J 3"], views: CropViews) -> Float[np.ndarray, "B J 3"]:
+    """The inverse of `into_cubes`."""
+    z = points[..., 2:] * views.half_mm[:, None, None] + views.center_mm[:, None, None]
+    xy = (points[..., :2] - views.middle_px[:, None]) / views.focal_px[:, None] * z
+    return np.concatenate([xy, z], axis=-1)

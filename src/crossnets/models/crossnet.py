@@ -1,0 +1,64 @@
+"""The networks of the preset `crossnets`: a dense estimator, and the paper's networks around the latent space it fills.
+
+The estimator gives joints; the pose VAE's encoder places them in the shared latent space; from there the paper's
+generator, metric and decoder work as ever. Poses are in crop coordinates (`geometry.cube`), halves of the cube being
+2.5 units, as in the paper's cube of 250 mm and units of 50.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossnets.geometry.pose import HALF_CUBE_UNITS
+from crossnets.models.crossing import CrossingNets, CrossingNetsConfig
+from crossnets.models.dense import DenseConfig, DenseNet, Votes
+from crossnets.models.pose_vae import PoseVAEConfig
+from crossnets.tensors import PoseBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossNetConfig:
+    """Sizes of all parts."""
+
+    dense: DenseConfig
+    crossing: CrossingNetsConfig
+    reference: int
+    """The joint that poses are relative to."""
+
+    def __post_init__(self) -> None:
+        if self.dense.num_joints != self.pose_vae.num_joints or not self.crossing.shared_latent:
+            raise ValueError("The estimator and the pose VAE must have the same joints, and a shared latent space.")
+
+    @property
+    def pose_vae(self) -> PoseVAEConfig:
+        """Of the pose VAE."""
+        return self.crossing.pose_vae
+
+
+class CrossNet(nn.Module):
+    """Depth crop to joints, and to a latent that decodes to a pose and to a depth map."""
+
+    def __init__(self, config: CrossNetConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.dense = DenseNet(config.dense, generator)
+        self.crossing = CrossingNets(config.crossing, generator)
+
+    def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Votes:
+        """Votes for each joint."""
+        return self.dense(image)
+
+    def pose(self, joints: Float[Tensor, "B J 3"]) -> PoseBatch:
+        """Joints in crop coordinates, -1 to 1, as the pose VAE takes them: `geometry.pose.pose_in_crop`."""
+        reference = joints[:, self.config.reference]
+        return PoseBatch(HALF_CUBE_UNITS * (joints - reference[:, None]), HALF_CUBE_UNITS * reference)
+
+    def joints(self, pose: PoseBatch) -> Float[Tensor, "B J 3"]:
+        """The inverse of `pose`."""
+        return (pose.y + pose.t[:, None]) / HALF_CUBE_UNITS
+
+    def estimate_latent(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B Z"]:
+        """The latent of the pose that is estimated in an image."""
+        return self.crossing.encode_pose(self.pose(self.dense(image).joints))

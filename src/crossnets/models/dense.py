@@ -1,0 +1,132 @@
+"""The estimator of the preset `crossnets`: every place of a 16x16 map votes for each joint, in crop coordinates.
+
+After A2J (Xiong et al. 2019): a softmax over places weighs votes of (place + offset); the depth of a vote starts from
+what the crop shows there. Unlike it, places are one map of our own small encoder, and each joint comes with a spread.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, channels_last
+
+PLACES = 16
+"""Side of the map that votes."""
+CROP = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseConfig:
+    """Sizes; the defaults need 67 million multiply-adds."""
+
+    num_joints: int
+    widths: tuple[int, int, int, int] = (16, 48, 96, 128)
+    """Channels at 64x64, 32x32, 16x16 and 8x8."""
+    depths: tuple[int, int, int, int] = (1, 2, 3, 1)
+    """Residual blocks at 32x32, 16x16, 8x8, and at 16x16 again."""
+
+
+class Votes(NamedTuple):
+    """What the network says of a batch; crop coordinates as in `geometry.cube`, -1 to 1."""
+
+    weights: Float[Tensor, "B J P"]
+    """Of each place, summing to 1."""
+    places: Float[Tensor, "B J P 3"]
+    """Where each place votes for each joint."""
+    log_spread: Float[Tensor, "B J"]
+    """Log of the expected distance of a joint from where it is estimated, in halves of the cube."""
+    side: Float[Tensor, "B"]
+    """Logit: above 0 a right hand."""
+    log_size: Float[Tensor, "B"]
+    """Log of the hand's length over the cube's side."""
+
+    @property
+    def joints(self) -> Float[Tensor, "B J 3"]:
+        """The weighted mean of the votes."""
+        return torch.einsum("bjp,bjpc->bjc", self.weights, self.places)
+
+
+def _conv(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False),
+        BatchNorm2d(channels_out, BN_EPS, BN_STEP),
+        nn.ReLU(),
+    ]
+
+
+class Bottleneck(nn.Module):
+    """Residual: 1x1 to fewer channels, 3x3, 1x1 back."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        *last, _ = _conv(inner, channels, 1)
+        self.body = nn.Sequential(*_conv(channels, inner, 1), *_conv(inner, inner, 3), *last)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """The maps, refined."""
+        return F.relu(x + self.body(x))
+
+
+class DenseNet(nn.Module):
+    """Depth crop to votes for each joint, hand side and size."""
+
+    anchors: Tensor
+
+    def __init__(self, config: DenseConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        c64, c32, c16, c8 = config.widths
+        at32, at16, at8, again = config.depths
+        self.stem = nn.Sequential(
+            *_conv(1, c64, 5, 2),
+            *_conv(c64, c32, 3, 2),
+            *(Bottleneck(c32, c32 // 3) for _ in range(at32)),
+            *_conv(c32, c16, 3, 2),
+            *(Bottleneck(c16, c16 // 2) for _ in range(at16)),
+        )
+        self.deep = nn.Sequential(*_conv(c16, c8, 3, 2), *(Bottleneck(c8, c8 // 2) for _ in range(at8)))
+        self.lateral = nn.Conv2d(c8, c16, 1)
+        self.fused = nn.Sequential(*(Bottleneck(c16, c16 // 2) for _ in range(again)))
+        self.votes = nn.Conv2d(c16, 5 * config.num_joints, 1)
+        self.whole = nn.Sequential(*_conv(c8, 32, 3, 2), nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU())
+        self.side_size = nn.Linear(64, 2)
+        at = (torch.arange(PLACES) + 0.5) * (2 / PLACES) - 1
+        grid = torch.stack([at.repeat(PLACES), at.repeat_interleave(PLACES)], dim=-1)
+        self.register_buffer("anchors", grid, persistent=False)
+        _initialise(self, generator)
+        channels_last(self)
+
+    def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Votes:
+        """Votes for each joint."""
+        fine = self.stem(image.contiguous(memory_format=torch.channels_last))
+        deep = self.deep(fine)
+        fused = self.fused(F.relu(fine + F.interpolate(self.lateral(deep), scale_factor=2.0, mode="nearest")))
+        raw = self.votes(fused).float().flatten(2).unflatten(1, (self.config.num_joints, 5))
+        weights = raw[:, :, 0].softmax(-1)
+        places = torch.cat([self.anchors + raw[:, :, 1:3].mT, self._surface(image) + raw[:, :, 3:4].mT], dim=-1)
+        side, log_size = self.side_size(self.whole(deep)).float().unbind(-1)
+        return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size)
+
+    def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 P 1"]:
+        """The nearest depth that the crop shows in each place; the cube's middle where it shows none."""
+        nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
+        return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
+
+
+def _initialise(network: DenseNet, generator: torch.Generator) -> None:
+    """He's for convolutions; residual blocks begin as the identity, votes as their places."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, Bottleneck):
+            norm = layer.body[-1]
+            assert isinstance(norm, BatchNorm2d)
+            nn.init.zeros_(norm.weight)
+    for layer in (network.votes, network.side_size):
+        nn.init.normal_(layer.weight, 0.0, 0.01, generator)

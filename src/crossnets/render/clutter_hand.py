@@ -1,0 +1,134 @@
+"""The person's other hand: of the same size, bent as it likes, near the first one or touching it; numbers our choice.
+
+As everywhere around the hand, the first hand is a right one here; pictures of left hands are mirrored afterwards.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from crossnets.render.anthropometry import HandShape
+from crossnets.render.clutter_parts import FINGERS, between, hidden_share
+from crossnets.render.kinematics import FOREARM, HandFrames, HandPose, forward
+from crossnets.render.sampler import FRONT, UNIFORM, draw_rotations, longest_forearm, mirror, take
+from crossnets.render.surface import NAMES, Spheres, spheres
+
+_TOUCH_SHARE, _FAR_MM = 0.35, 250.0
+"""Share of second hands that touch the first; the others are up to this far away from it."""
+_BEHIND_SHARE = 0.2
+"""Share of second hands that are more behind the first than beside it."""
+_NEAREST_MM = 130.0
+LONG_ARM_MM = 560.0
+"""Forearm and upper arm, on the mean hand, where an arm leaves the picture instead of joining a body."""
+ARM_ENDS = [[NAMES.index(f"{end}_{side}") for side in ("thumb", "little")] for end in ("wrist", "elbow")]
+_HIDDEN_SHARE = 0.2
+"""A second hand that hides more of the first one is left out."""
+
+
+class SecondHands(NamedTuple):
+    """Second hands of some pictures."""
+
+    rows: Int[np.ndarray, "M"]
+    """The pictures they are in."""
+    frames: HandFrames
+    skin: Spheres
+
+
+def second_hands(
+    rng: np.random.Generator,
+    rows: Int[np.ndarray, "M"],
+    first: HandShape,
+    angles_rad: Float[np.ndarray, "n 26"],
+    skin: Spheres,
+    kind: Int[np.ndarray, "n"],
+) -> SecondHands:
+    """Second hands for these of n right hands; where one would hide the first or meet the camera there is none.
+
+    Args:
+        rng: Draws everything.
+        rows: Which of the n get one, if it fits.
+        first: The n hands; the second one is the same person's.
+        angles_rad: Of the first hands; a second one is bent as a first hand of another picture.
+        skin: Of the first hands, with their forearms.
+        kind: Kind of view, which tells the direction of the arm and the side the second hand is on.
+    """
+    m = len(rows)
+    shape, kind = take(first, rows), kind[rows]
+    bent = angles_rad[rng.integers(len(angles_rad), size=m)]
+    pose = HandPose(draw_rotations(rng, kind), np.zeros((m, 3)), bent)
+    left = replace(shape, side=-np.ones(m), forearm_mm=250.0 * shape.flesh)
+    frames = forward(left, mirror(pose, left.side))
+    one, other = samples(Spheres(skin.centers_mm[rows], skin.radii_mm[rows])), samples(spheres(frames, left))
+    way, gap = _ways(rng, kind)
+    start = one.centers_mm[:, :FINGERS].mean(axis=1) - other.centers_mm[:, :FINGERS].mean(axis=1)
+    start += 35.0 * rng.standard_normal((m, 3))
+    moved = Spheres(other.centers_mm + start[:, None], other.radii_mm)
+    move = start + (_contact(one, moved, way) + gap * shape.flesh)[:, None] * way
+    frames = replace(frames, origins_mm=frames.origins_mm + move[:, None])
+    reach = longest_forearm(move, frames.axes[:, FOREARM, :, 1])
+    left = replace(left, forearm_mm=np.minimum(left.forearm_mm, reach))
+    skins = spheres(_with_forearm(frames, left), left)
+    long = samples(resize_forearm(skins, move, np.minimum(LONG_ARM_MM * left.flesh, reach)))
+    hidden = hidden_share(one.centers_mm[:, :FINGERS], *long)
+    keep = np.flatnonzero((hidden < _HIDDEN_SHARE) & (skins.centers_mm[:, :FINGERS, 2].min(axis=1) > _NEAREST_MM))
+    chosen = HandFrames(*(part[keep] for part in vars(frames).values()))
+    return SecondHands(rows[keep], chosen, Spheres(*(part[keep] for part in skins)))
+
+
+def _with_forearm(frames: HandFrames, shape: HandShape) -> HandFrames:
+    """The frames with the forearm of this shape."""
+    lengths = np.concatenate([frames.lengths_mm[:, :FOREARM], shape.forearm_mm[:, None]], axis=1)
+    return replace(frames, lengths_mm=lengths)
+
+
+def resize_forearm(skin: Spheres, wrist_mm: Float[np.ndarray, "n 3"], length_mm: Float[np.ndarray, "n"]) -> Spheres:
+    """Forearms of another length: shorter ones are cut, longer ones are no wider at their end."""
+    centers, radii = skin.centers_mm.copy(), skin.radii_mm.copy()
+    wrist, elbow = (centers[:, end] for end in ARM_ENDS)
+    arm = elbow.mean(axis=1) - wrist_mm
+    now_mm = np.linalg.norm(arm, axis=1)
+    share = np.minimum(length_mm / now_mm, 1)[:, None]
+    more = np.maximum(length_mm / now_mm - 1, 0)[:, None] * arm
+    centers[:, FINGERS:] = wrist + share[..., None] * (elbow - wrist) + more[:, None]
+    radii[:, FINGERS:] = radii[:, ARM_ENDS[0]] + share * (radii[:, ARM_ENDS[1]] - radii[:, ARM_ENDS[0]])
+    return Spheres(centers, radii)
+
+
+def _ways(
+    rng: np.random.Generator, kind: Int[np.ndarray, "m"]
+) -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, "m"]]:
+    """Unit vectors from the first hand to the second, and the gap between them in mm."""
+    m = len(kind)
+    beside = np.where(kind == FRONT, 1.0, np.where(kind == UNIFORM, np.sign(rng.standard_normal(m)), -1.0))
+    way = np.array([0.3, 0.45, 0.35]) * rng.standard_normal((m, 3)) + np.array([0.0, 0.0, 0.15])
+    way[:, 0] += beside
+    behind = rng.random(m) < _BEHIND_SHARE
+    way[behind] = way[behind] * np.array([0.4, 1.0, 0.3]) + np.array([0.0, 0.0, 1.0])
+    gap = np.where(rng.random(m) < _TOUCH_SHARE, -1.0, rng.uniform(0, _FAR_MM, m))
+    return way / np.linalg.norm(way, axis=1, keepdims=True), gap
+
+
+def samples(skin: Spheres) -> Spheres:
+    """The spheres of a hand, and some that are as wide as its forearm along it."""
+    parts = []
+    for part, wider in zip(skin, (1.0, 1.5), strict=True):
+        wrist, elbow = (part[:, end].mean(axis=1) for end in ARM_ENDS)
+        parts.append(np.concatenate([part[:, :FINGERS], wider * between(wrist, elbow, 7)[:, 1:]], axis=1))
+    return Spheres(*parts)
+
+
+def _contact(one: Spheres, other: Spheres, way: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m"]:
+    """How far the other must move along `way` to meet the first as it comes from afar, in mm.
+
+    Two spheres touch where |a - b - t w| = ra + rb; the largest t of all pairs is the first contact. Where the paths
+    of all pairs pass each other, 0.
+    """
+    a, b = (hand.centers_mm - one.centers_mm.mean(axis=1, keepdims=True) for hand in (one, other))
+    square = (a**2).sum(axis=-1)[:, :, None] + (b**2).sum(axis=-1)[:, None] - 2 * a @ b.transpose(0, 2, 1)
+    along = (a @ way[:, :, None]) - (b @ way[:, :, None]).transpose(0, 2, 1)
+    rest = (one.radii_mm[:, :, None] + other.radii_mm[:, None]) ** 2 - square + along**2
+    met = rest > 0
+    meets = np.where(met, along + np.sqrt(np.where(met, rest, 0.0)), -np.inf).max(axis=(1, 2))
+    return np.where(np.isfinite(meets), meets, 0.0)

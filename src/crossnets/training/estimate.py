@@ -1,0 +1,58 @@
+"""The stage that trains the dense estimator on rendered hands, each seen once and once in a mirror."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, AdamW
+
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.dense import Votes
+from crossnets.tensors import RenderedBatch
+from crossnets.training.batches import Draw
+from crossnets.training.config import StageConfig
+from crossnets.training.steps import Losses, descend
+
+VOTES, SPREAD, SIDE, SIZE = 0.5, 0.02, 0.02, 0.2
+"""Weights of the terms beside the distance of the joints."""
+WEIGHT_DECAY = 0.01
+
+
+class EstimateStage:
+    """Joints, their spread, the hand's side and size from crops of rendered hands."""
+
+    def __init__(self, nets: CrossNet, config: StageConfig) -> None:
+        self.nets = nets
+        optimiser = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
+        self.optimisers: dict[str, Adam] = {"estimator": optimiser}
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        batch = draw.rendered()
+        terms = estimation_terms(self.nets.dense(batch.image), batch)
+        descend(self.optimisers["estimator"], terms)
+        return terms
+
+
+def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J"]:
+    """Euclidean, in halves of the cube; its gradient is finite where they meet."""
+    return ((found - truth).square().sum(-1) + 1e-8).sqrt()
+
+
+def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
+    """What is minimised; distances in halves of the cube.
+
+    `joints` is the mean distance of the joints, `votes` that of single votes, each weighed as it is in the joint, so
+    that every place that takes part learns where the joint is (dense supervision). `spread` is the likelihood of the
+    distances under an exponential distribution of that mean; the joints do not learn from it.
+    """
+    error = distances(votes.joints, batch.joints)
+    of_votes = ((votes.places - batch.joints[:, :, None]).square().sum(-1) + 1e-8).sqrt()
+    spread = error.detach() * (-votes.log_spread).exp() + votes.log_spread
+    return {
+        "joints": error.mean(),
+        "votes": VOTES * (votes.weights * of_votes).sum(-1).mean(),
+        "spread": SPREAD * spread.mean(),
+        "side": SIDE * F.binary_cross_entropy_with_logits(votes.side, (batch.side > 0).float()),
+        "size": SIZE * (votes.log_size - batch.log_size).abs().mean(),
+    }

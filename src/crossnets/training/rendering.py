@@ -1,0 +1,140 @@
+"""Rendered hands for a training: an endless stream made by other processes, and a set that is kept on disk."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from torch.utils.data import DataLoader, Dataset
+
+from crossnets.atomic import replacing, write_text
+from crossnets.data.loader import TrainingFrames
+from crossnets.data.synthetic import SyntheticCrops, SyntheticHands
+from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.cube import into_cubes, views_at
+from crossnets.geometry.pose import pose_in_crop
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.tensors import RenderedBatch
+from crossnets.training.config import RenderedConfig
+
+_AHEAD = 4
+"""Renderings that each process may be ahead by."""
+_LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
+_KEPT_FROM = 1_000_003
+"""Number of the first rendering that is kept: no stream comes so far, so they are other hands than its own."""
+_PIECE = 256
+
+
+class Renderings(Dataset[RenderedBatch]):
+    """Rendering number k: hands k count to (k + 1) count, as many of each source."""
+
+    def __init__(self, config: RenderedConfig, count: int) -> None:
+        if count % len(config.sources):
+            raise ValueError(f"A batch of {count} frames cannot be shared by {len(config.sources)} cameras.")
+        self.config, self.each = config, count // len(config.sources)
+        self._hands: list[SyntheticHands] | None = None
+
+    def __getitem__(self, number: int) -> RenderedBatch:
+        if self._hands is None:  # in the process that renders
+            self._hands = [SyntheticHands(source) for source in self.config.sources]
+        indices = np.arange(number * self.each, (number + 1) * self.each)
+        parts = [rendered(hands, indices) for hands in self._hands]
+        return RenderedBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
+    """These frames of a stream as a network takes them; images as float16, which their noise makes exact enough."""
+    crops = hands.crops(indices)
+    joints = in_crop(crops, hands)
+    size = np.log(hand_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
+    numbers = (joints, crops.side, size)
+    image = torch.from_numpy(normalised(crops)).half()[:, None]
+    return RenderedBatch(image, *(torch.from_numpy(n.astype(np.float32)) for n in numbers))
+
+
+def normalised(crops: SyntheticCrops) -> Float32[np.ndarray, "B S S"]:
+    """As `geometry.crop.normalise` does, metric."""
+    half = crops.cube_mm[:, None, None] / 2
+    depth = np.clip((crops.depth_mm - crops.centers_mm[:, 2, None, None]) / half, -1, 1)
+    return np.where(crops.depth_mm > 0, depth, np.float32(1))
+
+
+def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray, "B J 3"]:
+    """Joints in crop coordinates."""
+    return into_cubes(crops.joints_mm, views_at([hands.camera], crops.centers_mm, crops.cube_mm))
+
+
+def hand_length(joints_mm: Float32[np.ndarray, "B J 3"], skeleton: Skeleton) -> Float32[np.ndarray, "B"]:
+    """Along the middle finger, from the wrist to the tip."""
+    chain = joints_mm[:, [skeleton.joints.index(name) for name in _LENGTH]]
+    return np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)
+
+
+@contextmanager
+def stream(config: RenderedConfig, batch: int, first: int, total: int) -> Iterator[Iterator[RenderedBatch]]:
+    """The batches of steps `first` to `total` - 1 of a stage, whatever ran before.
+
+    Each rendering serves two steps: half of it is mirrored in one, the other half in the other.
+    """
+    numbers = range(first // 2, (total + 1) // 2)
+    loader = DataLoader(
+        Renderings(config, batch),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=config.workers,
+        prefetch_factor=_AHEAD if config.workers else None,
+        multiprocessing_context="forkserver" if config.workers else None,
+    )
+    batches = iter(loader)
+
+    def steps() -> Iterator[RenderedBatch]:
+        for number, whole in zip(numbers, batches, strict=True):
+            for odd in (0, 1):
+                if first <= 2 * number + odd < total:
+                    yield half_mirrored(whole, bool(odd))
+
+    try:
+        yield steps()
+    finally:
+        del batches  # ends the processes
+
+
+def half_mirrored(batch: RenderedBatch, first: bool) -> RenderedBatch:
+    """The batch with its first or its second half in a mirror, as float32."""
+    half = len(batch.side) // 2
+    one, two = (RenderedBatch(*(part[rows].float() for part in batch)) for rows in (slice(half), slice(half, None)))
+    parts = (one.mirrored(), two) if first else (one, two.mirrored())
+    return RenderedBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def kept(
+    config: RenderedConfig,
+    skeleton: Skeleton,
+    cache: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingFrames:
+    """Render a set once into `cache`, or take what an earlier call left there."""
+    count = config.kept_frames
+    whole = Renderings(config, _PIECE)
+    request = json.loads(json.dumps([count, [str(source) for source in config.sources]]))
+    index_path, images_path = cache / "rendered.json", cache / "rendered.npy"
+    if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
+        joints = np.empty((count, len(skeleton), 3), np.float32)
+        with replacing(images_path) as part:
+            images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(count, CROP_PX, CROP_PX))
+            for start in range(0, count, _PIECE):
+                on_progress(start, count)
+                piece, end = whole[_KEPT_FROM + start // _PIECE], min(start + _PIECE, count)
+                images[start:end] = piece.image[: end - start, 0].float().numpy()
+                joints[start:end] = piece.joints[: end - start].numpy()
+            images.flush()
+        write_text(index_path, json.dumps({"request": request, "joints": joints.tolist()}))
+        on_progress(count, count)
+    joints = np.array(json.loads(index_path.read_text())["joints"], np.float32)
+    y, t = pose_in_crop(joints, skeleton.reference)
+    keys = tuple(f"rendered/{number:06d}" for number in range(count))
+    rows = np.arange(count, dtype=np.int64)
+    return TrainingFrames(np.load(images_path, mmap_mode="r"), keys, rows, y, t, rows[:0], ())

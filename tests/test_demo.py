@@ -1,0 +1,208 @@
+import io
+import json
+import re
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crossnets import bundle, cli, presets
+from crossnets.demo import command, hands, small
+from crossnets.demo.command import demo_command
+from crossnets.models.estimator import Estimator
+from crossnets.models.networks import build
+from crossnets.training.config import TrainConfig
+
+FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    """Two cameras, and no second process."""
+    whole = presets.crossnets(seed=3, precision="32-true")
+    assert whole.rendered is not None
+    return replace(whole, rendered=replace(whole.rendered, sources=whole.rendered.sources[1:3], workers=0))
+
+
+@pytest.fixture(scope="module")
+def shipped(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as they come with a package, untrained."""
+    folder = tmp_path_factory.mktemp("weights")
+    networks = build(config.networks, torch.Generator().manual_seed(0))
+    bundle.save(Estimator(config.estimator(), networks), folder)
+    return folder
+
+
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(small, "_KEPT", 8)
+    patch.setattr(small, "_WIDTHS", (4, 6, 8, 8))
+    patch.setattr(small, "_MIN_STEPS", 6)
+
+
+def run(config: TrainConfig, out: Path) -> str:
+    path = demo_command(config, out=out, budget="0.1s", frames=FRAMES, model=None, open_page=True)
+    assert path == out / "index.html"
+    return path.read_text(encoding="utf-8")
+
+
+class Made(NamedTuple):
+    out: Path
+    page: str
+    printed: str
+    told: str
+    opened: list[str]
+
+
+@pytest.fixture(scope="module")
+def made(config: TrainConfig, shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A demo with shipped weights."""
+    out, printed, told = tmp_path_factory.mktemp("demos") / "demo", io.StringIO(), io.StringIO()
+    opened: list[str] = []
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(told):
+        shrink(patch)
+        patch.setattr(command, "SHIPPED", shipped)
+        patch.setattr(command.webbrowser, "open", opened.append)
+        page = run(config, out)
+    return Made(out, page, printed.getvalue(), told.getvalue(), opened)
+
+
+def test_the_page_shows_the_numbers_of_the_run(made: Made) -> None:
+    page, printed = made.page, made.printed
+    numbers = json.loads((made.out / "numbers.json").read_text())
+    assert [model["name"] for model in numbers["models"]] == ["shipped model", "trained here, 0.1s"]
+    for model in numbers["models"]:
+        assert model["frames"] == FRAMES
+        assert model["missed"] == 0
+        for text in (page, printed):
+            assert f"{model['mean_mm']:.2f}" in text
+            assert f"{model['median_mm']:.2f}" in text
+            assert f"{100 * model['frames_within_mm']['40']:.1f} %" in text
+            assert f"{model['ms_per_frame']:.1f}" in text
+            assert f"{model['parameters']:,}" in text
+        assert f" {model['per_joint_mm']['thumb_tip']:.1f}" in page
+        for camera in model["sequences"].values():
+            assert f"{camera['mean_mm']:.2f}" in page
+    assert f"{numbers['training']['steps']} steps" in page
+    for seconds in numbers["steps_s"].values():
+        assert f"{seconds:.1f} s" in page
+    assert f"{numbers['mean_pose_error_mm']:.2f} mm" in page
+    assert "realsense-d435" in page
+    assert f"Page: {made.out / 'index.html'}" in printed
+    assert "estimate 6/6 joints" in made.told
+    assert not made.opened  # standard output is no terminal
+    assert (made.out / "run" / "model" / "weights.safetensors").is_file()
+
+
+def test_the_page_is_one_file_with_all_its_pictures(made: Made) -> None:
+    page = made.page
+    assert not re.search(r"https?:|<script|<link|url\((?!#)|@import", page)
+    assert not re.search(r'(src|href)="(?!data:image/|#)', page)
+    assert str(made.out.parent) not in page
+    images = re.findall(r'src="data:image/(\w+);base64', page)
+    rest = FRAMES - 5
+    assert images.count("png") == 5 + rest + rest + 2  # worst, others, others again, ends of the walk
+    assert images.count("gif") == 1
+    assert "The worst 5 of 8" in page
+    assert page.count("<svg") == 3
+    with Image.open(made.out / "walk.gif") as film:
+        assert film.n_frames > 10  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_without_shipped_weights_it_says_so_and_goes_on(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shrink(monkeypatch)
+    monkeypatch.setattr(command, "SHIPPED", tmp_path / "nothing")
+    out = tmp_path / "demo"
+    page = run(config, out)
+    said = "No weights come with this version, so the demo shows only the model that it trains itself."
+    assert capsys.readouterr().err.count(said) == 1
+    assert said in page
+    assert "shipped model" not in page
+    assert "image/gif" not in page
+    (model,) = json.loads((out / "numbers.json").read_text())["models"]
+    assert f"{model['mean_mm']:.2f} mm" in page
+
+
+def test_an_earlier_demo_is_replaced_and_nothing_else(config: TrainConfig, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "run").write_text("mine")
+    with pytest.raises(FileExistsError, match="other holds files, but no demo, and is not overwritten"):
+        command._clear(other)
+    with pytest.raises(FileExistsError, match="is a file; give a folder"):
+        command._clear(other / "run")
+    assert (other / "run").read_text() == "mine"
+    earlier = tmp_path / "earlier"
+    command._clear(earlier)
+    (earlier / "run").mkdir()
+    for name in ("run/log.jsonl", "index.html", "note.txt"):
+        (earlier / name).write_text("old")
+    command._clear(earlier)
+    assert sorted(path.name for path in earlier.iterdir()) == [command.MARK, "note.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 1}, "--frames 1; expected 2 to 2000"),
+        ({"budget": "soon"}, "--budget soon: expected a time such as 90s"),
+        ({"model": Path("nowhere")}, "No model at nowhere"),
+    ],
+)
+def test_arguments_that_do_not_fit(config: TrainConfig, tmp_path: Path, options: dict, message: str) -> None:
+    out = tmp_path / "demo"
+    given = {"budget": "1s", "frames": FRAMES, "model": None, "open_page": False} | options
+    with pytest.raises((ValueError, OSError), match=message):
+        demo_command(config, out=out, **given)
+    assert not out.exists()
+
+
+def test_held_out_hands_are_those_of_no_training(config: TrainConfig) -> None:
+    found = hands.HeldOutHands(config, 4)
+    assert [frame.key for frame in found.frames] == [
+        "realsense-d435/000", "cvar-senz3d/000", "realsense-d435/001", "cvar-senz3d/001",
+    ]  # fmt: skip
+    assert found.frames[0].depth_mm.shape == (480, 640)
+    assert found.frames[1].camera != found.frames[0].camera
+    again = hands.HeldOutHands(config, 4)
+    np.testing.assert_array_equal(found.centers_mm, again.centers_mm)
+    np.testing.assert_array_equal(found.frames[3].depth_mm, again.frames[3].depth_mm)
+    other = hands.HeldOutHands(replace(config, seed=4), 4)
+    assert (found.joints_mm != other.joints_mm).any()
+    assert config.rendered is not None
+    assert all(source.seed < hands._HELD_OUT for source in config.rendered.sources)
+
+
+def test_the_command_line_gives_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict = {}
+    monkeypatch.setattr(command, "demo_command", lambda config, **options: given.update(options, seed=config.seed))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    words = ["demo", "--out", str(tmp_path), "--budget", "5s", "--frames", "9", "--seed", "7", "--no-open-page"]
+    monkeypatch.setattr(sys, "argv", ["crossnets", *words])
+    cli.main()
+    expected = {"out": tmp_path, "budget": "5s", "frames": 9, "model": None, "open_page": False, "seed": 7}
+    assert given == expected
+
+
+def test_a_browser_opens_for_a_person_with_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(command.webbrowser, "open", opened.append)
+    monkeypatch.setattr(command.platform, "system", lambda: "Linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    page = tmp_path / "index.html"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    command._show(page, True)
+    assert not opened
+    monkeypatch.setenv("DISPLAY", ":0")
+    command._show(page, False)
+    assert not opened
+    command._show(page, True)
+    assert opened == [page.as_uri()]
