@@ -227,6 +227,20 @@ def test_recordings_take_a_camera_and_a_skeleton(tmp_path: Path) -> None:
     assert dataset[0].depth_mm.shape == (480, 640)
 
 
+def test_a_data_set_may_show_what_is_around_the_hand(tmp_path: Path) -> None:
+    for clutter in (False, True):
+        out = tmp_path / str(clutter)
+        synthesize("recording", 3, out, camera="realsense-sr305", noise=0.0, clutter=clutter, progress=False)
+    bare, whole = (open_dataset(str(tmp_path / str(clutter))) for clutter in (False, True))
+    seen = [[np.count_nonzero(data[k].depth_mm) for k in range(3)] for data in (bare, whole)]
+    assert sum(seen[1]) > 1.2 * sum(seen[0])
+    for k in range(3):
+        one, other = bare[k].joints_mm, whole[k].joints_mm
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one, other)
+
+
 def test_existing_folders_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     for as_format in FORMAT_DEFAULTS:

@@ -9,6 +9,7 @@ from rich.progress import track
 from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.data.writers import require_new_folder, set_writer
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
+from crossnets.render.clutter import Clutter
 from crossnets.render.sampler import DISTANCE_MM
 
 Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "recording"]
@@ -34,6 +35,7 @@ def synthesize(
     skeleton: str | None = None,
     left_share: float | None = None,
     test_frames: int | None = None,
+    clutter: bool = False,
     progress: bool = True,
 ) -> dict[str, int]:
     """Write a data set; returns the number of frames of each split.
@@ -42,7 +44,7 @@ def synthesize(
         FileExistsError: `out` holds something.
         ValueError: no frames, an unknown camera or skeleton, or a choice that the format does not leave.
     """
-    config = config_of(as_format, seed, noise, camera, skeleton, left_share)
+    config = config_of(as_format, seed, noise, camera, skeleton, left_share, clutter)
     counts = _counts(as_format, frames, test_frames)
     require_new_folder(out)
     hands, first = SyntheticHands(config), 0
@@ -66,6 +68,7 @@ def config_of(
     camera: str | None = None,
     skeleton: str | None = None,
     left_share: float | None = None,
+    clutter: bool = False,
 ) -> SyntheticConfig:
     """What is rendered for a format; the training split holds the first frames, the test split those after them.
 
@@ -88,6 +91,7 @@ def config_of(
         noise=(noise, noise),
         left_share=own_share if left_share is None else left_share,
         distance_mm=distance_mm,
+        clutter=Clutter() if clutter else None,
     )
 
 

@@ -1,0 +1,154 @@
+"""Commands that train, and what they train."""
+
+import json as json_module
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from crossnets.cli.ending import end
+from crossnets.geometry.crop import Normalisation
+from crossnets.geometry.localise import Centers
+
+
+def train(
+    out: Path,
+    data: str | None = None,
+    preset: Literal["paper", "crossnets"] = "paper",
+    unlabelled: tuple[str, ...] = (),
+    labels: str = "all",
+    budget: str | None = None,
+    epochs: tuple[str, ...] = (),
+    seed: int = 42,
+    normalisation: Normalisation = "per-frame",
+    centers: Centers = "image",
+    metric: Literal["separate", "combined"] = "separate",
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
+    threads: int | None = None,
+    checkpoint_s: float = 60.0,
+    smoothness: bool = True,
+    adversarial: bool = True,
+    use_unlabelled: bool = True,
+    shared_latent: bool = True,
+) -> None:
+    """Train a model, or go on with the run in `out`: the same command resumes after a kill.
+
+    Args:
+        out: Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model.
+        data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
+        preset: Which networks, losses and schedule: paper needs --data, crossnets renders its own and takes of the
+            options below only budget, epochs, seed, precision, threads and checkpoint-s.
+        unlabelled: More frames, whose labels, if any, are not read.
+        labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
+        budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
+        epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
+        seed: Of weights, batches, noise and the choice of labels.
+        normalisation: The paper's per-frame depth range, or metric distances to the centre.
+        centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle).
+        metric: The head that judges distances: separate (the paper's default), or combined (its variant).
+        precision: auto takes bfloat16 where this processor is fast at it.
+        threads: Of the processor; all by default.
+        checkpoint_s: Seconds between checkpoints.
+        smoothness: --no-smoothness leaves out L_smo.
+        adversarial: --no-adversarial leaves out L_gan and the GAN's pre-training.
+        use_unlabelled: --no-use-unlabelled leaves unlabelled frames out.
+        shared_latent: --no-shared-latent regresses joints with the same encoder: the from-scratch baseline.
+    """
+    from crossnets import presets
+    from crossnets.training.command import train_command
+    from crossnets.training.config import Terms
+    from crossnets.training.loop import DivergedError, TrainingStoppedError
+
+    paper = partial(
+        presets.paper,
+        normalisation=normalisation,
+        centers=centers,
+        metric=metric,
+        terms=Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled),
+        shared_latent=shared_latent,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+    )
+    ours = presets.crossnets(precision=precision, seed=seed, checkpoint_s=checkpoint_s)
+    try:
+        train_command(
+            paper if preset == "paper" else ours,
+            data=data,
+            unlabelled=unlabelled,
+            labels=labels,
+            budget=budget,
+            epochs=epochs,
+            out=out,
+            threads=threads,
+        )
+    except TrainingStoppedError as stopped:
+        end(str(stopped), 130)
+    except DivergedError as error:
+        end(str(error), 1)
+
+
+def info(
+    preset: Literal["paper", "crossnets"] = "paper",
+    joints: int = 21,
+    shared_latent: bool = True,
+    metric: Literal["separate", "combined"] = "separate",
+    json: bool = False,
+) -> None:
+    """Print parameters and multiply-adds of a preset's networks.
+
+    Args:
+        preset: Which networks.
+        joints: Of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU). The preset crossnets always has 21.
+        shared_latent: --no-shared-latent shows the from-scratch baseline.
+        metric: The head that judges distances.
+        json: Print JSON alone.
+    """
+    from crossnets import presets
+    from crossnets.models.complexity import complexity
+
+    paper = presets.paper_networks(joints, metric, shared_latent=shared_latent)
+    joints = joints if preset == "paper" else 21
+    parts = complexity(paper if preset == "paper" else presets.crossnets_networks())
+    if json:
+        networks = {name: {"parameters": c.parameters, "macs": c.macs} for name, c in parts.items()}
+        print(json_module.dumps({"preset": preset, "joints": joints, "networks": networks}, indent=2))
+        return
+    table = Table("network", "parameters", "multiply-adds", title=f"preset {preset}, {joints} joints, 128x128")
+    for name, cost in parts.items():
+        table.add_row(name, f"{cost.parameters:,}", f"{cost.macs:,}")
+    Console().print(table)
+
+
+def demo(
+    out: Path = Path("demo"),
+    budget: str = "60s",
+    frames: int = 200,
+    seed: int = 0,
+    model: Path | None = None,
+    open_page: bool = True,
+) -> None:
+    """Show it all in a few minutes: render hands, estimate them, train a small model, score, and write one page.
+
+    Args:
+        out: Folder for index.html, and the run of the small model; that of an earlier demo is replaced.
+        budget: Time for the training: 60s, 5m.
+        frames: Hands that are estimated.
+        seed: Of the hands and of the training.
+        model: Run or model folder, instead of the model that comes with the package.
+        open_page: --no-open-page only names the page, as is done without a display.
+    """
+    from crossnets import presets
+    from crossnets.demo.command import demo_command
+    from crossnets.training.loop import DivergedError, TrainingStoppedError
+
+    try:
+        demo_command(
+            presets.crossnets(seed=seed), out=out, budget=budget, frames=frames, model=model, open_page=open_page
+        )
+    except TrainingStoppedError:
+        end("The demo was stopped; the next one begins anew.", 130)
+    except DivergedError as error:
+        end(str(error), 1)

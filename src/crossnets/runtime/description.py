@@ -1,0 +1,44 @@
+"""What an exported network carries inside its file: how to cut crops for it, and what its outputs mean."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.estimation import CropModel
+
+KEY = "crossnets"
+"""Of the text among the file's metadata."""
+FORMAT, VERSION = "crossnets-network", 1
+OUTPUTS = ("joints", "log_spread", "side", "log_size")
+"""As the fields of `estimation.Raw`; networks that say nothing but joints have the first alone."""
+
+
+def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> str:
+    """The description as JSON."""
+    listed = {name: np.round(weights, 6).tolist() for name, weights in maps.items()}
+    fields = {name: asdict(model)[name] for name in CropModel.__dataclass_fields__}
+    return json.dumps({"format": FORMAT, "version": VERSION, "model": fields, "maps": listed})
+
+
+def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32[np.ndarray, "K J"]]]:
+    """The inverse of `to_text`.
+
+    Raises:
+        ValueError: the file at `path` was not exported by this version of crossnets.
+    """
+    try:
+        if text is None:
+            raise ValueError("it carries no description")
+        fields = json.loads(text)
+        found = fields.get("format"), fields.get("version")
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
+        maps = {name: np.array(weights, np.float32) for name, weights in fields["maps"].items()}
+        return CropModel(**fields["model"]), maps
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} was not made by `crossnets export` of this version: {error}. Export the run again."
+        ) from error
