@@ -143,7 +143,8 @@ class SyntheticHands:
         hit = render_patches(mesh, self.camera, self.preset.width_px, self.preset.height_px)
         frame = self._seen(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", found[0][0].copy())
         pixels = hand_pixels(hit.patch[0], mesh)
-        return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in zip(found, pixels, strict=False)))
+        hands = zip(found, pixels[: len(found)], strict=True)
+        return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in hands))
 
     def empty_frame(self, index: int) -> HandFrame:
         """The surroundings of `frame(index)` without hands and forearms, unlabelled: whatever is found there is none.

@@ -59,9 +59,9 @@ SPHERES = {name: slice(a, b) for name, a, b in zip(PARTS, _STARTS[:-1].tolist(),
 """The spheres of each part."""
 NUM_SPHERES = int(_STARTS[-1])
 ALL = Topology(
-    np.array([[start + k for k in row] for start, part in zip(_STARTS, PARTS.values(), strict=False)
+    np.array([[start + k for k in row] for start, part in zip(_STARTS[:-1], PARTS.values(), strict=True)
               for row in part.capsules]),
-    np.array([[start + k for k in row] for start, part in zip(_STARTS, PARTS.values(), strict=False)
+    np.array([[start + k for k in row] for start, part in zip(_STARTS[:-1], PARTS.values(), strict=True)
               for row in part.wedges]),
 )  # fmt: skip
 """The topology of the whole picture."""

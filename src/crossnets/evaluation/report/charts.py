@@ -104,7 +104,7 @@ def fraction_chart(fractions: LabelFractions, mean_mm: float | None, source: str
 
 def _own_curves(axes: Axes, scores: Scores, frames: bool) -> None:
     parts = list(scores.sequences.items()) if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else []
-    for style, (name, part) in zip(_SEQUENCE_STYLES, parts, strict=False):
+    for style, (name, part) in zip(_SEQUENCE_STYLES[: len(parts)], parts, strict=True):
         curve, area = _curve(part, frames)
         axes.plot(THRESHOLDS_MM, curve, style, color=_OURS, linewidth=1.2, label=f"{name}: area {area:.3f}")
     curve, area = _curve(scores, frames)
