@@ -1,22 +1,26 @@
 """Exported networks say what torch says, in every runtime that is installed."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from crossnets import presets
+from crossnets import bundle, presets
 from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.export import to_onnx
+from crossnets.export import to_onnx, to_openvino
+from crossnets.export_command import export_command
 from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.skeleton import CVAR21, MSRA21
 from crossnets.models.estimator import Estimator, EstimatorConfig
 from crossnets.models.networks import NetworksConfig, build
+from crossnets.quantise import to_int8
 from crossnets.render.skeleton_maps import skeleton_maps
 from crossnets.runtime.description import KEY, from_text, to_text
 from crossnets.runtime.engines import Runtime, load_exported
+from crossnets.runtime.loading import open_estimator
 from crossnets.types import HandCrop
 
 onnx = pytest.importorskip("onnx", reason="export needs crossnets[export]")
@@ -103,3 +107,54 @@ def test_files_of_others_are_refused(exported: tuple[Estimator, Path], tmp_path:
         from_text(json.dumps(other), "file")
     with pytest.raises(ValueError, match="bfloat16 needs runtime='openvino'"):
         load_exported(path, "onnxruntime", precision="bfloat16")
+
+
+def test_openvino_s_own_files_agree(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    whole, path = exported
+    to_openvino(path, tmp_path / "model.xml")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]
+    found = load_exported(tmp_path / "model.xml", "openvino").estimate(crops())
+    np.testing.assert_allclose(found.joints_mm, whole.estimate(crops()).joints_mm, atol=0.01)
+
+
+def test_integers_inside_and_floats_where_joints_are_said(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+    whole, path = exported
+    if whole.config.preset != "crossnets":
+        pytest.skip("one preset is enough")
+    small = tmp_path / "small.onnx"
+    to_int8(path, small, whole.arrays(crops(12)))
+    assert small.stat().st_size < 0.6 * path.stat().st_size
+    graph = onnx.load(small).graph
+    dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    in_integers = [node.input[1] in dequantised for node in convolutions]
+    assert sum(in_integers) >= 24
+    assert not any(in_integers[:2])
+    channels = {weights.name: weights.dims[0] for weights in graph.initializer if len(weights.dims) == 4}
+    floats = [channels[node.input[1]] for node in convolutions if node.input[1] in channels]
+    assert 5 * 21 in floats, "the votes"
+    found = load_exported(small, "onnxruntime").estimate(crops()).joints_mm
+    apart = np.linalg.norm(found - whole.estimate(crops()).joints_mm, axis=-1)
+    assert 0 < apart.mean() < 5
+
+
+def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+    whole, _ = exported
+    bundle.save(whole, tmp_path)
+    to_onnx(whole, tmp_path / "model.onnx", tmp_path / "weights.safetensors")
+    assert open_estimator(tmp_path, "onnxruntime").model.preset == whole.config.preset
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(weights[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"model\.onnx was exported from other weights than"):
+        open_estimator(tmp_path, "onnxruntime")
+
+
+def test_the_command_says_what_an_export_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle.save(estimator("crossnets"), tmp_path)
+    export_command(tmp_path, "onnx", True, None, None)
+    said = capsys.readouterr().out
+    assert re.search(r"model\.int8\.onnx: [\d.]+ MB\nONNX Runtime against torch on 128 rendered hands: ", said)
+    assert re.search(r"Mean error: [\d.]+ mm in torch, [\d.]+ exported, [+-]", said)
+    with pytest.raises(ValueError, match=r"a file for onnx ends in \.onnx"):
+        export_command(tmp_path, "onnx", False, None, tmp_path / "model.xml")

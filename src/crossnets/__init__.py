@@ -1,8 +1,11 @@
-"""Hand pose from one depth image, in millimetres."""
+"""Hand pose from one depth image, in millimetres: `crossnets.load().predict(depth_mm, camera)`."""
 
 from importlib.metadata import version
 
+from crossnets.runtime.hand import Hand
+from crossnets.runtime.loading import load
+from crossnets.runtime.track import Tracker
 from crossnets.types import HandFrame, Pinhole
 
 __version__ = version("crossnets")
-__all__ = ["HandFrame", "Pinhole", "__version__"]
+__all__ = ["Hand", "HandFrame", "Pinhole", "Tracker", "__version__", "load"]

@@ -12,6 +12,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     try:
         yield part
+        part.chmod(path.parent.stat().st_mode & 0o666)  # readable by whom the folder is; some writers make it private
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

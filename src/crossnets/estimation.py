@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -12,10 +12,15 @@ from crossnets.geometry.crop import CUBE_MM, Normalisation, crop_hand, normalise
 from crossnets.geometry.cube import out_of_cubes, views_of
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.types import HandCrop, HandFrame
+from crossnets.types import DepthImage, HandCrop
+
+Refinement: TypeAlias = Literal["none", "update", "energy"]
+"""What may follow an estimate (spec 5): the learned update, or BFGS on the energy. Both need torch."""
 
 HAND_IN_CUBE = 0.75
 """Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second look (187 in 250 mm)."""
+GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
+"""Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
 _LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
 """Of a second look, over the first one's."""
 
@@ -32,6 +37,8 @@ class CropModel:
     """How the cubes of the training frames were centred."""
     looks: int = 1
     """Times that a frame is cropped: each time after the first about the joints of the last, in the hand's size."""
+    std_per_spread: float = GAUSSIAN_STD
+    """Standard deviation of a joint in each axis, over the distance from the truth that the network expects."""
 
     def __post_init__(self) -> None:
         if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
@@ -42,6 +49,8 @@ class CropModel:
             raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
         if self.looks not in (1, 2, 3):
             raise ValueError(f"A frame is looked at 1 to 3 times, not {self.looks!r}.")
+        if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
+            raise ValueError(f"A standard deviation is not {self.std_per_spread!r} of what a network expects.")
 
 
 class Raw(NamedTuple):
@@ -62,8 +71,8 @@ class Estimates(NamedTuple):
 
     joints_mm: Float32[np.ndarray, "B J 3"]
     """In the camera frame."""
-    spread_mm: Float32[np.ndarray, "B J"] | None = None
-    """Expected distance of each joint from the truth."""
+    std_mm: Float32[np.ndarray, "B J"] | None = None
+    """Standard deviation of each joint in each axis."""
     right: Float32[np.ndarray, "B"] | None = None
     """Probability of a right hand."""
     size_mm: Float32[np.ndarray, "B"] | None = None
@@ -105,43 +114,65 @@ class CropEstimator:
 
     def estimate(self, crops: Sequence[HandCrop]) -> Estimates:
         """Joints of each crop, and what else the network says."""
-        raw = self._network(self.arrays(crops))
+        return self.read(self.run(self.arrays(crops)), crops)
+
+    def joints_mm(self, crops: Sequence[HandCrop], refinement: Refinement = "none") -> Float32[np.ndarray, "B J 3"]:
+        """Joints of each crop, in the camera frame.
+
+        Raises:
+            ValueError: a refinement is asked of what cannot refine.
+        """
+        if refinement != "none":
+            raise ValueError("An exported network only estimates; refining needs the run folder, and crossnets[train].")
+        return self.estimate(crops).joints_mm
+
+    def run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
+        """The network alone."""
+        return self._network(images)
+
+    def read(self, raw: Raw, crops: Sequence[HandCrop]) -> Estimates:
+        """What the network said of these crops, in millimetres."""
         if raw.log_spread is None or raw.side is None or raw.log_size is None:
             centers_mm = np.stack([crop.center_mm for crop in crops])
             return Estimates((raw.joints + centers_mm[:, None]).astype(np.float32))
         half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
         return Estimates(
             self.spoken(out_of_cubes(raw.joints, views_of(crops))),
-            self._spread(np.exp(raw.log_spread)) * half_mm[:, None],
+            self._spread(np.exp(raw.log_spread)) * (self.model.std_per_spread * half_mm[:, None]),
             (1 / (1 + np.exp(-raw.side))).astype(np.float32),
             (2 * half_mm * np.exp(raw.log_size)).astype(np.float32),
         )
 
-    def look_again(
-        self, frames: Sequence[HandFrame], crops: Sequence[HandCrop], found: Estimates
-    ) -> tuple[HandCrop, ...]:
-        """New crops of the same frames: about the joints that were found, in a cube of the hand's size."""
-        cubes = [crop.cube_mm for crop in crops] if found.size_mm is None else found.size_mm / HAND_IN_CUBE
+    def cube_for(self, size_mm: float) -> float:
+        """Side of the cube in which a hand of this length is looked at."""
         least, most = _LEAST_CUBE * self.model.cube_mm, _MOST_CUBE * self.model.cube_mm
-        again = []
-        for frame, crop, joints, cube in zip(frames, crops, found.joints_mm, cubes, strict=True):
-            middle = joints.mean(axis=0)
+        return float(np.clip(size_mm / HAND_IN_CUBE, least, most))
+
+    def cubes_again(self, crops: Sequence[HandCrop], found: Estimates) -> list[tuple[Float32[np.ndarray, "3"], float]]:
+        """Centres and sides of the next look's cubes: about the joints that were found, in the hand's size."""
+        cubes = []
+        for row, crop in enumerate(crops):
+            middle = found.joints_mm[row].mean(axis=0)
             good = np.isfinite(middle).all() and middle[2] > 0
-            cube_mm = float(np.clip(cube, least, most))
-            again.append(crop_hand(frame.depth_mm, frame.camera, middle if good else crop.center_mm, cube_mm))
-        return tuple(again)
+            cube_mm = crop.cube_mm if found.size_mm is None else self.cube_for(float(found.size_mm[row]))
+            cubes.append((middle if good else crop.center_mm, cube_mm))
+        return cubes
 
     def estimate_frames(
-        self, frames: Sequence[HandFrame], centers_mm: Sequence[Float32[np.ndarray, "3"]]
+        self, images: Sequence[DepthImage], centers_mm: Sequence[Float32[np.ndarray, "3"]]
     ) -> tuple[Estimates, tuple[HandCrop, ...]]:
         """Joints of the hands at these centres, after as many looks as the model takes; and the last crops."""
         crops = tuple(
-            crop_hand(frame.depth_mm, frame.camera, center_mm, self.model.cube_mm)
-            for frame, center_mm in zip(frames, centers_mm, strict=True)
+            crop_hand(image.depth_mm, image.camera, center_mm, self.model.cube_mm)
+            for image, center_mm in zip(images, centers_mm, strict=True)
         )
         found = self.estimate(crops)
         for _ in range(self.model.looks - 1):
-            crops = self.look_again(frames, crops, found)
+            cubes = self.cubes_again(crops, found)
+            crops = tuple(
+                crop_hand(image.depth_mm, image.camera, center_mm, cube_mm)
+                for image, (center_mm, cube_mm) in zip(images, cubes, strict=True)
+            )
             found = self.estimate(crops)
         return found, crops
 

@@ -1,24 +1,48 @@
 """A trained model as one file that runs without torch."""
 
+import copy
+import itertools
+import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from crossnets import bundle
 from crossnets.atomic import replacing
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.geometry.crop import CROP_PX, crop_hand
+from crossnets.detection import CHANNELS
+from crossnets.geometry.crop import CROP_PX
 from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import Detector, DetectorNet
 from crossnets.models.estimator import Estimator
 from crossnets.models.networks import Networks
-from crossnets.runtime.description import KEY, OUTPUTS, to_text
-from crossnets.runtime.engines import load_exported
+from crossnets.runtime import detect
+from crossnets.runtime.description import KEY, OUTPUTS, digest, to_text
 from crossnets.types import POSE_UNIT_MM
 
 _COMPARED = 64
+_LARGE = 64
+"""Values of a constant that is worth a cast."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about itself and about packages that nobody asked for."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Outputs(nn.Module):
@@ -35,19 +59,19 @@ class _Outputs(nn.Module):
         return (POSE_UNIT_MM * (found.y + found.t[:, None]),)
 
 
-def to_onnx(estimator: Estimator, path: Path) -> None:
+def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> None:
     """Write the network with all that is needed around it; the file appears whole or not at all.
+
+    `weights` is the file that the estimator was loaded from: who finds both can tell whether they belong together.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-    import onnx
 
     outputs = _Outputs(estimator.networks).eval()
     names = list(OUTPUTS) if isinstance(estimator.networks, CrossNet) else list(OUTPUTS[:1])
     image = torch.zeros(2, 1, CROP_PX, CROP_PX)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of the exporter about itself
+    with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             outputs,
             (image,),
@@ -58,32 +82,90 @@ def to_onnx(estimator: Estimator, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
+    _write(
+        program.model_proto,
+        to_text(estimator.model, estimator.maps, None if weights is None else digest(weights)),
+        path,
+    )
+
+
+def _write(proto: Any, description: str, path: Path) -> None:
+    import onnx
+
     entry = proto.metadata_props.add()
-    entry.key, entry.value = KEY, to_text(estimator.model, estimator.maps)
+    entry.key, entry.value = KEY, description
     onnx.checker.check_model(proto)
     with replacing(path) as part:
         onnx.save_model(proto, str(part))
 
 
-def export_command(run: Path, out: Path | None) -> None:
-    """Export a run, and print how far the file's joints are from torch's on rendered hands.
+def detector_to_onnx(detector: Detector, path: Path) -> None:
+    """As `to_onnx`, for a detector of hands: images of any size, weights kept as float16, which halves the file.
 
     Raises:
-        OSError: there is no model.
-        ValueError: its files are damaged.
+        ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-    estimator = bundle.load(run)
-    path = out or (run if (run / "weights.safetensors").is_file() else run / "model") / "model.onnx"
-    to_onnx(estimator, path)
-    hands = SyntheticHands(SyntheticConfig(seed=_COMPARED))
-    crops = []
-    for frame in map(hands.frame, range(_COMPARED)):
-        assert frame.joints_mm is not None
-        crops.append(crop_hand(frame.depth_mm, frame.camera, frame.joints_mm.mean(axis=0), estimator.config.cube_mm))
-    found = load_exported(path, "onnxruntime").estimate(crops).joints_mm
-    apart = np.linalg.norm(found - estimator.estimate(crops).joints_mm, axis=-1)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    print(
-        f"ONNX Runtime against torch on {_COMPARED} rendered hands: {apart.mean():.2g} mm mean, {apart.max():.2g} most"
-    )
+    import onnx  # noqa: F401
+
+    networks = folded(detector.networks)
+    sizes = {0: torch.export.Dim("batch"), **{k: 16 * torch.export.Dim(name) for k, name in ((2, "h16"), (3, "w16"))}}
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            networks,
+            (torch.zeros(2, CHANNELS, 128, 160),),
+            input_names=[detect.INPUT],
+            output_names=[detect.OUTPUT],
+            dynamic_shapes=(sizes,),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _halve_weights(proto)
+    _write(proto, detect.to_text(detector.model), path)
+
+
+def folded(network: DetectorNet) -> DetectorNet:
+    """A copy with normalisation folded into the convolutions before it: the same function in fewer steps."""
+    copied = copy.deepcopy(network).eval()
+    for part in copied.modules():
+        if isinstance(part, nn.Sequential):
+            layers = list(part)
+            for k, (layer, norm) in enumerate(itertools.pairwise(layers)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    part[k], part[k + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    return copied
+
+
+def _halve_weights(proto: Any) -> None:
+    """In place: large constants as float16, with a cast that runtimes undo once, when they load the file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= _LARGE:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    for node in nodes:  # where in the exporter each came from is a quarter of the file
+        del node.metadata_props[:]
+    for value in proto.graph.value_info:
+        del value.metadata_props[:]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def to_openvino(onnx: Path, path: Path) -> None:
+    """Rewrite an exported network as OpenVINO's own pair of files: `path`, whose name ends in .xml, and one in .bin.
+
+    Raises:
+        ModuleNotFoundError: openvino is not installed.
+    """
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        openvino.save_model(openvino.Core().read_model(str(onnx)), str(written), compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # the one that is asked for last
+            written.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -3,6 +3,7 @@
 F frames, J joints. Everything is in the camera frame (x right, y down, z forward), in mm and degrees.
 """
 
+from math import erf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,10 @@ from jaxtyping import Float, Int
 
 THRESHOLDS_MM: Int[np.ndarray, "T"] = np.arange(81)
 """0, 1, ... 80 mm: the grid of both success curves (spec 6.1)."""
+
+
+SIGMAS: Float[np.ndarray, "K"] = np.arange(31) / 10
+"""0, 0.1, ... 3 standard deviations: the grid of the coverage."""
 
 
 class PalmAngles(NamedTuple):
@@ -93,3 +98,16 @@ def mean_by_bin(
 
 def _fraction_within(errors_mm: Float[np.ndarray, "N"]) -> Float[np.ndarray, "81"]:
     return np.searchsorted(np.sort(errors_mm), THRESHOLDS_MM, side="right") / errors_mm.size
+
+
+def coverage(
+    predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], std_mm: Float[np.ndarray, "F J"]
+) -> Float[np.ndarray, "31"]:
+    """Fraction of coordinates (x, y and z apart) whose error is at most 0, 0.1, ... 3 of their joint's deviations."""
+    apart = np.abs(predicted_mm.astype(np.float64) - labels_mm) / std_mm[..., None]
+    return np.array([(apart <= sigmas).mean() for sigmas in SIGMAS])
+
+
+def gaussian_coverage(sigmas: float) -> float:
+    """What `coverage` should be."""
+    return erf(sigmas / sqrt(2))

@@ -14,19 +14,20 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from crossnets import bundle, predict
+from crossnets import predict
 from crossnets.atomic import replacing, write_text
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.data.files import png_size, read_png16
 from crossnets.data.opening import detect_format, open_dataset
 from crossnets.data.recording import CAMERA_FILE, images_in
+from crossnets.detection import Finder
 from crossnets.draw import depth_to_rgb, draw_skeleton
+from crossnets.estimation import CropEstimator, Refinement
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera, project
 from crossnets.geometry.localise import FAR_MM, Centers
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.models.estimator import Estimator
-from crossnets.models.refine import Refinement
+from crossnets.runtime.loading import Finding, estimator_for, finding, is_model
 from crossnets.types import HandFrame, PredictedFrame
 
 _SHOWN = 5
@@ -72,7 +73,7 @@ def predict_command(
     camera: str | None,
     out: Path,
     refinement: Refinement,
-    centers: Centers,
+    centers: Finding,
     split: Literal["train", "test"],
     draw: bool,
 ) -> None:
@@ -87,9 +88,8 @@ def predict_command(
     if path.exists():
         raise FileExistsError(f"{path} is there already and is not overwritten. Give another --out.")
     sources = open_sources(frames, camera, split)
-    estimator = bundle.load(model)
-    if refinement != "none":
-        estimator.latent_networks()  # raises where there is nothing to refine with, before any work
+    estimator = estimator_for(model, refinement)
+    how, finder = finding(centers, estimator)
     console = Console(stderr=True)
     total = sum(map(len, sources))
     tally = _Tally(problems=[problem for source in sources for problem in source.problems])
@@ -99,7 +99,7 @@ def predict_command(
 
         def predicted() -> Iterator[PredictedFrame]:
             read = _read(sources, tally)
-            for frame, found in _predict(estimator, read, centers, refinement):
+            for frame, found in _predict(estimator, read, "image" if how == "detector" else how, refinement, finder):
                 if found.joints_mm is None:
                     tally.without_hand.append(found.key)
                 if overlays is not None:
@@ -107,7 +107,7 @@ def predict_command(
                 bar.update(task, completed=tally.done)
                 yield found
 
-        header = PredictionHeader(estimator.skeleton.name, centers, str(model))
+        header = PredictionHeader(estimator.skeleton.name, how, str(model))
         tally.written = write_predictions(path, header, predicted())
     _tell(console, tally, path, overlays)
 
@@ -115,7 +115,7 @@ def predict_command(
 def may_be_model(text: str) -> bool:
     """Whether the first of the given texts is meant as a model, even a broken one: a run, or a folder of weights."""
     path = Path(text)
-    return bundle.is_model(path) or (path / "config.json").is_file() or (path / "model").is_dir()
+    return is_model(path) or (path / "config.json").is_file() or (path / "model").is_dir()
 
 
 def open_sources(
@@ -198,7 +198,11 @@ def _read(sources: Sequence[HandDataset], tally: _Tally) -> Iterator[HandFrame]:
 
 
 def _predict(
-    estimator: Estimator, frames: Iterator[HandFrame], centers: Centers, refinement: Refinement
+    estimator: CropEstimator,
+    frames: Iterator[HandFrame],
+    centers: Centers,
+    refinement: Refinement,
+    finder: Finder | None,
 ) -> Iterator[tuple[HandFrame, PredictedFrame]]:
     """Each frame with what was found in it; only the few frames of a batch are held."""
     held: deque[HandFrame] = deque()
@@ -208,7 +212,7 @@ def _predict(
             held.append(frame)
             yield frame
 
-    for found in predict.predict_frames(estimator, holding(), centers, refinement=refinement):
+    for found in predict.predict_frames(estimator, holding(), centers, refinement=refinement, finder=finder):
         yield held.popleft(), found
 
 

@@ -1,6 +1,7 @@
 """Named trainings: one function a preset, returning a whole TrainConfig."""
 
 from crossnets.data.loader import CropConfig
+from crossnets.data.scenes import SceneConfig
 from crossnets.data.synthetic import SyntheticConfig
 from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
@@ -9,9 +10,11 @@ from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.dense import DenseConfig
 from crossnets.models.depth_gan import MetricKind
+from crossnets.models.detector import DetectorNetConfig
 from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.render.clutter import Clutter
-from crossnets.training.config import Precision, RenderedConfig, StageConfig, Terms, TrainConfig
+from crossnets.render.sampler import Views
+from crossnets.training.config import Precision, RenderedConfig, ScenesConfig, StageConfig, Terms, TrainConfig
 
 PAPER_STAGES = (
     StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=201, decay=0.95, min_steps=20_000, log_every=20),
@@ -46,9 +49,7 @@ def paper(
     checkpoint_s: float = 60.0,
 ) -> TrainConfig:
     """Crossing Nets as published (spec 2 to 4), and its ablations."""
-    stages = PAPER_STAGES if shared_latent else REGRESSION_STAGES
-    if not terms.adversarial:
-        stages = tuple(stage for stage in stages if stage.name != "depth_gan")
+    stages = _stages(PAPER_STAGES if shared_latent else REGRESSION_STAGES, terms)
     return TrainConfig(
         preset="paper",
         skeleton=skeleton.name,
@@ -60,6 +61,11 @@ def paper(
         seed=seed,
         checkpoint_s=checkpoint_s,
     )
+
+
+def _stages(whole: tuple[StageConfig, ...], terms: Terms) -> tuple[StageConfig, ...]:
+    """Those that these terms leave."""
+    return tuple(stage for stage in whole if terms.adversarial or stage.name != "depth_gan")
 
 
 CROSSNETS_STAGES = (
@@ -81,7 +87,13 @@ def crossnets_networks() -> CrossNetConfig:
     )
 
 
-def crossnets(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> TrainConfig:
+def crossnets(
+    *,
+    terms: Terms = Terms(),  # noqa: B008 (frozen)
+    precision: Precision = "auto",
+    seed: int = 42,
+    checkpoint_s: float = 60.0,
+) -> TrainConfig:
     """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it."""
     sources = tuple(
         SyntheticConfig(
@@ -100,10 +112,49 @@ def crossnets(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: fl
         skeleton=MSRA21.name,
         networks=crossnets_networks(),
         crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
-        stages=CROSSNETS_STAGES,
+        stages=_stages(CROSSNETS_STAGES, terms),
+        terms=terms,
         precision=precision,
         seed=seed,
         checkpoint_s=checkpoint_s,
         looks=2,
         rendered=RenderedConfig(sources=sources),
+    )
+
+
+DETECTOR_STAGES = (StageConfig(name="detect", batch=64, lr=3e-3, epochs=120, schedule="cosine", log_every=20),)
+"""Half a million frames, each seen twice."""
+
+
+def detector_scenes(camera: str, seed: int) -> SceneConfig:
+    """What a detector is trained, and validated, on: people opposite the camera more often than for hand crops."""
+    hands = SyntheticConfig(
+        camera=camera,
+        skeleton=MSRA21,
+        seed=seed,
+        noise=(0.5, 1.5),
+        distance_mm=(220.0, 1150.0),
+        views=Views(front=0.5, above=0.15, egocentric=0.2, uniform=0.15),
+        clutter=Clutter(body=0.9, second_hand=0.4),
+    )
+    return SceneConfig(hands=hands)
+
+
+def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> TrainConfig:
+    """What finds hands in whole frames, trained on rendered ones."""
+    # Other frames than those of `crossnets` with the same seed.
+    sources = tuple(
+        detector_scenes(camera, 1_000_000 + seed * len(CROSSNETS_CAMERAS) + number)
+        for number, camera in enumerate(CROSSNETS_CAMERAS)
+    )
+    return TrainConfig(
+        preset="detector",
+        skeleton=MSRA21.name,
+        networks=DetectorNetConfig(),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
+        stages=DETECTOR_STAGES,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+        scenes=ScenesConfig(sources=sources),
     )

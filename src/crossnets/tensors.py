@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,3 +50,43 @@ class RenderedBatch(NamedTuple):
         """The same hands in a mirror."""
         flip = self.joints.new_tensor([-1.0, 1.0, 1.0])
         return RenderedBatch(self.image.flip(-1), self.joints * flip, -self.side, self.log_size)
+
+
+class RealBatch(NamedTuple):
+    """Crops of real hands, each with its label and the view that it shows; lengths in halves of its cube."""
+
+    image: Float[Tensor, "B 1 S S"]
+    """Metric depth, -1 to 1, background +1."""
+    joints: Float[Tensor, "B K 3"]
+    """Labels in the camera frame."""
+    focal: Float[Tensor, "B 2"]
+    """As `geometry.cube.CropViews.focal_px`."""
+    middle: Float[Tensor, "B 2"]
+    """As `geometry.cube.CropViews.middle_px`."""
+    depth: Float[Tensor, "B"]
+    """Of the cube's centre."""
+    weights: Float[Tensor, "K J"]
+    """The label's joints as weighted means of a network's."""
+
+
+class SceneBatch(NamedTuple):
+    """Thinned frames, and where up to two hands are in each."""
+
+    image: Float[Tensor, "B 2 H W"]
+    """As `crossnets.detection.as_image` makes it."""
+    uvd: Float[Tensor, "B 2 3"]
+    """Centres: column and row of the image, depth in mm."""
+    side: Float[Tensor, "B 2"]
+    """1 a right hand, -1 a left one."""
+    log_length: Float[Tensor, "B 2"]
+    """As in `crossnets.detection.Maps`."""
+    state: Float[Tensor, "B 2"]
+    """As in `crossnets.data.scenes.Scenes`."""
+    focal_px: Float[Tensor, "B"]
+    """Of the thinned image."""
+
+    def mirrored(self) -> "SceneBatch":
+        """The same frames in a mirror."""
+        u, v, d = self.uvd.unbind(-1)
+        uvd = torch.stack([self.image.shape[-1] - 1 - u, v, d], dim=-1)
+        return self._replace(image=self.image.flip(-1), uvd=uvd, side=-self.side)

@@ -1,10 +1,10 @@
 """Data that crosses modules, numpy only. Camera frame: x right, y down, z forward, in mm."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt16
 
 POSE_UNIT_MM = 50.0
 """Millimetres in one unit of a normalised pose (spec 1.2: 50 for every data set)."""
@@ -17,6 +17,21 @@ class Pinhole(NamedTuple):
     fy_px: float
     cx_px: float
     cy_px: float
+
+
+@runtime_checkable
+class DepthImage(Protocol):
+    """Anything with a depth image and its camera: a `HandFrame`, or what a camera gave."""
+
+    @property
+    def depth_mm(self) -> Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
+        """Zero where the sensor saw nothing."""
+        ...
+
+    @property
+    def camera(self) -> Pinhole:
+        """Its intrinsics."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,3 +75,5 @@ class PredictedFrame:
     """Where the crop was centred; None where no hand was found."""
     joints_mm: Float32[np.ndarray, "J 3"] | None
     """None where there is no prediction."""
+    std_mm: Float32[np.ndarray, "J"] | None = None
+    """Standard deviation of each joint in each axis; None where the model does not say."""

@@ -1,10 +1,9 @@
 """The command against the field's files and against a model that is not one."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -192,14 +191,19 @@ def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A model that knows the labels, 3 mm off; gives the paths it was loaded from."""
     paths: list[str] = []
 
-    def load(path: Path) -> SimpleNamespace:
+    def load(path: Path, refinement: str) -> SimpleNamespace:
         paths.append(path.as_posix())
         found = SimpleNamespace(skeleton=CVAR21)
         found.speaking = lambda skeleton: found
         return found
 
     def predict_dataset(
-        estimator: SimpleNamespace, dataset: HandDataset, centers: str, problems: list[Problem], refinement: str
+        estimator: SimpleNamespace,
+        dataset: HandDataset,
+        centers: str,
+        problems: list[Problem],
+        refinement: str,
+        finder: None,
     ) -> Iterator[PredictedFrame]:
         for _, frame in readable_frames(dataset, problems):
             index = int(frame.key.split("/")[1])
@@ -207,11 +211,9 @@ def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             center = np.array([0, 0, 450], np.float32)
             yield PredictedFrame(frame.key, frame.sequence, center, found)
 
-    bundle, predict = ModuleType("crossnets.bundle"), ModuleType("crossnets.predict")
-    bundle.__dict__["load"], predict.__dict__["predict_dataset"] = load, predict_dataset
-    for module in (bundle, predict):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(f"crossnets.{module.__name__.split('.')[1]}", module, raising=False)
+    monkeypatch.setattr("crossnets.evaluation.command.estimator_for", load)
+    monkeypatch.setattr("crossnets.evaluation.command.finding", lambda how, estimator, **_: ("image", None))
+    monkeypatch.setattr("crossnets.predict.predict_dataset", predict_dataset)
     return paths
 
 

@@ -53,7 +53,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
 def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
     joints = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32) * 300
     frames = [
-        PredictedFrame("nyu/1", "s1", np.array([1, 2, 600.5], np.float32), joints),
+        PredictedFrame("nyu/1", "s1", np.array([1, 2, 600.5], np.float32), joints, np.full(14, 7.5, np.float32)),
         PredictedFrame("nyu/2", "s1", None, None),
     ]
     path = tmp_path / "p.jsonl"
@@ -64,6 +64,8 @@ def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
     assert [frame.key for frame in back.frames] == ["nyu/1", "nyu/2"]
     assert back.frames[0].joints_mm is not None
     np.testing.assert_allclose(back.frames[0].joints_mm, joints, atol=1e-4)
+    np.testing.assert_allclose(back.frames[0].std_mm, 7.5)
+    assert back.frames[1].std_mm is None
     assert back.frames[1].center_mm is None
     assert back.frames[1].joints_mm is None
     head = json.loads(path.read_text().splitlines()[0])

@@ -68,6 +68,23 @@ def test_json_has_every_key() -> None:
     assert {part["mean_mm"] for part in result["by_yaw"] if not part["frames"]} <= {None}
 
 
+def test_coverage_counts_coordinates_within_their_deviations() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.repeat(LABELS, 50, axis=0)
+    std = rng.uniform(2, 20, labels.shape[:2])
+    predicted = labels + std[..., None] * rng.standard_normal(labels.shape)
+    predicted[7], std[8] = np.nan, np.nan
+    scores = score(predicted, labels, ["a"] * 150 + ["b"] * 150, CVAR21, std_mm=std)
+    within = _strict(scores.to_dict())["within_sigmas"]
+    assert within["1"] == pytest.approx(0.6827, abs=0.01)
+    assert within["2"] == pytest.approx(0.9545, abs=0.01)
+    halved = score(predicted, labels, ["a"] * 300, CVAR21, std_mm=std / 2).coverage
+    assert halved is not None
+    assert halved[20] == pytest.approx(within["1"])
+    assert scores.sequences["b"].coverage is not None
+    assert score(LABELS, LABELS, NAMES, CVAR21).coverage is None
+
+
 def test_folds_are_averaged_with_the_same_weight() -> None:
     predicted = LABELS.copy()
     predicted[:2] += [9.0, 0, 0]

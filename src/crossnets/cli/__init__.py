@@ -6,15 +6,25 @@ import sys
 
 import tyro
 
+from crossnets.cli.cameras import live, record
 from crossnets.cli.datasets import data, synthesize
 from crossnets.cli.ending import end
 from crossnets.cli.learning import demo, info, train
+from crossnets.cli.measuring import benchmark
 from crossnets.cli.using import export, generate, predict
 from crossnets.data.dataset import FrameError
 from crossnets.evaluation.command import evaluate
 
 TRACEBACK = "CROSSNETS_TRACEBACK"
-_EXTRAS = {"numba": "render", "array_api_compat": "render", "onnx": "export", "onnxscript": "export"}
+_EXTRAS = {
+    "numba": "render",
+    "array_api_compat": "render",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
+    "openvino": "fast",
+    "pyrealsense2": "realsense",
+}
 """Which extra of the package brings a module; `train` the others."""
 
 
@@ -35,8 +45,11 @@ def main() -> None:
         "demo": demo,
         "train": train,
         "evaluate": evaluate,
+        "benchmark": benchmark,
         "predict": predict,
         "generate": generate,
+        "live": live,
+        "record": record,
         "export": export,
         "info": info,
         "data": data,

@@ -16,7 +16,7 @@ from crossnets.geometry.localise import Centers
 def train(
     out: Path,
     data: str | None = None,
-    preset: Literal["paper", "crossnets"] = "paper",
+    preset: Literal["paper", "crossnets", "detector"] = "paper",
     unlabelled: tuple[str, ...] = (),
     labels: str = "all",
     budget: str | None = None,
@@ -38,8 +38,9 @@ def train(
     Args:
         out: Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model.
         data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
-        preset: Which networks, losses and schedule: paper needs --data, crossnets renders its own and takes of the
-            options below only budget, epochs, seed, precision, threads and checkpoint-s.
+        preset: Which networks, losses and schedule: paper needs --data; crossnets renders hands, and takes real frames
+            beside them; detector, which finds hands in whole frames, renders all. Options that a preset has no use
+            for are passed over: for crossnets normalisation, centers, metric and shared-latent.
         unlabelled: More frames, whose labels, if any, are not read.
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
         budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
@@ -61,18 +62,20 @@ def train(
     from crossnets.training.config import Terms
     from crossnets.training.loop import DivergedError, TrainingStoppedError
 
+    terms = Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled)
     paper = partial(
         presets.paper,
         normalisation=normalisation,
         centers=centers,
         metric=metric,
-        terms=Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled),
+        terms=terms,
         shared_latent=shared_latent,
         precision=precision,
         seed=seed,
         checkpoint_s=checkpoint_s,
     )
-    ours = presets.crossnets(precision=precision, seed=seed, checkpoint_s=checkpoint_s)
+    rendering = presets.detector if preset == "detector" else partial(presets.crossnets, terms=terms)
+    ours = rendering(precision=precision, seed=seed, checkpoint_s=checkpoint_s)
     try:
         train_command(
             paper if preset == "paper" else ours,

@@ -13,7 +13,7 @@ def predict(
     camera: str | None = None,
     out: Path = Path("predictions"),
     refine: Literal["none", "update", "energy"] = "none",
-    centers: Literal["image", "image-paper"] = "image",
+    centers: Literal["auto", "detector", "image", "image-paper"] = "auto",
     split: Literal["train", "test"] = "test",
     draw: bool = True,
 ) -> None:
@@ -26,7 +26,8 @@ def predict(
             per depth count. Recordings and data sets know their own.
         out: Folder for predictions.jsonl (a header, then a frame a line), which is never overwritten, and overlays/.
         refine: After the estimate: the paper's learned update, or its energy minimised.
-        centers: How the hand is found: our finder or the paper's.
+        centers: How the hand is found: by the detector of the package, our finder or the paper's. auto takes the
+            detector for models that look twice, and our finder for the others.
         split: Of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
     """
@@ -87,16 +88,20 @@ def generate(
 
 def export(
     run: tyro.conf.Positional[Path],
-    to: Literal["onnx"] = "onnx",
+    to: Literal["onnx", "openvino"] = "onnx",
+    int8: bool = False,
+    data: str | None = None,
     out: Path | None = None,
 ) -> None:
-    """Write a model as one file that runs without torch, and compare both on rendered hands.
+    """Write a model as a file that runs without torch, and compare both in mm.
 
     Args:
-        run: Run or model folder.
-        to: Format; ONNX is read by ONNX Runtime and by OpenVINO.
-        out: The file; model.onnx beside the weights unless given.
+        run: Run or model folder, of an estimator or of a detector.
+        to: Format; ONNX is read by ONNX Runtime and by OpenVINO, the other by OpenVINO alone.
+        int8: Most convolutions in integers, calibrated on rendered hands: smaller and faster, and less exact.
+        data: Real frames to compare on, such as cvar:PATH#P5; rendered hands unless given.
+        out: The file; model.onnx, or .xml, beside the weights unless given.
     """
-    from crossnets.export import export_command
+    from crossnets.export_command import export_command
 
-    export_command(run, out)
+    export_command(run, to, int8, data, out)

@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from crossnets.atomic import replacing, write_text
+from crossnets.data.augment import RealHands
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.geometry.crop import CROP_PX, Normalisation, crop_hand, normalise
 from crossnets.geometry.localise import Centers, center_of
@@ -40,9 +42,37 @@ class TrainingFrames:
     unlabelled: Int64[np.ndarray, "U"]
     problems: tuple[Problem, ...]
     """Frames left out, and why."""
+    beside: Float32[np.ndarray, "M S S"] | None = None
+    """Images of more frames, whose rows follow those of `images`; they do not lengthen an epoch."""
+    real: RealHands | None = None
+    """Labelled frames that are cropped anew in each step."""
 
     def __len__(self) -> int:
+        """Frames of an epoch."""
         return len(self.images)
+
+    def crops(self, rows: Int64[np.ndarray, "B"]) -> Float32[np.ndarray, "B S S"]:
+        """Images of these rows."""
+        if self.beside is None:
+            return self.images[rows]
+        found = np.empty((len(rows), *self.images.shape[1:]), np.float32)
+        own = rows < len(self.images)
+        found[own], found[~own] = self.images[rows[own]], self.beside[rows[~own] - len(self.images)]
+        return found
+
+
+class KeptCrops(NamedTuple):
+    """Crops in a file, and what they are of."""
+
+    images: Float32[np.ndarray, "N S S"]
+    """Normalised; a read-only memory map."""
+    keys: tuple[str, ...]
+    numbers: Int64[np.ndarray, "N"]
+    """Of each frame in its own data set."""
+    centers_mm: Float32[np.ndarray, "N 3"]
+    joints_mm: dict[int, Float32[np.ndarray, "J 3"]]
+    """By row: of the labelled frames of the data set whose labels are read."""
+    problems: tuple[Problem, ...]
 
 
 def choose_labelled(rows: Int64[np.ndarray, "L"], labels: str, seed: int) -> Int64[np.ndarray, "K"]:
@@ -85,32 +115,60 @@ def prepare(
     Raises:
         ValueError: no labelled frame is left, or `labels` asks for what there is not.
     """
+    crops = keep_crops(labelled, unlabelled, crop, cache, sources, on_progress)
+    rows = labelled_rows(crops, labels, seed)
+    joints_mm = np.stack([crops.joints_mm[row] for row in rows.tolist()])
+    assert labelled.skeleton is not None
+    pose = normalise_pose(joints_mm, crops.centers_mm[rows], labelled.skeleton.reference)
+    rest = np.setdiff1d(np.arange(len(crops.images), dtype=np.int64), rows)
+    y, t = pose.y.astype(np.float32), pose.t.astype(np.float32)
+    return TrainingFrames(crops.images, crops.keys, rows, y, t, rest, crops.problems)
+
+
+def labelled_rows(crops: KeptCrops, labels: str, seed: int) -> Int64[np.ndarray, "K"]:
+    """Rows of the crops that keep their label, as `choose_labelled` says.
+
+    Raises:
+        ValueError: no crop has a label, or `labels` asks for what there is not.
+    """
+    if not crops.joints_mm:
+        raise ValueError("No frame of --data has a label and a hand that was found; training needs at least one.")
+    return choose_labelled(np.array(sorted(crops.joints_mm), np.int64), labels, seed)
+
+
+def keep_crops(
+    labelled: HandDataset | None,
+    unlabelled: Sequence[HandDataset],
+    crop: CropConfig,
+    cache: Path,
+    sources: Sequence[str] = (),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> KeptCrops:
+    """The crops of `prepare`: cut now, or by an earlier call; labels are read of `labelled` alone."""
+    datasets = [*([] if labelled is None else [labelled]), *unlabelled]
     request = {
         "crop": [crop.cube_mm, crop.normalisation, crop.centers, CROP_PX],
         "sources": list(sources),
-        "data": [[d.name, len(d), sorted({d.sequence_of(i) for i in range(len(d))})] for d in (labelled, *unlabelled)],
+        "data": [[d.name, len(d), sorted({d.sequence_of(i) for i in range(len(d))})] for d in datasets],
+        "labels": labelled is not None,
     }
     index_path = cache / "crops.json"
     if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
-        _write_crops([labelled, *unlabelled], crop, cache, request, on_progress)
+        _write_crops(datasets, labelled, crop, cache, request, on_progress)
     index = json.loads(index_path.read_text())
-    images = np.load(cache / "crops.npy", mmap_mode="r")[: len(index["keys"])]
-    poses = {int(row): np.asarray(joints, np.float32) for row, joints in index["joints"].items()}
-    if not poses:
-        raise ValueError("No frame of --data has a label and a hand that was found; training needs at least one.")
-    rows = choose_labelled(np.array(sorted(poses), np.int64), labels, seed)
-    joints_mm = np.stack([poses[row] for row in rows])
-    centers_mm = np.asarray(index["centers"], np.float32)[rows]
-    assert labelled.skeleton is not None
-    pose = normalise_pose(joints_mm, centers_mm, labelled.skeleton.reference)
-    rest = np.setdiff1d(np.arange(len(images), dtype=np.int64), rows)
-    problems = tuple(Problem(Path(path), what, line) for path, what, line in index["problems"])
-    y, t = pose.y.astype(np.float32), pose.t.astype(np.float32)
-    return TrainingFrames(images, tuple(index["keys"]), rows, y, t, rest, problems)
+    return KeptCrops(
+        np.load(cache / "crops.npy", mmap_mode="r")[: len(index["keys"])],
+        tuple(index["keys"]),
+        np.array(index["numbers"], np.int64),
+        np.array(index["centers"], np.float32).reshape(-1, 3),
+        {int(row): np.asarray(joints, np.float32) for row, joints in index["joints"].items()},
+        tuple(Problem(Path(path), what, line) for path, what, line in index["problems"]),
+    )
 
 
 def _write_crops(
     datasets: Sequence[HandDataset],
+    labelled: HandDataset | None,
     crop: CropConfig,
     cache: Path,
     request: dict[str, object],
@@ -118,37 +176,39 @@ def _write_crops(
 ) -> None:
     total = sum(map(len, datasets))
     keys: list[str] = []
+    numbers: list[int] = []
     centers: list[list[float]] = []
     joints: dict[int, list[list[float]]] = {}
     problems = [problem for dataset in datasets for problem in dataset.problems]
     with replacing(cache / "crops.npy") as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(total, CROP_PX, CROP_PX))
-        for is_first, frame in _frames(datasets, problems, on_progress):
-            center_mm = center_of(frame, datasets[0].skeleton, crop.centers)
+        for dataset, number, frame in _frames(datasets, problems, on_progress):
+            center_mm = center_of(frame, None if labelled is None else labelled.skeleton, crop.centers)
             if center_mm is None:
                 problems.append(Problem(Path(frame.key), "no hand was found in the image, so the frame is left out"))
                 continue
-            if is_first and frame.joints_mm is not None:
+            if dataset is labelled and frame.joints_mm is not None:
                 joints[len(keys)] = frame.joints_mm.tolist()
             cut = crop_hand(frame.depth_mm, frame.camera, center_mm, crop.cube_mm)
             images[len(keys)] = normalise(cut, crop.normalisation)
             keys.append(frame.key)
+            numbers.append(number)
             centers.append([float(v) for v in center_mm])
         images.flush()
     listed = [[str(p.path), p.what, p.line] for p in problems]
-    index = {"request": request, "keys": keys, "centers": centers, "joints": joints, "problems": listed}
-    write_text(cache / "crops.json", json.dumps(index))
+    index = {"request": request, "keys": keys, "numbers": numbers, "centers": centers, "joints": joints}
+    write_text(cache / "crops.json", json.dumps({**index, "problems": listed}))
 
 
 def _frames(
     datasets: Sequence[HandDataset], problems: list[Problem], on_progress: Callable[[int, int], None]
-) -> Iterator[tuple[bool, HandFrame]]:
-    """All readable frames, and whether each is of the first data set."""
+) -> Iterator[tuple[HandDataset, int, HandFrame]]:
+    """All readable frames, with their data set and their number in it."""
     done, total = 0, sum(map(len, datasets))
-    for number, dataset in enumerate(datasets):
+    for dataset in datasets:
         for position, frame in readable_frames(dataset, problems):
             on_progress(done + position, total)
-            yield number == 0, frame
+            yield dataset, position, frame
         done += len(dataset)
     on_progress(total, total)
 

@@ -16,6 +16,7 @@ from crossnets.geometry.camera import camera_named
 from crossnets.geometry.crop import CROP_PX, CUBE_MM
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.render import noise
+from crossnets.render.anthropometry import People
 from crossnets.render.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
 from crossnets.render.clutter_parts import forget_beyond, hide_outside
 from crossnets.render.kinematics import forward
@@ -47,6 +48,10 @@ class SyntheticConfig:
     distance_mm: tuple[float, float] = DISTANCE_MM
     views: Views | None = None
     """Shares of the kinds of view; None for the sampler's own."""
+    people: People | None = None
+    """Whose hands; None for people's as they are."""
+    without: tuple[str, ...] = ()
+    """Families of gestures (`render.gestures.FAMILIES`) that nobody makes."""
     cube_mm: tuple[float, float] = (CUBE_MM, CUBE_MM)
     """Least and most side of a crop's cube, drawn evenly."""
     center_spread_mm: float = 10.0
@@ -99,6 +104,20 @@ class SyntheticScene(NamedTuple):
     hands: tuple[SceneHand, ...]
 
 
+class Picture(NamedTuple):
+    """Everything about a frame before any camera sees it."""
+
+    mesh: SphereMesh
+    """The hands and what is around them."""
+    hanging_mm: Float64[np.ndarray, "2 3"] | None
+    """As of `render.clutter.Surroundings`; None without clutter."""
+    hands: tuple[tuple[Float32[np.ndarray, "J 3"], int], ...]
+    """Joints and side of each hand, those of the frame's own label first."""
+    strength: float
+    """Of the sensor's noise."""
+    noise_seed: int
+
+
 class _Block(NamedTuple):
     mesh: SphereMesh
     around: Surroundings | None
@@ -135,16 +154,28 @@ class SyntheticHands:
             IndexError: the index is negative.
         """
         block, row = self._find(index)
+        mesh, _, found, _, _ = self.picture(index)
+        hit = render_patches(mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        joints_mm, side = found[0]
+        frame = self._seen(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", joints_mm.copy())
+        pixels = hand_pixels(hit.patch[0], mesh)
+        hands = zip(found, pixels[: len(found)], strict=True)
+        return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in hands))
+
+    def picture(self, index: int) -> Picture:
+        """What `scene` renders; not to be changed in place.
+
+        Raises:
+            IndexError: the index is negative.
+        """
+        block, row = self._find(index)
         side, around = int(block.side[row]), block.around
         found = [(block.joints_mm[row], side)]
         if around is not None and around.second[row]:
             found.append((around.second_joints_mm[row].astype(np.float32), -side))
         mesh = SphereMesh(block.mesh.centers_mm[row], block.mesh.radii_mm[row], block.mesh.topology)
-        hit = render_patches(mesh, self.camera, self.preset.width_px, self.preset.height_px)
-        frame = self._seen(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", found[0][0].copy())
-        pixels = hand_pixels(hit.patch[0], mesh)
-        hands = zip(found, pixels[: len(found)], strict=True)
-        return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in hands))
+        hanging = None if around is None else around.hanging_mm[row]
+        return Picture(mesh, hanging, tuple(found), float(block.strength[row]), int(block.noise_seeds[row]))
 
     def empty_frame(self, index: int) -> HandFrame:
         """The surroundings of `frame(index)` without hands and forearms, unlabelled: whatever is found there is none.
@@ -224,6 +255,8 @@ class SyntheticHands:
             distance_mm=config.distance_mm,
             left_share=config.left_share,
             views=config.views,
+            people=config.people,
+            without=config.without,
         )
         frames = forward(scene.shape, scene.pose)
         joints_mm = np.asarray(joints(frames, self.skeleton))

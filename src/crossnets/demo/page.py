@@ -119,8 +119,8 @@ def _circumstances(demo: Demo) -> str:
         f"{len(hands)} rendered hands that no training has seen, in {len(cameras)} cameras ({', '.join(cameras)}), "
         "with their noise and with sleeves, things, other hands and people around. They are rendered, not real. "
         "Crops are centred on the mean of the labelled joints, moved at random by "
-        f"{hands.spread_mm:g} mm in each axis, as in training. Our finder, which sees the image alone, comes within "
-        f"{FOUND_MM:g} mm of the labelled hand in {100 * demo.share_found:.0f} % of these frames."
+        f"{hands.spread_mm:g} mm in each axis, as in training. From the image alone a hand is found within "
+        f"{FOUND_MM:g} mm of the labelled one in {100 * demo.share_found:.0f} % of these frames."
     )
 
 

@@ -19,7 +19,7 @@ from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, rea
 from crossnets.evaluation.some_frames import restricted
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
-from crossnets.geometry.localise import Centers
+from crossnets.runtime.loading import Finding, estimator_for, finding
 from crossnets.types import Pinhole, PredictedFrame
 from crossnets.weights import SHIPPED
 
@@ -43,7 +43,7 @@ class _Choice:
 class _Estimation:
     """How a model is used."""
 
-    centers: Centers
+    centers: Finding
     refine: Literal["none", "update", "energy"]
 
 
@@ -53,7 +53,7 @@ def evaluate(
     data: str | None = None,
     predictions: tuple[Path, ...] = (),
     labels: Path | None = None,
-    centers: Centers = "image",
+    centers: Finding = "auto",
     refine: Literal["none", "update", "energy"] = "none",
     camera: str | None = None,
     list_file: Path | None = None,
@@ -71,8 +71,9 @@ def evaluate(
         data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
         predictions: Instead of a model: text files (u v d) or our own, joined in this order.
         labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
-        centers: Where the crops of a model are centred: found in the image, or at the labelled joint, which no one
-            has in use and which makes results better than they are.
+        centers: Where the crops of a model are centred: by the detector of the package, our finder or the paper's; or
+            at the labelled joint, which no one has in use and which makes results better than they are. auto takes the
+            detector for models that look twice, and our finder for the others.
         refine: After a model's estimate: the paper's learned update, or its energy minimised.
         camera: Of the text files or images, a name or fx,fy,cx,cy; by default the data set's.
         list_file: Paths of the labelled frames, one a line; their first folder names the sequence.
@@ -209,16 +210,20 @@ def _predict(choice: _Choice, model: str, frames: HandDataset, how: _Estimation,
 def _predictions(
     name: str, work: list[tuple[str, HandDataset]], how: _Estimation
 ) -> tuple[PredictionHeader, Iterator[PredictedFrame]]:
-    from crossnets import bundle, predict  # torch, needed only here
+    from crossnets import predict
 
-    estimators = [bundle.load(Path(model)).speaking(part.skeleton) for model, part in work]
+    estimators = [estimator_for(Path(model), how.refine).speaking(part.skeleton) for model, part in work]
     skeletons = {estimator.skeleton.name for estimator in estimators}
     if len(skeletons) > 1:
         raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
 
+    centers, finder = finding(how.centers, estimators[0], sure_of_a_hand=True)
+
     def frames() -> Iterator[PredictedFrame]:
         unreadable: list[Problem] = []  # found, and told, again when the labels are read
         for estimator, (_, part) in zip(estimators, work, strict=True):
-            yield from predict.predict_dataset(estimator, part, how.centers, unreadable, how.refine)
+            yield from predict.predict_dataset(
+                estimator, part, "image" if centers == "detector" else centers, unreadable, how.refine, finder
+            )
 
-    return PredictionHeader(skeletons.pop(), how.centers, name), frames()
+    return PredictionHeader(skeletons.pop(), centers, name), frames()

@@ -39,6 +39,17 @@ class Predicted:
     frames: tuple[PredictedFrame, ...] | None = None
     """With keys; None for text files, which have none."""
 
+    @property
+    def std_mm(self) -> Float[np.ndarray, "F J"] | None:
+        """Standard deviation of each joint in each axis, NaN throughout a frame without; None where no frame has."""
+        if self.frames is None or all(frame.std_mm is None for frame in self.frames):
+            return None
+        std_mm = np.full(self.joints_mm.shape[:2], np.nan)
+        for row, frame in enumerate(self.frames):
+            if frame.std_mm is not None:
+                std_mm[row] = frame.std_mm
+        return std_mm
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -196,6 +207,7 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
         )
     if predicted.centers == "label":
         notes.append(_LABEL_CENTERS)
+    std_mm = predicted.std_mm
     return Compared(
         predicted_mm=predicted.joints_mm[:, list(of_prediction)],
         labels_mm=labelled.joints_mm[:, kept][:, list(of_label)],
@@ -208,6 +220,7 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
         frames=predicted.frames,
         indices=labelled.indices,
         notes=tuple(notes),
+        std_mm=None if std_mm is None else std_mm[:, list(of_prediction)],
     )
 
 

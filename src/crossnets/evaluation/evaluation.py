@@ -33,6 +33,8 @@ class Compared:
     indices: tuple[int, ...] | None = None
     """Of each frame in the data set, where one was given."""
     notes: tuple[str, ...] = ()
+    std_mm: Float[np.ndarray, "F J"] | None = None
+    """Standard deviation of each predicted joint in each axis; None where the predictions do not say."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Evaluation:
 def evaluate_compared(dataset: str, compared: Compared) -> Evaluation:
     """Score what was compared."""
     scores = score(
-        compared.predicted_mm, compared.labels_mm, compared.sequences, compared.skeleton, angles=compared.angles
+        compared.predicted_mm,
+        compared.labels_mm,
+        compared.sequences,
+        compared.skeleton,
+        angles=compared.angles,
+        std_mm=compared.std_mm,
     )
     return Evaluation(dataset, compared, scores)

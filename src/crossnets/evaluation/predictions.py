@@ -103,6 +103,8 @@ def write_predictions(path: Path, header: PredictionHeader, frames: Iterable[Pre
                 "center_mm": _rounded(frame.center_mm),
                 "joints_mm": _rounded(frame.joints_mm),
             }
+            if frame.std_mm is not None:
+                line["std_mm"] = _rounded(frame.std_mm)
             stream.write(json.dumps(line, allow_nan=False) + "\n")
             count += 1
     return count
@@ -144,6 +146,7 @@ def _frame(path: Path, number: int, line: str, joints: int) -> PredictedFrame:
         str(found.get("sequence", "")),
         _array(path, number, "center_mm", found.get("center_mm"), (3,)),
         _array(path, number, "joints_mm", found.get("joints_mm"), (joints, 3)),
+        _array(path, number, "std_mm", found.get("std_mm"), (joints,)),
     )
 
 

@@ -16,6 +16,10 @@ PITCH_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-10, 91, 2)
 """MSRA's viewpoint analysis (spec 6.1). Palms outside count in every other number."""
 
 
+_SIGMAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+"""Of a Gaussian 38, 68, 87, 95, 99 and 100 percent."""
+
+
 @dataclass(frozen=True)
 class AngleBin:
     """Frames whose palm points within two degrees."""
@@ -53,6 +57,8 @@ class Scores:
     by_yaw: tuple[AngleBin, ...] | None
     """None where the palm's direction is unknown: its joints are not among the labels."""
     by_pitch: tuple[AngleBin, ...] | None
+    coverage: Float[np.ndarray, "31"] | None = None
+    """Of coordinates within 0, 0.1, ... 3 of their deviations; None where the predictions do not state any."""
     sequences: dict[str, "Scores"] = field(default_factory=dict)
 
     @property
@@ -78,6 +84,8 @@ class Scores:
             "by_yaw": None if self.by_yaw is None else [vars(part).copy() for part in self.by_yaw],
             "by_pitch": None if self.by_pitch is None else [vars(part).copy() for part in self.by_pitch],
         }
+        if self.coverage is not None:
+            result["within_sigmas"] = {f"{k:g}": float(self.coverage[round(10 * k)]) for k in _SIGMAS}
         if self.sequences:
             result["sequence_mean_mm"] = self.sequence_mean_mm
             result["sequences"] = {name: part.to_dict() for name, part in self.sequences.items()}
@@ -90,6 +98,7 @@ def score(
     sequences: Sequence[str],
     skeleton: Skeleton,
     angles: PalmAngles | None = None,
+    std_mm: Float[np.ndarray, "F J"] | None = None,
 ) -> Scores:
     """Score every frame, and each sequence alone where there is more than one.
 
@@ -99,6 +108,7 @@ def score(
         sequences: Name of the sequence of each frame.
         skeleton: The joints' names and reference joint.
         angles: Palm directions of the labels; from `skeleton.palm_frame` where not given.
+        std_mm: Standard deviation of each predicted joint in each axis; NaN where the prediction does not say.
 
     Raises:
         ValueError: no frames, other numbers of joints or names, a label that is not finite, half a prediction.
@@ -107,7 +117,7 @@ def score(
     if angles is None and skeleton.palm_frame is not None:
         angles = metrics.palm_angles(labels_mm, skeleton.palm_frame)
     found = np.asarray(np.isfinite(predicted_mm).all(axis=(1, 2)))
-    everything = _score_set(predicted_mm, labels_mm, found, skeleton, angles)
+    everything = _score_set(predicted_mm, labels_mm, found, skeleton, angles, std_mm)
     names = list(dict.fromkeys(sequences))
     if len(names) < 2:
         return replace(everything, sequences={names[0]: everything})
@@ -116,7 +126,8 @@ def score(
     for name in names:
         rows = np.asarray(of_frame == name)
         part_angles = None if angles is None else PalmAngles(angles.yaw_deg[rows], angles.pitch_deg[rows])
-        parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], found[rows], skeleton, part_angles)
+        part_std = None if std_mm is None else std_mm[rows]
+        parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], found[rows], skeleton, part_angles, part_std)
     return replace(everything, sequences=parts)
 
 
@@ -126,6 +137,7 @@ def _score_set(
     found: Bool[np.ndarray, "F"],
     skeleton: Skeleton,
     angles: PalmAngles | None,
+    std_mm: Float[np.ndarray, "F J"] | None,
 ) -> Scores:
     predicted, labels = predicted_mm[found], labels_mm[found]
     errors = metrics.joint_errors_mm(predicted, labels)
@@ -148,6 +160,7 @@ def _score_set(
         per_joint_mm={name: _mean(errors[:, joint]) for joint, name in enumerate(skeleton.joints)},
         by_yaw=None if angles is None else _bins(errors, angles.yaw_deg[found], YAW_EDGES_DEG),
         by_pitch=None if angles is None else _bins(errors, angles.pitch_deg[found], PITCH_EDGES_DEG),
+        coverage=None if std_mm is None else _coverage(predicted, labels, std_mm[found]),
     )
 
 
@@ -159,6 +172,13 @@ def _bins(
     return tuple(
         AngleBin(int(low), int(high), int(count), float(mean) if count else None) for low, high, count, mean in pairs
     )
+
+
+def _coverage(
+    predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], std_mm: Float[np.ndarray, "F J"]
+) -> Float[np.ndarray, "31"] | None:
+    said = np.isfinite(std_mm).all(axis=1)
+    return metrics.coverage(predicted_mm[said], labels_mm[said], std_mm[said]) if said.any() else None
 
 
 def _mean(errors_mm: Float[np.ndarray, "..."]) -> float | None:

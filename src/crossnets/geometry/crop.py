@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, UInt16
 
 from crossnets.types import HandCrop, Pinhole
 
@@ -46,16 +46,20 @@ def crop_boxes(
 
 
 def crop_hand(
-    depth_mm: Float32[np.ndarray, "H W"],
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
     camera: Pinhole,
     center_mm: Float[np.ndarray, "3"],
     cube_mm: float = CUBE_MM,
     size_px: int = CROP_PX,
+    turn: Float[np.ndarray, "2 2"] | None = None,
 ) -> HandCrop:
     """Cut the cube around `center_mm` out of a depth image: steps 1, 2 and 4 of the paper's crop (spec 1.5).
 
     What is nearer than the cube is clamped to its front, what is farther becomes background; pixels outside the
     image are background. Nearest-neighbour, aspect kept, the longer side fills the square.
+
+    `turn`, a rotation or a mirror, acts on x and y of the scene before the cube is cut: then the centre, and the
+    pixels that the crop's map is from, are those of the turned scene. It is exact, as the camera has one centre.
 
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
@@ -77,8 +81,9 @@ def crop_hand(
             [0.0, 0.0, 1.0],
         ]
     )
+    from_px = to_crop_px if turn is None else to_crop_px @ turned_px(camera, turn)
     crop = cv2.warpAffine(
-        depth_mm, to_crop_px[:2], (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        depth_mm, from_px[:2], (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
     )
     rows, columns = np.ogrid[:size_px, :size_px]
     inside = (columns >= margin_u - 0.5) & (columns < size_px - margin_u - 0.5)
@@ -86,6 +91,15 @@ def crop_hand(
     seen = (crop > 0) & (crop <= z + half) & inside
     crop = np.where(seen, np.maximum(crop, z - half), 0.0).astype(np.float32)
     return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, camera)
+
+
+def turned_px(camera: Pinhole, turn: Float[np.ndarray, "2 2"]) -> Float64[np.ndarray, "3 3"]:
+    """Affine map of an image's pixels (u, v, 1) to where they are when x and y of the scene are turned."""
+    focal_px, middle_px = np.array(camera).reshape(2, 2)
+    found = np.eye(3)
+    found[:2, :2] = focal_px[:, None] * turn / focal_px
+    found[:2, 2] = middle_px - found[:2, :2] @ middle_px
+    return found
 
 
 def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:

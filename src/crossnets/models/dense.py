@@ -47,7 +47,7 @@ class Votes(NamedTuple):
     @property
     def joints(self) -> Float[Tensor, "B J 3"]:
         """The weighted mean of the votes."""
-        return torch.einsum("bjp,bjpc->bjc", self.weights, self.places)
+        return (self.weights[..., None] * self.places).sum(2)  # a matrix product would be in bfloat16 in training
 
 
 def _conv(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from crossnets.estimation import CropEstimator, CropModel, Raw
+from crossnets.estimation import CropEstimator, CropModel, Raw, Refinement
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, out_of_cubes, views_of
 from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_pose
@@ -16,7 +16,7 @@ from crossnets.geometry.skeleton import SKELETONS
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.networks import Networks, NetworksConfig
-from crossnets.models.refine import Refinement, refine
+from crossnets.models.refine import refine
 from crossnets.tensors import PoseBatch
 from crossnets.types import POSE_UNIT_MM, HandCrop
 
@@ -60,7 +60,7 @@ class Estimator(CropEstimator):
             ValueError: a refinement is asked of networks without a latent space.
         """
         if refinement == "none":
-            return self.estimate(crops).joints_mm
+            return super().joints_mm(crops)
         nets = self.latent_networks()
         refined = refine(nets, self.images(crops), self.latents(crops), refinement)
         return self.pose_to_mm(nets.decode_pose(refined), crops)

@@ -1,17 +1,13 @@
 """The paper's two refinements of an estimated latent (spec 5): they compare the image with its own rendering."""
 
-from typing import Literal, TypeAlias
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
+from crossnets.estimation import Refinement
 from crossnets.models.crossing import CrossingNets
-
-Refinement: TypeAlias = Literal["none", "update", "energy"]
-"""`update`: the learned update; `energy`: BFGS on the energy."""
 
 UPDATE_STEPS = 10
 UPDATE_RATE = 0.1

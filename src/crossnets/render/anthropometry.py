@@ -68,6 +68,22 @@ RADII_MM = np.array(
 about 21 mm at an adult index finger's middle joint and 18 mm at its last one)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Whose hands `sample_shape` draws."""
+
+    sizes: float = 1.0
+    """Spread of lengths around the mean hand's; 1 as people have, 0 all alike."""
+    shapes: float = 1.0
+    """Spread of breadth, thickness, fingers and bones in proportion to the length, likewise."""
+    cut_share: float = 0.3
+    """Hands that end at the wrist; the others have a forearm."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.sizes <= 2 and 0 <= self.shapes <= 3 and 0 <= self.cut_share <= 1):
+            raise ValueError(f"{self}: expected sizes from 0 to 2, shapes from 0 to 3, and a share from 0 to 1.")
+
+
 @dataclass(frozen=True)
 class HandShape:
     """One hand or a batch: what stays while it moves. `mean_shape`, `sample_shape` and `build_shape` make it."""
@@ -127,21 +143,25 @@ def mean_shape(*batch: int, side: float = 1.0, forearm_mm: float = 15.0) -> Hand
     return build_shape(one, np.ones((*batch, 5, 4)), one, one, side * one, forearm_mm * one)
 
 
-def sample_shape(rng: np.random.Generator, n: int, left_share: float = 0.5, cut_share: float = 0.3) -> HandShape:
+def sample_shape(rng: np.random.Generator, n: int, left_share: float = 0.5, people: People | None = None) -> HandShape:
     """A batch of n people's hands in numpy: men, women and children, right and left, with and without a forearm.
 
     A hand has a length by its group, a breadth and thickness in proportion, and its own deviation of every finger and
     of every bone; the length of the whole hand stays as drawn. Forearms are 30 to 260 mm long (our choice).
     """
+    people = people or People()
     group = rng.choice(len(GROUPS), size=n, p=GROUP_SHARE)
-    length = _sample_length(rng, group)
-    bones = np.exp(FINGER_SPREAD * rng.standard_normal((n, 5, 1)) + BONE_SPREAD * rng.standard_normal((n, 5, 4)))
-    radii = np.exp(RADIUS_SPREAD * (rng.standard_normal((n, 5, 1)) + 0.5 * rng.standard_normal((n, 5, 4))))
+    length = MEAN_LENGTH_MM + people.sizes * (_sample_length(rng, group) - MEAN_LENGTH_MM)
+    more = people.shapes
+    bones = np.exp(
+        more * (FINGER_SPREAD * rng.standard_normal((n, 5, 1)) + BONE_SPREAD * rng.standard_normal((n, 5, 4)))
+    )
+    radii = np.exp(more * RADIUS_SPREAD * (rng.standard_normal((n, 5, 1)) + 0.5 * rng.standard_normal((n, 5, 4))))
     mean, spread = np.array([BREADTH_RATIO[name] for name in GROUPS])[group].T
-    breadth = (mean + spread * np.clip(rng.standard_normal(n), -2.5, 2.5)) / BREADTH_RATIO["men"][0]
-    thickness = breadth**0.5 * np.exp(THICKNESS_SPREAD * np.clip(rng.standard_normal(n), -2.5, 2.5))
+    breadth = (mean + more * spread * np.clip(rng.standard_normal(n), -2.5, 2.5)) / BREADTH_RATIO["men"][0]
+    thickness = breadth**0.5 * np.exp(more * THICKNESS_SPREAD * np.clip(rng.standard_normal(n), -2.5, 2.5))
     side = np.where(rng.random(n) < left_share, -1.0, 1.0)
-    forearm = np.where(rng.random(n) < cut_share, rng.uniform(2, 20, n), rng.uniform(30, 260, n))
+    forearm = np.where(rng.random(n) < people.cut_share, rng.uniform(2, 20, n), rng.uniform(30, 260, n))
     size = length / MEAN_LENGTH_MM
     for _ in range(3):  # the palm's width takes part in the length, so this is not one division
         size = size * length / hand_length(build_shape(size, bones, breadth, thickness, side, forearm))

@@ -62,6 +62,10 @@ class Clutter:
                 raise ValueError(f"Clutter's {field.name}={getattr(self, field.name)}: expected a share from 0 to 1.")
 
 
+HAIR = 3
+"""What `owners` says of hair, which many sensors do not see."""
+
+
 class Surroundings(NamedTuple):
     """n hands with everything around them."""
 
@@ -155,19 +159,24 @@ def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int,
 
     A bare hand has no second one.
     """
-    owner = _owners(mesh.radii_mm.shape[-1] == len(NAMES))
+    owner = owners(bare=mesh.radii_mm.shape[-1] == len(NAMES))
     counts = np.bincount(owner[patch.ravel()], minlength=3)
     return int(counts[1]), int(counts[2])
 
 
 @functools.cache
-def _owners(bare: bool) -> Int8[np.ndarray, "K"]:
-    """1 for patches of the first hand, 2 of the second, 0 of anything else; the last entry is for no patch."""
+def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
+    """1 for patches of the first hand, 2 of the second, 3 of hair, 0 of anything else; the last entry is for no patch.
+
+    `bare` is for the mesh of a hand without surroundings.
+    """
     topology, num_spheres = (TOPOLOGY, len(NAMES)) if bare else (ALL, NUM_SPHERES)
     of_sphere = np.zeros(num_spheres, np.int8)
     for hand, name in enumerate(("hand",) if bare else ("hand", "second_hand"), 1):
         start = 0 if bare else SPHERES[name].start
         of_sphere[start : start + FINGERS] = hand
+    if not bare:
+        of_sphere[SPHERES["hair"]] = HAIR
     hulls = [of_sphere[rows].min(axis=1) for rows in (topology.capsules, topology.wedges)]
     return np.append(np.concatenate(hulls), np.int8(0))[primitive_of(topology, num_spheres)]
 

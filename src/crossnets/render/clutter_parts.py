@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from crossnets.render.head import HAIR_CAPSULES, HAIR_SPHERES, HEAD_CAPSULES, HEAD_SPHERES, HEAD_WEDGES
 from crossnets.render.raster import CropGrid, clip_to_cubes
 from crossnets.render.spheremesh import SphereMesh, Topology
 from crossnets.render.surface import NAMES, TOPOLOGY
@@ -47,7 +48,8 @@ PARTS: dict[str, Part] = {
     "arm": _ARM,
     "second_arm": _ARM,
     "torso": Part(5, (), ((0, 1, 2), (1, 2, 3), (0, 1, 4))),
-    "head": Part(3, ((0, 1), (1, 2))),
+    "head": Part(HEAD_SPHERES, HEAD_CAPSULES, HEAD_WEDGES),
+    "hair": Part(HAIR_SPHERES, HAIR_CAPSULES),
     "desk": _QUAD,
     "wall": _QUAD,
     "floor": _QUAD,

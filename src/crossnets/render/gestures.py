@@ -3,7 +3,7 @@
 Thumbs of pinches and fists were searched on the mean hand so that the thumb's tip touches what it should.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -91,7 +91,7 @@ def _counting(rng: np.random.Generator, n: int) -> _Angles:
 
 def _pinch(rng: np.random.Generator, n: int) -> _Angles:
     """The thumb meets one finger, or nearly; the others straight to curled."""
-    digit, rows = rng.choice(4, size=n, p=(0.55, 0.2, 0.15, 0.1)), np.arange(n)
+    digit, rows = rng.choice(4, size=n, p=(0.4, 0.22, 0.2, 0.18)), np.arange(n)
     share = np.clip(rng.uniform(0, 0.9, (n, 1)) + rng.normal(0, 0.1, (n, 4)), 0, 1)
     curl, deviation, met = _between(share), rng.uniform(-0.1, 0.8, (n, 1)) * _SPREAD, _PINCHES[digit]
     curl[rows, digit], deviation[rows, digit] = met[:, [6, 8]], met[:, 7]
@@ -141,15 +141,22 @@ _MIXED_SHARE = 0.4
 """Part of the poses that is on the way from one gesture to another."""
 
 
-def draw_families(rng: np.random.Generator, n: int) -> Int[np.ndarray, "n"]:
-    """Indices into FAMILIES by their shares."""
-    return rng.choice(len(FAMILIES), size=n, p=[share for share, _ in FAMILIES.values()])
+def draw_families(rng: np.random.Generator, n: int, without: Sequence[str] = ()) -> Int[np.ndarray, "n"]:
+    """Indices into FAMILIES by their shares, of all but some.
+
+    Raises:
+        ValueError: there is no such family, or none is left.
+    """
+    if set(without) - set(FAMILIES) or set(without) == set(FAMILIES):
+        raise ValueError(f"Left out are {', '.join(without)}; expected some, not all, of {', '.join(FAMILIES)}.")
+    shares = np.array([0.0 if name in without else share for name, (share, _) in FAMILIES.items()])
+    return rng.choice(len(FAMILIES), size=n, p=shares / shares.sum())
 
 
-def draw_angles(rng: np.random.Generator, families: Int[np.ndarray, "n"]) -> _Angles:
+def draw_angles(rng: np.random.Generator, families: Int[np.ndarray, "n"], without: Sequence[str] = ()) -> _Angles:
     """Angles in rad of one gesture of each family, some on the way to another; limits are not yet kept."""
     n = len(families)
-    start, end = _gestures(rng, families), _gestures(rng, draw_families(rng, n))
+    start, end = _gestures(rng, families), _gestures(rng, draw_families(rng, n, without))
     way = np.where(rng.random((n, 1)) < _MIXED_SHARE, rng.uniform(0, 0.6, (n, 1)), 0.0)
     angles = start + way * (end - start) + rng.uniform(0.2, 1.5, (n, 1)) * rng.normal(0, _JITTER_DEG, (n, len(ANGLES)))
     angles[:, _WRIST] = rng.normal(0, 1, (n, 2)) * np.array([22.0, 9.0]) + np.array([-5.0, -3.0])

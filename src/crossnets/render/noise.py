@@ -240,14 +240,14 @@ def apply(
 
 
 def apply_crops(
-    depth_mm: Float32[np.ndarray, "B S S"],
+    depth_mm: Float32[np.ndarray, "B H W"],
     grid: CropGrid,
     models: NoiseModel | Sequence[NoiseModel],
     seeds: Int[np.ndarray, "B"],
     strength: float | Float[np.ndarray, "B"] = 1.0,
     *,
     parallel: bool = False,
-) -> Float32[np.ndarray, "B S S"]:
+) -> Float32[np.ndarray, "B H W"]:
     """As `apply`, for crops as `raster.cast` gives them: not yet clipped to their cubes.
 
     Args:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from crossnets.render.clutter_hand import ARM_ENDS
 from crossnets.render.clutter_objects import unit
 from crossnets.render.clutter_parts import Outline, between, may_hide, put
+from crossnets.render.head import place_head
 from crossnets.render.sampler import ABOVE, EGOCENTRIC, FRONT, UNIFORM
 from crossnets.render.spheremesh import SphereMesh
 from crossnets.render.surface import Spheres
@@ -129,8 +130,10 @@ def place_body(
     elbows = np.stack([elbows_mm[:, 0], np.where(both[:, None], elbows_mm[:, 1], hanging[:, 1])], axis=1)
     radii = np.stack([np.full(len(size), 38.0), np.full(len(size), 56.0)], axis=1) * k + cloth_mm[:, None]
     arms = [np.stack([elbows[:, arm], shoulders[:, arm]], axis=1) for arm in (0, 1)]
-    torso, head = _torso(shoulders, left, down, size), _head(shoulders, left, down, size)
-    parts = {"arm": (arms[0], radii), "second_arm": (arms[1], radii), "torso": torso, "head": head}
+    torso, upright = _torso(shoulders, left, down, size), np.stack([-down, np.cross(down, left), left], axis=1)
+    # Numbers of its own, so that everything else is where it would be without a head.
+    head, hair = place_head(rng.spawn(1)[0], shoulders.mean(axis=1), upright, size)
+    parts = {"arm": (arms[0], radii), "second_arm": (arms[1], radii), "torso": torso, "head": head, "hair": hair}
     fits = ~both | (misfit.min(axis=1) <= _STRETCH)
     present = present & fits & (directions.kind != EGOCENTRIC) & ~_hides(parts, outlines)
     for name, (centers, sizes) in parts.items():
@@ -177,14 +180,3 @@ def _torso(
     hips = [middle + 850 * k * down + side * 65 * k * left for side in (-1, 1)]
     neck = middle - 60 * k * down
     return np.stack([inner[:, 0], inner[:, 1], *hips, neck], axis=1), np.array([70.0, 70, 112, 112, 50]) * k
-
-
-def _head(shoulders: np.ndarray, left: np.ndarray, down: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neck, skull and chin."""
-    k = size[:, None]
-    middle, ahead = shoulders.mean(axis=1), np.cross(left, down)
-    parts = [(60, 0), (215, 5), (140, 45)]
-    return (
-        np.stack([middle - up * k * down + front * k * ahead for up, front in parts], axis=1),
-        np.array([55.0, 88, 52]) * k,
-    )

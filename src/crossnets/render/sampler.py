@@ -3,6 +3,7 @@
 Everything is drawn for right hands; left ones are their mirror images, with views mirrored too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from crossnets.geometry.camera import CameraPreset
-from crossnets.render.anthropometry import HandShape, sample_shape
+from crossnets.render.anthropometry import HandShape, People, sample_shape
 from crossnets.render.collisions import collides
 from crossnets.render.gestures import draw_angles, draw_families, relaxed_angles
 from crossnets.render.kinematics import FOREARM, HandPose, forward, natural
@@ -81,6 +82,8 @@ def sample_views(
     distance_mm: tuple[float, float] = DISTANCE_MM,
     left_share: float = 0.5,
     views: Views | None = None,
+    people: People | None = None,
+    without: Sequence[str] = (),
 ) -> Scene:
     """n hands in front of a camera, each whole in its image where the distance allows.
 
@@ -91,31 +94,33 @@ def sample_views(
         distance_mm: Nearest and farthest depth of the middle of the hand; drawn evenly in its logarithm.
         left_share: Share of left hands.
         views: Shares of the kinds of view.
+        people: Whose hands.
+        without: Families of gestures (`gestures.FAMILIES`) that nobody makes.
 
     Raises:
-        ValueError: the distances are not positive and in order.
+        ValueError: the distances are not positive and in order, or there is no such family.
     """
     if not 200 <= distance_mm[0] <= distance_mm[1]:
         raise ValueError(f"distance_mm={distance_mm}: expected nearest and farthest, at least 200 mm, in order.")
-    shape = sample_shape(rng, n, left_share)
+    shape = sample_shape(rng, n, left_share, people)
     right = replace(shape, side=np.ones(n))
-    angles = sample_angles(rng, right)
+    angles = sample_angles(rng, right, without)
     kind = draw_kinds(rng, n, views or Views())
     pose = HandPose(draw_rotations(rng, kind), np.zeros((n, 3)), angles)
     pose, forearm_mm = _place(rng, right, pose, camera, distance_mm)
     return Scene(replace(shape, forearm_mm=forearm_mm), mirror(pose, shape.side), kind)
 
 
-def sample_angles(rng: np.random.Generator, shape: HandShape) -> Float[np.ndarray, "n 26"]:
+def sample_angles(rng: np.random.Generator, shape: HandShape, without: Sequence[str] = ()) -> Float[np.ndarray, "n 26"]:
     """Angles in rad, within limits, of gestures that these hands can make without passing through themselves.
 
     A gesture that does is drawn again, of the same family; after 8 times the hand rests.
     """
     n = len(shape.side)
-    families, angles = draw_families(rng, n), np.empty((n, 26))
+    families, angles = draw_families(rng, n, without), np.empty((n, 26))
     todo = np.arange(n)
     for _ in range(_TRIES):
-        drawn = _natural(draw_angles(rng, families[todo]))
+        drawn = _natural(draw_angles(rng, families[todo], without))
         angles[todo] = drawn
         todo = todo[passes_through_itself(take(shape, todo), drawn)]
         if not len(todo):

@@ -1,8 +1,10 @@
 """What an exported network carries inside its file: how to cut crops for it, and what its outputs mean."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,11 +18,21 @@ OUTPUTS = ("joints", "log_spread", "side", "log_size")
 """As the fields of `estimation.Raw`; networks that say nothing but joints have the first alone."""
 
 
-def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> str:
-    """The description as JSON."""
+def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:
+    """The description as JSON; `weights` is `digest` of the file that the network was exported from."""
     listed = {name: np.round(weights, 6).tolist() for name, weights in maps.items()}
     fields = {name: asdict(model)[name] for name in CropModel.__dataclass_fields__}
-    return json.dumps({"format": FORMAT, "version": VERSION, "model": fields, "maps": listed})
+    return json.dumps({"format": FORMAT, "version": VERSION, "model": fields, "maps": listed, "weights": weights})
+
+
+def digest(path: Path) -> str:
+    """Of a file's bytes: tells whether a network was exported from these weights or from others."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_of(text: str | None) -> str | None:
+    """Digest of the weights that a described network was exported from, if it says."""
+    return None if text is None else json.loads(text).get("weights")
 
 
 def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32[np.ndarray, "K J"]]]:

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from crossnets.data.loader import TrainingFrames, shuffled
-from crossnets.tensors import Batch, PoseBatch, RenderedBatch
+from crossnets.data.loader import TrainingFrames, seed_of, shuffled
+from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
 from crossnets.training.config import StageConfig
+from crossnets.training.real import real_batch
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,27 @@ class Draw:
     seed: int
     device: torch.device
     use_unlabelled: bool
-    stream: Iterator[RenderedBatch] | None = None
+    stream: Iterator[RenderedBatch] | Iterator[SceneBatch] | None = None
     """Of the stage, at this step."""
 
     def rendered(self) -> RenderedBatch:
         """The next batch of rendered hands."""
         assert self.stream is not None
         return RenderedBatch(*(part.to(self.device) for part in next(self.stream)))
+
+    def real(self) -> RealBatch | None:
+        """Crops of real labelled frames to go beside the rendered ones; None without any."""
+        hands = self.frames.real
+        if hands is None:
+            return None
+        seed = (self.seed, self.stage.name, "real")
+        rows = shuffled(np.arange(len(hands.patches), dtype=np.int64), hands.config.crops, self.step, *seed)
+        return real_batch(hands, np.random.default_rng(seed_of(*seed, self.step, "changes")), rows, self.device)
+
+    def scenes(self) -> SceneBatch:
+        """The next batch of rendered frames."""
+        assert self.stream is not None
+        return SceneBatch(*(part.to(self.device) for part in next(self.stream)))
 
     def poses(self) -> PoseBatch:
         """Poses of labelled frames."""
@@ -67,4 +82,4 @@ class Draw:
         return PoseBatch(torch.from_numpy(y).to(self.device), torch.from_numpy(t).to(self.device))
 
     def _image(self, rows: Int64[np.ndarray, "B"]) -> Float[Tensor, "B 1 S S"]:
-        return torch.from_numpy(self.frames.images[rows])[:, None].to(self.device)
+        return torch.from_numpy(self.frames.crops(rows))[:, None].to(self.device)

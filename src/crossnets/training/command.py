@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import Progress
 
@@ -16,7 +18,7 @@ from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.render.skeleton_maps import skeleton_maps
-from crossnets.training import loop, rendering, run
+from crossnets.training import loop, real, rendering, run, scenes
 from crossnets.training.config import TrainConfig
 from crossnets.training.schedule import parse_budget, with_epochs
 from crossnets.training.state import load_place
@@ -59,31 +61,57 @@ def train_command(
         if place is not None and place.stage == len(config.stages):
             console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
             return
+    if config.scenes is not None:
+        _tell(console, config, scenes.no_frames(config.scenes), out)
+        loop.train_detector(config, out, request=request, budget_s=budget_s, console=console)
+        return
     if found is None:
         shutil.rmtree(out / "crops", ignore_errors=True)  # of a start that ended before the run began
     others = [open_dataset(spec) for spec in unlabelled]
-    maps = None
+    maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
+    sources = (*(() if data is None else (data,)), *unlabelled)
+    frames = _frames(config, labelled, others, maps, labels, out / "crops", sources, console)
+    _tell(console, config, frames, out)
+    loop.train(config, frames, out, request=request, budget_s=budget_s, console=console, maps=maps)
+
+
+def _frames(
+    config: TrainConfig,
+    labelled: HandDataset | None,
+    others: list[HandDataset],
+    maps: dict[str, Float32[np.ndarray, "K J"]] | None,
+    labels: str,
+    crops: Path,
+    sources: tuple[str, ...],
+    console: Console,
+) -> TrainingFrames:
+    """Frames that are rendered or read, or both, in the folder `crops`."""
+    own, taught = SKELETONS[config.skeleton], None
+    if config.real is not None:
+        assert maps is not None
+        assert labelled is not None
+        assert labelled.skeleton is not None
+        weights = real.label_weights(labelled.skeleton, own, maps)
+        taught = real.Labels(labelled, labels, config.seed, config.real, weights)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("rendering" if labelled is None else "cropping", total=None)
+        task = bar.add_task("cropping" if config.rendered is None else "rendering", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if labelled is None:
-            assert config.rendered is not None
-            skeleton = SKELETONS[config.skeleton]
-            frames = rendering.kept(config.rendered, skeleton, out / "crops", show)
-            maps = skeleton_maps(skeleton)
-        else:
-            assert data is not None
-            sources = (data, *unlabelled)
-            crops = out / "crops"
-            frames = prepare(
+        if config.rendered is None:
+            assert labelled is not None
+            return prepare(
                 labelled, others, config.crop, labels=labels, seed=config.seed, cache=crops, sources=sources,
                 on_progress=show,
             )  # fmt: skip
-    _tell(console, config, frames, out)
-    loop.train(config, frames, out, request=request, budget_s=budget_s, console=console, maps=maps)
+        frames = rendering.kept(config.rendered, own, crops, show)
+        if not sources:
+            return frames
+        bar.update(task, description="cropping")
+        return real.with_real_frames(
+            frames, taught, others, config.crop, cache=crops, sources=sources, on_progress=show
+        )
 
 
 def _config(
@@ -93,17 +121,20 @@ def _config(
     unlabelled: tuple[str, ...],
 ) -> TrainConfig:
     """The training, if its data fit it."""
-    if isinstance(configure, TrainConfig):
-        if labelled is not None or unlabelled:
-            raise ValueError(
-                f"The preset {configure.preset} trains on rendered hands alone so far: leave --data and --unlabelled "
-                "out, or take --preset paper."
-            )
-        return configure
-    if labelled is None:
-        raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; only --preset crossnets needs none.")
-    if labelled.skeleton is None:
+    if labelled is not None and labelled.skeleton is None:
         raise ValueError(f"{data} has no labels, so nothing can be learned from it. Give it as --unlabelled.")
+    if isinstance(configure, TrainConfig):
+        if labelled is None and not unlabelled:
+            return configure
+        if configure.rendered is None:
+            raise ValueError(
+                f"The preset {configure.preset} trains on rendered frames alone: leave --data and --unlabelled out, "
+                "or take --preset paper or crossnets."
+            )
+        asked = configure.real or real.real_config(configure.rendered, configure.crop)
+        return replace(configure, real=None if labelled is None else asked)
+    if labelled is None or labelled.skeleton is None:
+        raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; only --preset crossnets needs none.")
     config = configure(labelled.skeleton)
     if config.crop.centers == "label" and unlabelled:
         raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")
@@ -114,10 +145,20 @@ def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Pa
     """Say what is trained on what; the frames left out are listed in problems.jsonl."""
     networks = config.networks
     shared = not isinstance(networks, CrossingNetsConfig) or networks.shared_latent
+    if config.scenes is not None:
+        cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
+        console.print(
+            f"{config.preset} on frames rendered for {cameras}, {config.precision}, {torch.get_num_threads()} threads",
+            highlight=False,
+        )
+        return
     used = len(frames.unlabelled) if config.terms.unlabelled and shared else 0
-    what = "labelled" if config.rendered is None else "rendered"
+    what = f"{len(frames.labelled)} {'labelled' if config.rendered is None else 'rendered'}"
+    if frames.real is not None:
+        what = f"{what}, {len(frames.real.patches)} labelled real"
+        used = max(0, used - len(frames.real.patches))
     console.print(
-        f"{config.preset} on {config.skeleton}: {len(frames.labelled)} {what} and {used} unlabelled frames, "
+        f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames, "
         f"{config.precision}, {torch.get_num_threads()} threads",
         highlight=False,
     )

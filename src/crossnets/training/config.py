@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from crossnets.data.augment import RealConfig
 from crossnets.data.loader import CropConfig
+from crossnets.data.scenes import SceneConfig
 from crossnets.data.synthetic import SyntheticConfig
+from crossnets.models.detector import DetectorConfig, DetectorNetConfig
 from crossnets.models.estimator import EstimatorConfig
 from crossnets.models.networks import NetworksConfig
 
-StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate"]
+StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect"]
 Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -56,13 +59,26 @@ class RenderedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScenesConfig:
+    """Rendered frames to train a detector on."""
+
+    sources: tuple[SceneConfig, ...]
+    """A batch has as many frames of each."""
+    epoch_frames: int = 8192
+    """Frames are never kept; this many count as a round."""
+    workers: int = 1
+    """Processes that render ahead; each frame is seen once, and once in a mirror."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A whole training."""
 
     preset: str
     skeleton: str
-    networks: NetworksConfig
+    networks: NetworksConfig | DetectorNetConfig
     crop: CropConfig
+    """A detector's training has none, and ignores it."""
     stages: tuple[StageConfig, ...]
     terms: Terms = Terms()
     precision: Precision = "auto"
@@ -71,9 +87,14 @@ class TrainConfig:
     looks: int = 1
     rendered: RenderedConfig | None = None
     """Hands that are rendered instead of read."""
+    real: RealConfig | None = None
+    """Real labelled hands beside the rendered ones."""
+    scenes: ScenesConfig | None = None
+    """Frames that are rendered for a detector."""
 
     def estimator(self) -> EstimatorConfig:
         """What a model trained so needs at prediction."""
+        assert not isinstance(self.networks, DetectorNetConfig)
         return EstimatorConfig(
             preset=self.preset,
             skeleton=self.skeleton,
@@ -83,3 +104,8 @@ class TrainConfig:
             centers=self.crop.centers,
             looks=self.looks,
         )
+
+    def detector(self) -> DetectorConfig:
+        """As `estimator`, of a detector."""
+        assert isinstance(self.networks, DetectorNetConfig)
+        return DetectorConfig(preset=self.preset, networks=self.networks)

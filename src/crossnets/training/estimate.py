@@ -1,4 +1,4 @@
-"""The stage that trains the dense estimator on rendered hands, each seen once and once in a mirror."""
+"""The stage that trains the dense estimator: rendered hands, each seen once and once in a mirror, and real ones."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch.optim import Adam, AdamW
 
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense import Votes
-from crossnets.tensors import RenderedBatch
+from crossnets.tensors import RealBatch, RenderedBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig
 from crossnets.training.steps import Losses, descend
@@ -28,10 +28,18 @@ class EstimateStage:
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
-        batch = draw.rendered()
-        terms = estimation_terms(self.nets.dense(batch.image), batch)
-        descend(self.optimisers["estimator"], terms)
-        return terms
+        batch, real = draw.rendered(), draw.real()
+        if real is None:
+            terms = estimation_terms(self.nets.dense(batch.image), batch)
+            descend(self.optimisers["estimator"], terms)
+            return terms
+        count = len(batch.image)
+        votes = self.nets.dense(torch.cat([batch.image, real.image]))  # together, for the normalisation
+        terms = estimation_terms(Votes(*(part[:count] for part in votes)), batch)
+        distance = real_distances(Votes(*(part[count:] for part in votes)).joints, real).mean()
+        share = len(real.image) / count  # a real crop weighs as much as a rendered one
+        descend(self.optimisers["estimator"], {**terms, "real": share * distance})
+        return {**terms, "real": distance}
 
 
 def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J"]:
@@ -56,3 +64,14 @@ def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
         "side": SIDE * F.binary_cross_entropy_with_logits(votes.side, (batch.side > 0).float()),
         "size": SIZE * (votes.log_size - batch.log_size).abs().mean(),
     }
+
+
+def real_distances(found: Float[Tensor, "B J 3"], batch: RealBatch) -> Float[Tensor, "B K"]:
+    """Of the labels from a network's joints in crop coordinates, in halves of the cube.
+
+    Weighted means hold in the camera frame, not in the crop, whose perspective is undone first.
+    """
+    z = found[..., 2:].float() + batch.depth[:, None, None]
+    xy = (found[..., :2].float() - batch.middle[:, None]) / batch.focal[:, None] * z
+    joints = (batch.weights[:, :, None] * torch.cat([xy, z], dim=-1)[:, None]).sum(2)  # float32, whatever the precision
+    return distances(joints, batch.joints)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,16 +23,18 @@ from crossnets import bundle
 from crossnets.data.loader import TrainingFrames, seed_of
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import Detector, DetectorNet, DetectorNetConfig
 from crossnets.models.estimator import Estimator
 from crossnets.models.networks import Networks, build
-from crossnets.tensors import RenderedBatch
-from crossnets.training import progress, rendering, run, schedule, state
+from crossnets.tensors import RenderedBatch, SceneBatch
+from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw
 from crossnets.training.config import Precision, StageConfig, TrainConfig
 from crossnets.training.stages import make_stage
 from crossnets.training.steps import Stage
 
 _CALIBRATION_STEPS = 3
+Stream: TypeAlias = Iterator[RenderedBatch] | Iterator[SceneBatch] | None
 
 
 class TrainingStoppedError(Exception):
@@ -72,25 +74,29 @@ class _Session:
     frames: TrainingFrames
     out: Path
     device: torch.device
-    networks: Networks
+    networks: Networks | DetectorNet
     maps: dict[str, Float32[np.ndarray, "K J"]]
     plan: list[int]
     started: float
     stop: threading.Event
 
-    def draw(self, stage: StageConfig, step: int, rendered: Iterator[RenderedBatch] | None) -> Draw:
+    def draw(self, stage: StageConfig, step: int, rendered: Stream) -> Draw:
         use_unlabelled = self.config.terms.unlabelled
         return Draw(self.frames, stage, step, self.config.seed, self.device, use_unlabelled, rendered)
 
     @contextmanager
-    def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Iterator[RenderedBatch] | None]:
+    def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:
         """The rendered hands of a stage, if it takes any."""
-        if stage.name != "estimate":
+        if stage.name == "estimate":
+            assert self.config.rendered is not None
+            with rendering.stream(self.config.rendered, stage.batch, first, total) as batches:
+                yield batches
+        elif stage.name == "detect":
+            assert self.config.scenes is not None
+            with scenes.stream(self.config.scenes, stage.batch, first, total) as batches:
+                yield batches
+        else:
             yield None
-            return
-        assert self.config.rendered is not None
-        with rendering.stream(self.config.rendered, stage.batch, first, total) as batches:
-            yield batches
 
     def generator(self, *parts: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.config.seed, *parts))
@@ -122,11 +128,40 @@ def train(
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
         DivergedError: a loss became infinite or not a number; the last checkpoint stays.
     """
+    model = _train(config, frames, out, request, budget_s, console, maps)
+    assert isinstance(model, Estimator)
+    return model
+
+
+def train_detector(
+    config: TrainConfig,
+    out: Path,
+    *,
+    request: dict[str, Any],
+    budget_s: float | None = None,
+    console: Console | None = None,
+) -> Detector:
+    """As `train`, for a detector of hands: it renders all its frames."""
+    assert config.scenes is not None
+    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None)
+    assert isinstance(model, Detector)
+    return model
+
+
+def _train(
+    config: TrainConfig,
+    frames: TrainingFrames,
+    out: Path,
+    request: dict[str, Any],
+    budget_s: float | None,
+    console: Console | None,
+    maps: dict[str, Float32[np.ndarray, "K J"]] | None,
+) -> Estimator | Detector:
     assert config.precision != "auto"
     console = console or Console(stderr=True)
     started = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    networks = build(config.networks, torch.Generator().manual_seed(seed_of(config.seed, "weights")))
+    networks = _networks(config)
     crossing = networks.crossing if isinstance(networks, CrossNet) else networks
     if isinstance(crossing, CrossingNets):
         crossing.vae.init_from_pca(torch.from_numpy(frames.y))
@@ -135,12 +170,22 @@ def train(
         session = _Session(config, frames, out, device, networks, maps or {}, [], started, stop)
         session.plan = _plan(session, request, budget_s)
         _run_stages(session, console)
-    return _estimator(session)
+    return _model(session)
 
 
-def _estimator(session: _Session) -> Estimator:
+def _networks(config: TrainConfig) -> Networks | DetectorNet:
+    """Fresh ones."""
+    generator = torch.Generator().manual_seed(seed_of(config.seed, "weights"))
+    if isinstance(config.networks, DetectorNetConfig):
+        return DetectorNet(config.networks, generator)
+    return build(config.networks, generator)
+
+
+def _model(session: _Session) -> Estimator | Detector:
     """The model as it is now, apart from the one that is trained."""
     networks = copy.deepcopy(session.networks).cpu()
+    if isinstance(networks, DetectorNet):
+        return Detector(session.config.detector(), networks)
     return Estimator(session.config.estimator(), networks, session.maps)
 
 
@@ -162,7 +207,7 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
     stage = make_stage(networks, config, session.config.terms)
     times = []
     with session.stream(config, 0, 2) as batches:
-        rendered = None if batches is None else itertools.repeat(next(batches))
+        rendered: Any = None if batches is None else itertools.repeat(next(batches))
         for step in range(_CALIBRATION_STEPS):
             began = time.perf_counter()
             _step(session, stage, config, step, _CALIBRATION_STEPS, rendered)
@@ -176,7 +221,7 @@ def _step(
     config: StageConfig,
     step: int,
     total: int,
-    rendered: Iterator[RenderedBatch] | None,
+    rendered: Stream,
 ) -> dict[str, float]:
     rate = schedule.learning_rate(config, step, len(session.frames), total)
     for optimiser in stage.optimisers.values():
@@ -217,7 +262,7 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
         elapsed = before_s + time.monotonic() - session.started
         place = state.Place(at_stage, at_step, elapsed)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
-        bundle.save(_estimator(session), session.out / "model")
+        bundle.save(_model(session), session.out / "model")
 
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as rendered:
         for step in range(first, total):

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, views_at
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.tensors import RenderedBatch
+from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
 
 _AHEAD = 4
@@ -26,6 +28,9 @@ _LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
 _KEPT_FROM = 1_000_003
 """Number of the first rendering that is kept: no stream comes so far, so they are other hands than its own."""
 _PIECE = 256
+
+
+AnyBatch = TypeVar("AnyBatch", RenderedBatch, SceneBatch)
 
 
 class Renderings(Dataset[RenderedBatch]):
@@ -75,22 +80,29 @@ def hand_length(joints_mm: Float32[np.ndarray, "B J 3"], skeleton: Skeleton) -> 
 
 @contextmanager
 def stream(config: RenderedConfig, batch: int, first: int, total: int) -> Iterator[Iterator[RenderedBatch]]:
-    """The batches of steps `first` to `total` - 1 of a stage, whatever ran before.
+    """The batches of steps `first` to `total` - 1 of a stage, whatever ran before."""
+    with rendered_twice(Renderings(config, batch), config.workers, first, total) as batches:
+        yield batches
+
+
+@contextmanager
+def rendered_twice(renderings: Dataset[AnyBatch], workers: int, first: int, total: int) -> Iterator[Iterator[AnyBatch]]:
+    """Batches for steps `first` to `total` - 1, rendered ahead by other processes.
 
     Each rendering serves two steps: half of it is mirrored in one, the other half in the other.
     """
     numbers = range(first // 2, (total + 1) // 2)
     loader = DataLoader(
-        Renderings(config, batch),
+        renderings,
         batch_size=None,
         sampler=numbers,
-        num_workers=config.workers,
-        prefetch_factor=_AHEAD if config.workers else None,
-        multiprocessing_context="forkserver" if config.workers else None,
+        num_workers=workers,
+        prefetch_factor=_AHEAD if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
     )
     batches = iter(loader)
 
-    def steps() -> Iterator[RenderedBatch]:
+    def steps() -> Iterator[AnyBatch]:
         for number, whole in zip(numbers, batches, strict=True):
             for odd in (0, 1):
                 if first <= 2 * number + odd < total:
@@ -102,12 +114,13 @@ def stream(config: RenderedConfig, batch: int, first: int, total: int) -> Iterat
         del batches  # ends the processes
 
 
-def half_mirrored(batch: RenderedBatch, first: bool) -> RenderedBatch:
+def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:
     """The batch with its first or its second half in a mirror, as float32."""
     half = len(batch.side) // 2
-    one, two = (RenderedBatch(*(part[rows].float() for part in batch)) for rows in (slice(half), slice(half, None)))
+    kind = type(batch)
+    one, two = (kind(*(part[rows].float() for part in batch)) for rows in (slice(half), slice(half, None)))
     parts = (one.mirrored(), two) if first else (one, two.mirrored())
-    return RenderedBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return kind(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def kept(
@@ -116,8 +129,12 @@ def kept(
     cache: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFrames:
-    """Render a set once into `cache`, or take what an earlier call left there."""
+    """Render a set once into `cache`, or take what an earlier call left there.
+
+    The latent space is of hands: what is around them would have to be generated too, so it is left out here.
+    """
     count = config.kept_frames
+    config = replace(config, sources=tuple(replace(source, clutter=None) for source in config.sources))
     whole = Renderings(config, _PIECE)
     request = json.loads(json.dumps([count, [str(source) for source in config.sources]]))
     index_path, images_path = cache / "rendered.json", cache / "rendered.npy"

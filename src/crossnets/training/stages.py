@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 from crossnets.models.crossing import Regressor
 from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
 from crossnets.training import steps
 from crossnets.training.config import StageConfig, Terms
+from crossnets.training.detect import DetectStage
 from crossnets.training.estimate import EstimateStage
 
 
-def make_stage(nets: Networks, config: StageConfig, terms: Terms) -> steps.Stage:
+def make_stage(nets: Networks | DetectorNet, config: StageConfig, terms: Terms) -> steps.Stage:
     """The stage of a configuration, with fresh optimisers."""
+    if isinstance(nets, DetectorNet):
+        return DetectStage(nets, config)
     if isinstance(nets, Regressor):
         return steps.RegressionStage(nets, config)
     if config.name == "estimate":

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from crossnets.evaluation.report.published import LabelFractions, PublishedMethod
 from crossnets.evaluation.scores import AngleBin, Scores
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.metrics import THRESHOLDS_MM
+from crossnets.metrics import SIGMAS, THRESHOLDS_MM, gaussian_coverage
 
 INK = "#0a0b0c"
 """Replaced by the page's text colour."""
@@ -82,6 +82,24 @@ def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
     counts.set_xlim(bins[0].from_deg, bins[-1].to_deg)
     for one in (axes, counts):
         _dress(one)
+    return to_svg(figure)
+
+
+def calibration_chart(scores: Scores) -> str:
+    """Coordinates within k deviations, of all frames and of up to three sequences, beside what a Gaussian has."""
+    figure, axes = new_figure(7.6, 3.6)
+    should = [100 * gaussian_coverage(float(sigmas)) for sigmas in SIGMAS]
+    axes.plot(SIGMAS, should, color=INK, alpha=0.5, linewidth=1.2, label="as it should be")
+    parts = list(scores.sequences.items()) if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else []
+    shown = [(name, part, style, 1.2) for (name, part), style in zip(parts, _SEQUENCE_STYLES, strict=False)]
+    for name, part, style, width in [*shown, ("this result", scores, "-", 2.4)]:
+        if part.coverage is not None:
+            axes.plot(SIGMAS, 100 * part.coverage, style, color=_OURS, linewidth=width, label=name)
+    axes.set_xlim(0, SIGMAS[-1])
+    axes.set_ylim(0, 100.5)
+    axes.set_xlabel("error over the deviation that was stated")
+    axes.set_ylabel("coordinates within, %")
+    _legend(axes, "lower right")
     return to_svg(figure)
 
 

@@ -29,6 +29,7 @@ def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Exam
             "Joints within a distance", "Every joint of every frame for itself.", charts.joint_success_chart(scores)
         ),
         section_html("Error of each joint", "", charts.joint_chart(scores.per_joint_mm, compared.skeleton)),
+        *_calibration(scores),
         *_angles(scores),
         gallery_html("Worst frames", worst),
         gallery_html("Middling frames", median),
@@ -107,6 +108,15 @@ def _published_table(evaluation: Evaluation) -> str:
     named = "; ".join(f"({number}) {source}" for number, source in enumerate(sources, start=1))
     table = table_html(("method", "year", "mean, mm", *(f"{name}, %" for name in _WITHIN), "source"), body)
     return f'{table}<p class="soft">Sources: {escape(named)}.</p>'
+
+
+def _calibration(scores: Scores) -> Iterable[str]:
+    if scores.coverage is not None:
+        text = (
+            "Each joint comes with a standard deviation. Of a Gaussian, 68 % of coordinates are within one and 95 % "
+            f"within two; here {100 * scores.coverage[10]:.0f} and {100 * scores.coverage[20]:.0f} %."
+        )
+        yield section_html("How far the confidence can be trusted", text, charts.calibration_chart(scores))
 
 
 def _angles(scores: Scores) -> Iterable[str]:

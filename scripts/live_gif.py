@@ -1,0 +1,155 @@
+"""Film `crossnets live` with the virtual camera in a headless Chromium, for the README.
+
+    python scripts/live_gif.py docs/live.gif
+    python scripts/live_gif.py docs/live.gif --model runs/ours --seconds 8
+
+Needs Chromium (apt-get install chromium) and the package playwright.
+"""
+
+import base64
+import io
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tyro
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from crossnets.geometry.skeleton import COLOURS as COLOURS_OF_FINGERS
+
+STARTS_S = 60
+COLOURS = 160
+
+
+class Shot(NamedTuple):
+    """A picture of the page and when it was shown."""
+
+    at_s: float
+    png: bytes
+
+
+def main(
+    out: tyro.conf.Positional[Path],
+    model: Path | None = None,
+    seconds: float = 8.0,
+    fps: float = 8.0,
+    width_px: int = 840,
+    seed: int = 0,
+    turns: bool = True,
+) -> None:
+    """Write the GIF.
+
+    Args:
+        out: The file, and beside it the last picture as PNG.
+        model: Instead of the model that comes with the package.
+        seconds: Of the film.
+        fps: Pictures a second.
+        width_px: Of the GIF.
+        seed: Of the virtual hand.
+        turns: Whether the point cloud is turned while filming.
+    """
+    command = [sys.executable, "-m", "crossnets", "live", "virtual", "--port", "0", "--seed", str(seed)]
+    command += [] if model is None else ["--model", str(model)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        if not line.startswith("http"):
+            sys.exit(f"The server did not start: {line}{server.stderr.read()}")
+        shots = film(line.split()[0], seconds, fps, turns)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+    save(shots, out, width_px)
+    print(f"{out}: {len(shots)} pictures in {shots[-1].at_s - shots[0].at_s:.1f} s, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def film(url: str, seconds: float, fps: float, turns: bool) -> list[Shot]:
+    """Pictures of the page."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("Found no Chromium; apt-get install chromium.")
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 745})
+        page.goto(url)
+        until = time.monotonic() + STARTS_S
+        while not page.evaluate("Number(document.body.dataset.frame) > 20"):
+            if time.monotonic() > until:
+                sys.exit(f"No frames came within {STARTS_S} s.")
+            page.wait_for_timeout(200)
+        pictures = cast(page, seconds, fps, turns)
+        browser.close()
+    return pictures
+
+
+def cast(page: Page, seconds: float, fps: float, turns: bool) -> list[Shot]:
+    """What Chromium shows, as it shows it: screenshots one by one are too slow on a small machine."""
+    chromium, shots = page.context.new_cdp_session(page), list[Shot]()
+
+    def keep(event: dict[str, Any]) -> None:
+        chromium.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+        at_s = float(event["metadata"]["timestamp"])
+        if not shots or at_s - shots[-1].at_s >= 0.9 / fps:
+            shots.append(Shot(at_s, base64.b64decode(event["data"])))
+
+    chromium.on("Page.screencastFrame", keep)
+    chromium.send("Page.startScreencast", {"format": "png", "everyNthFrame": 1})
+    began = time.monotonic()
+    while (passed_s := time.monotonic() - began) < seconds:
+        if turns:
+            turn(page, passed_s / seconds)
+        page.wait_for_timeout(200)
+    chromium.send("Page.stopScreencast")
+    return shots
+
+
+def turn(page: Page, share: float) -> None:
+    """Turn the cloud to one side and back."""
+    box = page.locator("#cloud").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + (8 if 0.25 <= share < 0.75 else -8), y)
+    page.mouse.up()
+
+
+def save(shots: list[Shot], out: Path, width_px: int) -> None:
+    """All with the colours of one palette, so that still parts stay still; each as long as it was shown."""
+    pictures = [Image.open(io.BytesIO(shot.png)).convert("RGB") for shot in shots]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pictures[-1].save(out.with_suffix(".png"))
+    size = (width_px, round(width_px * pictures[0].height / pictures[0].width))
+    small = [picture.resize(size, Image.Resampling.LANCZOS) for picture in pictures]
+    palette = palette_of(small)
+    frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
+    lasted_ms = [round(1e3 * (after.at_s - shot.at_s)) for shot, after in pairwise(shots)]
+    lasted_ms.append(lasted_ms[-1] if lasted_ms else 100)
+    frames[0].save(out, save_all=True, append_images=frames[1:], duration=lasted_ms, loop=0, optimize=True)
+
+
+def palette_of(pictures: list[Image.Image]) -> Image.Image:
+    """The commonest colours, and those of the fingers, whose thin lines few pixels vote for."""
+    some = pictures[:: max(1, len(pictures) // 8)]
+    width, height = some[0].size
+    sheet = Image.new("RGB", (width, height * len(some)))
+    for row, picture in enumerate(some):
+        sheet.paste(picture, (0, row * height))
+    common = sheet.quantize(COLOURS, dither=Image.Dither.NONE).getpalette() or []
+    shades = [
+        round(255 * share * part) for share in (1.0, 0.8, 0.6) for rgb in COLOURS_OF_FINGERS.values() for part in rgb
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(common[: 3 * COLOURS] + shades)
+    return palette
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

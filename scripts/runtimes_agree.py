@@ -1,0 +1,70 @@
+"""Do all runtimes give the same joints? On every frame of some data sets, from the same crops.
+
+    python scripts/runtimes_agree.py cvar:CVAR SR305/datasets/custom --camera realsense-sr305
+
+Prints how far each is from torch in float32: mean over all joints, and the most.
+"""
+
+import argparse
+
+import numpy as np
+
+from crossnets import bundle
+from crossnets.data.dataset import readable_frames
+from crossnets.data.opening import open_dataset
+from crossnets.estimation import CropEstimator
+from crossnets.geometry.crop import crop_hand
+from crossnets.predict_command import open_sources
+from crossnets.runtime.engines import Runtime
+from crossnets.runtime.loading import Arithmetic, finding, open_estimator
+from crossnets.types import HandCrop
+from crossnets.weights import SHIPPED
+
+RUNTIMES: tuple[tuple[Runtime, Arithmetic], ...] = (
+    ("onnxruntime", "float32"),
+    ("openvino", "float32"),
+    ("openvino", "bfloat16"),
+    ("onnxruntime", "int8"),
+    ("openvino", "int8"),
+)
+_BATCH = 32
+
+
+def crops_of(text: str, camera: str | None) -> list[HandCrop]:
+    """The crop of every frame in which a hand is found."""
+    estimator = open_estimator(SHIPPED, "onnxruntime")
+    _, finder = finding("detector", estimator, sure_of_a_hand=True)
+    assert finder is not None
+    sources = [open_dataset(text)] if ":" in text else open_sources([text], camera)
+    crops = []
+    for source in sources:
+        for _, frame in readable_frames(source, []):
+            found = finder(frame.depth_mm, frame.camera)
+            if found:
+                crops.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm))
+    return crops
+
+
+def joints_mm(estimator: CropEstimator, crops: list[HandCrop]) -> np.ndarray:
+    """Of all crops."""
+    parts = [crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)]
+    return np.concatenate([estimator.estimate(part).joints_mm for part in parts])
+
+
+def main() -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+")
+    parser.add_argument("--camera", default=None, help="of images that do not say")
+    given = parser.parse_args()
+    for text in given.data:
+        crops = crops_of(text, given.camera)
+        exact = joints_mm(bundle.load(SHIPPED), crops)
+        print(f"{text}: {len(crops)} frames")
+        for runtime, precision in RUNTIMES:
+            apart = np.linalg.norm(joints_mm(open_estimator(SHIPPED, runtime, 1, precision), crops) - exact, axis=-1)
+            print(f"  {runtime:<12} {precision:<9} {apart.mean():.2g} mm mean, {apart.max():.2g} most")
+
+
+if __name__ == "__main__":
+    main()

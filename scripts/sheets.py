@@ -1,0 +1,63 @@
+"""Sheets of 40 real and 40 rendered hand crops side by side, to look at: what gives the rendered ones away?
+
+    python scripts/sheets.py cvar:../shared/data/cvar#P1,P4,P5 --camera cvar-senz3d --out sheet.png
+
+Real crops are centred by the image alone. The pictures hold real frames: keep them out of the project.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from crossnets.data.dataset import readable_frames
+from crossnets.data.opening import open_dataset
+from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.draw import depth_to_rgb
+from crossnets.geometry.camera import CAMERAS
+from crossnets.geometry.crop import crop_hand
+from crossnets.render.clutter import Clutter
+from crossnets.runtime.loading import open_finder
+
+COLUMNS, ROWS, CELL_PX, GAP_PX = 5, 8, 160, 12
+
+
+def main() -> None:
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--camera", required=True, choices=list(CAMERAS))
+    parser.add_argument("--cube", type=float, default=250.0, help="side of the real crops, mm")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    count = COLUMNS * ROWS
+    rng, finder = np.random.default_rng(given.seed), open_finder("onnxruntime")
+    dataset = open_dataset(given.data)
+    order = set(rng.permutation(len(dataset))[: 2 * count].tolist())
+    real = []
+    for index, frame in readable_frames(dataset, []):
+        found = finder(frame.depth_mm, frame.camera) if index in order else []
+        if found:
+            real.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm, given.cube).depth_mm)
+    real = [real[k] for k in rng.permutation(len(real))[:count]]
+    config = SyntheticConfig(camera=given.camera, seed=given.seed, noise=(0.5, 1.5), clutter=Clutter())
+    rendered = list(SyntheticHands(config).crops(np.arange(count)).depth_mm)
+    sheet = np.concatenate([_sheet(real), _sheet(rendered)], axis=1)
+    Image.fromarray(sheet).save(given.out)
+    print(f"{given.out}: {len(real)} real crops left, {len(rendered)} rendered ones right")
+
+
+def _sheet(crops: list[np.ndarray]) -> np.ndarray:
+    sheet = np.full((ROWS * CELL_PX, COLUMNS * CELL_PX + GAP_PX, 3), 40, np.uint8)
+    for number, crop in enumerate(crops):
+        row, column = divmod(number, COLUMNS)
+        picture = cv2.resize(depth_to_rgb(crop), (CELL_PX, CELL_PX), interpolation=cv2.INTER_NEAREST)
+        sheet[row * CELL_PX : (row + 1) * CELL_PX, column * CELL_PX : (column + 1) * CELL_PX] = picture
+    return sheet
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A long time in use: does memory grow, does it slow down?
+
+    python scripts/soak.py --frames 1000000 --out soak.json
+
+Frames of rendered hands with clutter and noise, 640 x 480, uint16, are rendered once and shown again and again to one
+tracker; every 200th is empty, so that hands are lost and found. Prints memory and speed as it goes.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+import crossnets
+from crossnets.atomic import write_text
+from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.render.clutter import Clutter
+
+CAMERA = "realsense-d435"
+_PARTS = 20
+_EMPTY_EVERY = 200
+_MB = 1e6
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / _MB
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("--kept", type=int, default=256, help="frames rendered before")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--runtime", default="auto", choices=["auto", "onnxruntime", "openvino"])
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    hands = SyntheticHands(SyntheticConfig(camera=CAMERA, seed=4, noise=(0.5, 1.5), clutter=Clutter()))
+    frames = [hands.frame(k).depth_mm.astype(np.uint16) for k in range(given.kept)]
+    empty = np.zeros_like(frames[0])
+    tracker = crossnets.load(given.model, runtime=given.runtime, smooth=True)
+    for frame in frames:  # everything that is made once is made now
+        tracker.track(frame, CAMERA)
+    lines, found, part = [], 0, given.frames // _PARTS
+    for number in range(_PARTS):
+        began = time.perf_counter()
+        for k in range(part):
+            image = empty if k % _EMPTY_EVERY == 0 else frames[k // 8 % given.kept]
+            found += bool(tracker.track(image, CAMERA))
+        ms = 1e3 * (time.perf_counter() - began) / part
+        lines.append({"frames": (number + 1) * part, "resident_mb": resident_mb(), "ms_a_frame": ms})
+        print(f"{lines[-1]['frames']:>9,} frames  {lines[-1]['resident_mb']:7.1f} MB  {ms:.3f} ms a frame", flush=True)
+    growth = lines[-1]["resident_mb"] - lines[0]["resident_mb"]
+    print(f"Memory grew by {growth:.1f} MB between the first and the last {part:,} frames; a hand in {found:,} frames.")
+    write_text(given.out, json.dumps({"parts": lines, "growth_mb": growth, "with_a_hand": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a prediction costs: time, memory, and how near it comes to what the processor can do."""

@@ -1,0 +1,72 @@
+"""What networks are run with: a runtime and a precision, one thread."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from crossnets.runtime.engines import Precision, Run, Runtime, open_network
+
+Engine: TypeAlias = Literal["onnxruntime", "openvino", "openvino-bf16"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+TITLES: dict[Engine, str] = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "openvino-bf16": "OpenVINO bf16",
+}
+
+
+def runtime_of(engine: Engine) -> Runtime:
+    """Which library."""
+    return "onnxruntime" if engine == "onnxruntime" else "openvino"
+
+
+def precision_of(engine: Engine) -> Precision:
+    """In which numbers it computes."""
+    return "bfloat16" if engine == "openvino-bf16" else "float32"
+
+
+def available() -> tuple[Engine, ...]:
+    """Those that are installed and that this processor has instructions for."""
+    return tuple(
+        engine
+        for engine in ENGINES
+        if find_spec(str(runtime_of(engine))) and (precision_of(engine) == "float32" or _has_bf16())
+    )
+
+
+def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
+    """Those that were asked for, each once; without any, all that are available.
+
+    Raises:
+        ModuleNotFoundError: one is not installed, or none is.
+        ValueError: the processor has no bfloat16.
+    """
+    if not wanted:
+        wanted = available() or ("onnxruntime",)
+    for module in {str(runtime_of(engine)) for engine in wanted}:
+        if not find_spec(module):
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+    if "openvino-bf16" in wanted and not _has_bf16():
+        raise ValueError(
+            "This processor has no instructions for bfloat16, so OpenVINO would not be faster with it; leave "
+            "openvino-bf16 out of --runtimes."
+        )
+    return tuple(dict.fromkeys(wanted))
+
+
+def open_run(path: Path, engine: Engine, names: Sequence[str], *, every_shape: bool = True) -> Run:
+    """What runs a network's file, images to outputs, with one thread; the options are those of `open_network`.
+
+    Raises:
+        ValueError: the file is no network.
+    """
+    runtime, precision = runtime_of(engine), precision_of(engine)
+    _, run = open_network(path, runtime, threads=1, precision=precision, names=names, every_shape=every_shape)
+    return run
+
+
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

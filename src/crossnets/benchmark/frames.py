@@ -1,0 +1,43 @@
+"""Raw depth images to measure on: one rendered hand in clutter each, as a camera gives it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt16
+
+from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.render.clutter import Clutter
+from crossnets.types import Pinhole
+
+SEED = 64_000
+"""Of frames that no training and no other command renders."""
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One image and where its hand is."""
+
+    depth_mm: UInt16[np.ndarray, "H W"]
+    camera: Pinhole
+    center_mm: Float32[np.ndarray, "3"]
+    """Mean of the labelled joints."""
+
+
+def raw_frames(count: int, on_frame: Callable[[int], None] = lambda done: None) -> list[RawFrame]:
+    """Frames of 640x480 pixels in whole millimetres, with everything the renderer puts around a hand but a second one.
+
+    Raises:
+        ValueError: no frame was asked for.
+    """
+    if count < 1:
+        raise ValueError(f"Found --frames {count}; expected 1 or more.")
+    hands = SyntheticHands(SyntheticConfig(seed=SEED, clutter=Clutter(second_hand=0.0)))
+    frames = []
+    for index in range(count):
+        frame = hands.frame(index)
+        assert frame.joints_mm is not None
+        raw = np.clip(np.rint(frame.depth_mm), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+        frames.append(RawFrame(raw, frame.camera, frame.joints_mm.mean(axis=0).astype(np.float32)))
+        on_frame(index + 1)
+    return frames

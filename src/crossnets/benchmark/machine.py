@@ -1,0 +1,52 @@
+"""What a benchmark ran on."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("crossnets", "numpy", "opencv-python-headless", "onnx", "onnxruntime", "openvino")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A processor and what is installed."""
+
+    processor: str
+    cores: int
+    load: float | None
+    """Processes that wanted the processor in the minute before; None where the system does not count them."""
+    system: str
+    python: str
+    packages: dict[str, str]
+
+
+def machine() -> Machine:
+    """This one, now."""
+    return Machine(
+        _processor(),
+        os.cpu_count() or 1,
+        round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        f"{platform.system()} {platform.machine()}",
+        platform.python_version(),
+        {name: found for name in _PACKAGES if (found := _version(name))},
+    )
+
+
+def _processor() -> str:
+    """Its name, and the instructions that matter to networks."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor() or platform.machine()
+    rows = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in rows}
+    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
+    return fields.get("model name", platform.machine()) + (f" ({', '.join(flags)})" if flags else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,165 @@
+"""Our own networks as files: those that come with the package, or of random weights.
+
+Random weights cost what trained ones cost, but their answers would lead the next step astray: to a second look at
+nothing, or a hand that is lost at once. So they are replaced, after they were computed, by answers such as trained
+weights would give: the joints are where the crop is centred, the hand where it was rendered.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt16
+
+from crossnets.benchmark.engines import Engine, precision_of, runtime_of
+from crossnets.benchmark.frames import RawFrame
+from crossnets.detection import (
+    CELL_PX,
+    DEPTH_UNIT_MM,
+    Detection,
+    HandDetector,
+    Maps,
+    as_image,
+    decode,
+    nearest_around,
+    stride_of,
+    thin,
+    thinned_camera,
+)
+from crossnets.estimation import HAND_IN_CUBE, CropEstimator, Raw
+from crossnets.export import detector_to_onnx, to_onnx
+from crossnets.geometry.camera import project
+from crossnets.geometry.skeleton import SKELETONS
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import Detector, DetectorNet, DetectorNetConfig
+from crossnets.models.estimator import Estimator
+from crossnets.models.networks import build
+from crossnets.render.skeleton_maps import skeleton_maps
+from crossnets.runtime.detect import load_detector
+from crossnets.runtime.engines import load_exported
+from crossnets.runtime.loading import DETECTOR, NETWORK
+from crossnets.runtime.track import Tracker
+from crossnets.training.config import TrainConfig
+from crossnets.types import Pinhole
+from crossnets.weights import SHIPPED
+
+Weights: TypeAlias = Literal["shipped", "random"]
+_SEED = 3
+_SURE, _NO = 6.0, -12.0
+"""Logits of the replaced answers."""
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """An exported network."""
+
+    name: str
+    path: Path
+    weights: Weights
+
+
+def estimator_file(config: TrainConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
+    """The network of a preset; a new one of random weights in `folder` unless the package has it."""
+    if may_be_shipped and (SHIPPED / NETWORK).is_file():
+        return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
+    model = config.estimator()
+    networks = build(model.networks, torch.Generator().manual_seed(_SEED))
+    maps = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(networks, CrossNet) else None
+    path = folder / f"{config.preset}.onnx"
+    with _quiet_exporter():
+        to_onnx(Estimator(model, networks, maps), path)
+    return NetworkFile(config.preset, path, "random")
+
+
+def detector_file(config: TrainConfig, folder: Path) -> NetworkFile:
+    """As `estimator_file`, of what finds hands."""
+    if (SHIPPED / DETECTOR).is_file():
+        return NetworkFile(config.preset, SHIPPED / DETECTOR, "shipped")
+    assert isinstance(config.networks, DetectorNetConfig)
+    networks = DetectorNet(config.networks, torch.Generator().manual_seed(_SEED))
+    path = folder / DETECTOR
+    with _quiet_exporter():
+        detector_to_onnx(Detector(config.detector(), networks), path)
+    return NetworkFile(config.preset, path, "random")
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without torch's warnings that torchvision, which is not needed, is absent."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def with_hand(frames: Sequence[RawFrame], detector: NetworkFile) -> RawFrame:
+    """The first frame in which the detector finds a hand; one of random weights will be told.
+
+    Raises:
+        ValueError: it finds none.
+    """
+    if detector.weights == "random":
+        return frames[0]
+    find = load_detector(detector.path, "onnxruntime").find
+    seen = next((frame for frame in frames if find(frame.depth_mm, frame.camera)), None)
+    if seen is None:
+        raise ValueError(f"The detector finds no hand in {len(frames)} rendered frames; give more as --frames.")
+    return seen
+
+
+class KnownHand:
+    """Finds a hand as a detector of random weights does, and then says where it is known to be."""
+
+    def __init__(self, detector: HandDetector) -> None:
+        self._detector = detector
+        self.center_mm = np.array([0, 0, 500], np.float32)
+        """Of the next frame's hand."""
+
+    def __call__(
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+    ) -> list[Detection]:
+        """All steps of `HandDetector.find`; the maps are replaced by those of a sure detector."""
+        image = as_image(thin(depth_mm, stride_of(camera)))[None]
+        maps = self._detector.maps(image)
+        maps[:] = 0
+        known = Maps(*np.moveaxis(maps, 1, 0))
+        known.score[:] = _NO
+        u, v, z = project(self.center_mm[None], thinned_camera(camera, stride_of(camera)))[0]
+        height, width = known.score.shape[1:]
+        row, column = min(max(int(v / CELL_PX), 0), height - 1), min(max(int(u / CELL_PX), 0), width - 1)
+        known.score[0, row, column] = _SURE
+        known.column[0, row, column] = (u - (CELL_PX - 1) / 2) / CELL_PX - column
+        known.row[0, row, column] = (v - (CELL_PX - 1) / 2) / CELL_PX - row
+        known.depth[0, row, column] = (z - nearest_around(image[0, 0], row, column)) / DEPTH_UNIT_MM
+        return decode(known, image, camera, self._detector.model.threshold)[0]
+
+
+def _at_the_centre(raw: Raw) -> Raw:
+    """What a trained network says of a crop that is cut well."""
+    joints = np.zeros_like(raw.joints)
+    if raw.log_spread is None or raw.side is None or raw.log_size is None:
+        return Raw(joints)
+    size = np.full_like(raw.log_size, np.log(HAND_IN_CUBE))
+    return Raw(joints, np.full_like(raw.log_spread, -4), np.full_like(raw.side, _SURE), size)
+
+
+def tracker_for(estimator: NetworkFile, detector: NetworkFile, engine: Engine) -> tuple[Tracker, KnownHand | None]:
+    """What `crossnets.load` gives for these files, and its finder where that has to be told where the hand is."""
+    runtime = runtime_of(engine)
+    loaded = load_exported(estimator.path, runtime, threads=1, precision=precision_of(engine))
+    if estimator.weights == "random":
+        network = loaded.run
+        loaded = CropEstimator(loaded.model, lambda images: _at_the_centre(network(images)), loaded.maps)
+    finder = load_detector(detector.path, runtime, threads=1)
+    if detector.weights == "shipped":
+        return Tracker(loaded, finder), None
+    known = KnownHand(finder)
+    return Tracker(loaded, known), known

@@ -1,0 +1,144 @@
+"""Architectures of published hand pose estimators, to compare times with: the layers are theirs, the weights random.
+
+Each is built as its authors published it, for the 14 joints that papers report on NYU. Dropout, which does nothing at
+prediction, is left out; normalisation stays a step of its own, which runtimes fold into convolutions where they can.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from crossnets.benchmark.graphs import INPUT, Graph
+
+JOINTS = 14
+
+
+def deep_prior(joints: int = JOINTS) -> onnx.ModelProto:
+    """DeepPrior: Oberweger, Wohlhart, Lepetit, "Hands Deep in Deep Learning", CVWW 2015, figure 1 with 30 dimensions.
+
+    Crops of 128x128; three convolutions without padding; linear layers of 1024, 1024, 30 and the joints. 2,076,308
+    parameters and 6,383,084 multiply-adds for 14 joints.
+    """
+    g = Graph("DeepPrior", (1, 128, 128))
+    x = g.relu(g.pool(g.conv(INPUT, 8, 5, same=False), 4))
+    x = g.relu(g.pool(g.conv(x, 8, 5, same=False), 2))
+    x = g.relu(g.conv(x, 8, 3, same=False))
+    return g.finish(_deep_prior_head(g, x, joints))
+
+
+def deep_prior_pp(joints: int = JOINTS) -> onnx.ModelProto:
+    """DeepPrior++: Oberweger and Lepetit, ICCV workshops 2017, section 3.3, with the sizes of the authors' code.
+
+    Crops of 128x128; a convolution and four stages of five bottlenecks with the normalisation first (He et al. 2016,
+    "Identity mappings"), of 64, 128, 256 and 256 channels at strides 4, 8, 16 and 16; then DeepPrior's linear layers.
+    """
+    g = Graph("DeepPrior++", (1, 128, 128))
+    x = g.pool(g.conv(INPUT, 32, 5), 2)
+    for channels in (64, 128, 256, 256):
+        for number in range(5):
+            x = _identity_block(g, x, channels, 2 if number == 0 else 1)
+    return g.finish(_deep_prior_head(g, g.relu(g.norm(x)), joints))
+
+
+def _identity_block(g: Graph, x: str, channels: int, stride: int) -> str:
+    """As in the authors' code, a stage whose channels do not change has no projection, so it keeps its size too."""
+    project = g.shapes[x][0] != channels
+    first = g.relu(g.norm(x))
+    y = g.conv(first, channels // 4, 1, stride=stride if project else 1)
+    y = g.conv(g.relu(g.norm(y)), channels // 4, 3)
+    y = g.conv(g.relu(g.norm(y)), channels, 1)
+    return g.add(g.conv(first, channels, 1, stride=stride) if project else x, y)
+
+
+def _deep_prior_head(g: Graph, x: str, joints: int) -> str:
+    x = g.relu(g.dense(x, 1024))
+    x = g.relu(g.dense(x, 1024))
+    return g.dense(g.dense(x, 30), 3 * joints)
+
+
+def ren(joints: int = JOINTS) -> onnx.ModelProto:
+    """REN-9x6x6: Wang, Chen, Guo, Zhang, "Region Ensemble Network", JVCI 2018 (arXiv:1707.07248), and its prototxt.
+
+    Crops of 96x96; six 3x3 convolutions with two residual connections and three poolings to 64 maps of 12x12; nine
+    regions of 6x6, three by three and half overlapping, each with two linear layers of 2048; one more for all.
+    """
+    g = Graph("REN-9x6x6", (1, 96, 96))
+    x = g.conv(g.relu(g.conv(INPUT, 16, 3)), 16, 3)
+    x = g.relu(g.pool(x, 2))
+    for channels in (32, 64):
+        skip = g.relu(g.conv(x, channels, 1))
+        x = g.conv(g.relu(g.conv(skip, channels, 3)), channels, 3)
+        x = g.relu(g.pool(g.add(skip, x), 2))
+    regions = []
+    for top, left in np.ndindex(3, 3):
+        part = g.region(x, 3 * top, 3 * left, 6)
+        regions.append(g.relu(g.dense(g.relu(g.dense(part, 2048)), 2048)))
+    return g.finish(g.dense(g.concat(regions), 3 * joints))
+
+
+def a2j(joints: int = JOINTS) -> onnx.ModelProto:
+    """A2J: Xiong et al., "A2J: Anchor-to-Joint Regression Network", ICCV 2019, section 3, and the authors' code.
+
+    Crops of 176x176; ResNet-50 whose last stage keeps stride 16 and is dilated, 23,508,032 parameters; three branches
+    of five 3x3 convolutions on 11x11 cells of 16 anchors; joints are the anchors' votes weighed by a softmax (eq. 1).
+    """
+    g = Graph("A2J", (1, 176, 176))
+    x = g.relu(g.norm(g.conv(g.concat([INPUT] * 3), 64, 7, stride=2, bias=False)))
+    x = g.pool(x, 3, 2, 1)
+    for stage, (channels, count) in enumerate(((64, 3), (128, 4), (256, 6))):
+        for number in range(count):
+            x = _bottleneck(g, x, channels, stride=2 if stage and number == 0 else 1)
+    common, x = x, _bottleneck(g, x, 512)
+    for _ in range(2):
+        x = _bottleneck(g, x, 512, dilation=2)
+    proposals = _branch(g, common, 16 * joints)
+    offsets, depths = _branch(g, x, 2 * 16 * joints), _branch(g, x, 16 * joints)
+    return g.finish(_vote(g, proposals, offsets, depths, joints))
+
+
+def _bottleneck(g: Graph, x: str, channels: int, *, stride: int = 1, dilation: int = 1) -> str:
+    """Of ResNet-50, the stride in its 3x3 convolution."""
+    y = g.relu(g.norm(g.conv(x, channels, 1, bias=False)))
+    y = g.relu(g.norm(g.conv(y, channels, 3, stride=stride, dilation=dilation, bias=False)))
+    y = g.norm(g.conv(y, 4 * channels, 1, bias=False))
+    if g.shapes[x] != g.shapes[y]:
+        x = g.norm(g.conv(x, 4 * channels, 1, stride=stride, bias=False))
+    return g.relu(g.add(x, y))
+
+
+def _branch(g: Graph, x: str, outputs: int) -> str:
+    for _ in range(4):
+        x = g.relu(g.norm(g.conv(x, 256, 3)))
+    return g.conv(x, outputs, 3)
+
+
+def _vote(g: Graph, proposals: str, offsets: str, depths: str, joints: int) -> str:
+    """Row, column and depth of each joint: equation (1)."""
+    count = 16 * 11 * 11
+    inside = np.stack(np.meshgrid([2, 6, 10, 14], [2, 6, 10, 14], indexing="ij"), axis=-1).reshape(1, 16, 2)
+    cells = 16 * np.stack(np.meshgrid(np.arange(11), np.arange(11)), axis=-1).reshape(-1, 1, 2)
+    anchors = g.constant((cells + inside).reshape(1, count, 1, 2).astype(np.float32))
+    weights, at, deep = (
+        _by_anchor(g, x, (count, joints, *rest)) for x, rest in ((proposals, (1,)), (offsets, (2,)), (depths, (1,)))
+    )
+    weights = g.node("Softmax", [weights], (count, joints, 1), axis=1)
+    places = g.node("Add", [at, anchors], (count, joints, 2))
+    votes = g.node("Concat", [places, deep], (count, joints, 3), axis=3)
+    weighed = g.node("Mul", [votes, weights], (count, joints, 3))
+    return g.node("ReduceSum", [weighed, g.constant(np.array([1], np.int64))], (joints, 3), keepdims=0)
+
+
+def _by_anchor(g: Graph, x: str, shape: tuple[int, ...]) -> str:
+    channels, height, width = g.shapes[x]
+    turned = g.node("Transpose", [x], (width, height, channels), perm=[0, 3, 2, 1])
+    return g.node("Reshape", [turned, g.constant(np.array([1, *shape], np.int64))], shape)
+
+
+PEERS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "DeepPrior": deep_prior,
+    "DeepPrior++": deep_prior_pp,
+    "REN-9x6x6": ren,
+    "A2J": a2j,
+}
+"""By name, from few multiply-adds to many."""

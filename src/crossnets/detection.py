@@ -1,0 +1,233 @@
+"""What a network that finds hands takes and gives, whatever runs it: numpy and OpenCV alone.
+
+A frame is thinned to pixels of the same angle on every sensor. The network's maps have one cell for every 4 x 4 of
+these pixels (after CenterNet, Zhou et al. 2019): a peak of the score is a hand.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt16
+
+from crossnets.geometry.camera import project, unproject
+from crossnets.types import Pinhole
+
+WORKING_FOCAL_PX = 118.0
+"""A frame is thinned by the whole number that brings its focal length nearest to this, by ratio."""
+CELL_PX, MULTIPLE_PX = 4, 16
+"""Side of a cell, and what the sides of an image must be multiples of."""
+CHANNELS = 2
+_NEAREST_M, _UNIT_M = 0.17, 0.5
+_WINDOW_PX, _RELIEF_MM = 9, 40.0
+DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
+"""Of the map `depth`; and the depth it starts from where nothing is seen."""
+AROUND_PX = 12
+"""The map `depth` starts from the nearest depth in a square of this side around the cell."""
+SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
+"""Peaks nearer than this, or than that seen from the camera, are one hand."""
+MOST_HANDS = 2
+BOX_LENGTHS = 1.2
+"""Side of a detection's box over the hand's length."""
+
+
+class Maps(NamedTuple):
+    """What the network says of a batch, one value a cell."""
+
+    score: Float[np.ndarray, "B H W"]
+    """Logit of the centre of a hand, the mean of its joints, being in this cell."""
+    column: Float[np.ndarray, "B H W"]
+    """Of the centre, from the cell's middle, in cells."""
+    row: Float[np.ndarray, "B H W"]
+    depth: Float[np.ndarray, "B H W"]
+    """Of the centre behind the nearest thing seen around, in units of 100 mm."""
+    side: Float[np.ndarray, "B H W"]
+    """Logit: above 0 a right hand."""
+    log_length: Float[np.ndarray, "B H W"]
+    """Log of the hand's length over 180 mm, wrist to tip of the middle finger."""
+
+
+LENGTH_MM = 180.0
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A hand in a frame."""
+
+    center_mm: Float32[np.ndarray, "3"]
+    """Mean of the joints, camera frame."""
+    score: float
+    """0 to 1."""
+    side_right: float
+    """Probability of a right hand."""
+    length_mm: float
+    """Wrist to tip of the middle finger."""
+    box_px: tuple[float, float, float, float]
+    """Left, top, right and bottom around the hand, pixels of the frame; it may reach over its edges."""
+
+
+Finder: TypeAlias = Callable[[np.ndarray, Pinhole], Sequence[Detection]]
+"""Depth image in mm and its camera to the hands in it, the surest first."""
+
+
+def stride_of(camera: Pinhole) -> int:
+    """How many pixels of this camera's frames become one."""
+    return max(1, round(float(np.sqrt(camera.fx_px * camera.fy_px)) / WORKING_FOCAL_PX))
+
+
+def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
+    """The camera of frames of which every `stride`-th pixel is kept, beginning with number `stride // 2`."""
+    first = stride // 2
+    return Pinhole(
+        camera.fx_px / stride,
+        camera.fy_px / stride,
+        (camera.cx_px - first) / stride,
+        (camera.cy_px - first) / stride,
+    )
+
+
+def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], stride: int) -> Float32[np.ndarray, "h w"]:
+    """Every `stride`-th pixel, in zeros up to whole multiples of 16: they are what nothing seen is."""
+    part = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
+    height, width = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in part.shape)
+    out = np.zeros((height, width), np.float32)
+    out[: part.shape[0], : part.shape[1]] = part
+    out[~((out > 0) & (out < np.inf))] = 0
+    return out
+
+
+def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H W"]:
+    """The network's image of a thinned frame: half a metre over the depth, and how far before its surroundings.
+
+    Both are 0 where nothing is seen, as beyond the image's edge: nothing is infinitely far.
+    """
+    seen = (thinned_mm > 0).astype(np.float32)
+    box = (_WINDOW_PX, _WINDOW_PX)
+    total, count = (
+        cv2.boxFilter(part, -1, box, normalize=False, borderType=cv2.BORDER_CONSTANT) for part in (thinned_mm, seen)
+    )
+    out = np.empty((CHANNELS, *thinned_mm.shape), np.float32)
+    np.divide(_UNIT_M * 1e3, np.maximum(thinned_mm, _NEAREST_M * 1e3), out=out[0])
+    out[0] *= seen
+    np.divide(total, np.maximum(count, 1, out=count), out=total)
+    np.clip((total - thinned_mm) * (1 / _RELIEF_MM), -1, 1, out=out[1])
+    out[1] *= seen
+    return out
+
+
+def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, threshold: float) -> list[list[Detection]]:
+    """The hands in each of a batch, best first.
+
+    Args:
+        maps: Of the network.
+        image: What it was given.
+        camera: Of the whole frame, of which `image` is thinned by `stride_of(camera)`.
+        threshold: Least score, 0 to 1.
+    """
+    return [
+        _decode_one(Maps(*(part[b] for part in maps)), image[b, 0], camera, threshold) for b in range(len(maps.score))
+    ]
+
+
+def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, threshold: float) -> list[Detection]:
+    least = np.log(threshold / (1 - threshold)) if threshold < 1 else np.inf
+    score = np.asarray(maps.score, np.float32)
+    if not score.max() > least:
+        return []
+    peaks = (score >= cv2.dilate(score, np.ones((3, 3), np.uint8))) & (score > least)
+    rows, columns = np.nonzero(peaks)
+    found: list[Detection] = []
+    for k in np.argsort(-score[rows, columns], kind="stable"):
+        one = _detection(maps, int(rows[k]), int(columns[k]), inverse, camera)
+        if one is not None and not any(_same(one, other) for other in found):
+            found.append(one)
+            if len(found) == MOST_HANDS:
+                break
+    return found
+
+
+def _detection(
+    maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole
+) -> Detection | None:
+    """The hand of a peak; None where its depth is no depth."""
+    stride = stride_of(camera)
+    v, u = cell_px(row + float(maps.row[row, column])), cell_px(column + float(maps.column[row, column]))
+    depth = float(nearest_around(inverse, row, column) + DEPTH_UNIT_MM * maps.depth[row, column])
+    if not (np.isfinite(depth) and depth > 0):
+        return None
+    center = unproject(np.array([u, v, depth]), thinned_camera(camera, stride))
+    length = float(LENGTH_MM * np.exp(np.clip(maps.log_length[row, column], -1, 1)))
+    x, y, _ = project(center, camera)
+    half = np.array([camera.fx_px, camera.fy_px]) * BOX_LENGTHS / 2 * length / depth
+    box = (float(x - half[0]), float(y - half[1]), float(x + half[0]), float(y + half[1]))
+    score, side = (1 / (1 + np.exp(-np.float64(part[row, column]))) for part in (maps.score, maps.side))
+    return Detection(center.astype(np.float32), float(score), float(side), length, box)
+
+
+def cell_px(place: float) -> float:
+    """Pixel of a thinned frame at a place in cells, whose middles are whole numbers."""
+    return CELL_PX * place + (CELL_PX - 1) / 2
+
+
+def nearest_around(inverse: Float[np.ndarray, "H W"], row: int, column: int) -> float:
+    """Nearest depth around a cell in mm, from the first channel of the image."""
+    margin = (AROUND_PX - CELL_PX) // 2
+    rows, columns = (slice(max(0, CELL_PX * k - margin), CELL_PX * (k + 1) + margin) for k in (row, column))
+    most = float(inverse[rows, columns].max())
+    return _UNIT_M * 1e3 / most if most > 0 else FALLBACK_MM
+
+
+def _same(one: Detection, other: Detection) -> bool:
+    apart = one.center_mm - other.center_mm
+    aside = one.center_mm / one.center_mm[2] - other.center_mm / other.center_mm[2]
+    aside_mm = np.linalg.norm(aside) * min(one.center_mm[2], other.center_mm[2])
+    return bool(np.linalg.norm(apart) < SAME_HAND_MM or aside_mm < SAME_PLACE_MM)
+
+
+Network: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""(B, 2, H, W) images of `as_image` to (B, 6, H/4, W/4), a value for each field of `Maps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorModel:
+    """What travels with the weights of a detector."""
+
+    preset: str
+    threshold: float = 0.4
+    """Least score of a hand."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
+            raise ValueError(f"The threshold is {self.threshold!r}, expected a score between 0 and 1.")
+
+
+class HandDetector:
+    """A network, and the least score of a hand."""
+
+    def __init__(self, network: Network, model: DetectorModel) -> None:
+        self._network, self.model = network, model
+
+    def find(
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+    ) -> list[Detection]:
+        """The hands in a frame, at most two, best first; empty where there is none.
+
+        Args:
+            depth_mm: In mm; what is 0, negative, or no number counts as not seen.
+            camera: Whose frame it is; its intrinsics belong to this size.
+        """
+        image = as_image(thin(depth_mm, stride_of(camera)))[None]
+        maps = Maps(*np.moveaxis(self.maps(image), 1, 0))
+        return decode(maps, image, camera, self.model.threshold)[0]
+
+    def maps(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
+        """What the network says of images of `as_image`, a value a cell for each field of `Maps`."""
+        return self._network(images)
+
+    def __call__(
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+    ) -> list[Detection]:
+        """As `find`."""
+        return self.find(depth_mm, camera)

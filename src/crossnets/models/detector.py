@@ -1,0 +1,106 @@
+"""The network that finds hands in whole frames: a small encoder, two steps back up, one map of six values a cell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossnets.detection import CELL_PX, CHANNELS, DetectorModel, HandDetector, Maps
+from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, channels_last
+from crossnets.models.dense import Bottleneck
+
+_RARE = -3.5
+"""Logit of the score before any training: few cells hold a hand (Lin et al. 2017, "Focal loss", section 4.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorNetConfig:
+    """Sizes; the defaults need 49 million multiply-adds for 160x128 pixels."""
+
+    widths: tuple[int, int, int, int] = (16, 32, 48, 96)
+    """Channels at a half, a quarter, an eighth and a sixteenth of the image."""
+    depths: tuple[int, int, int] = (1, 2, 2)
+    """Residual blocks at a quarter, an eighth and a sixteenth."""
+
+
+def _conv(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
+        BatchNorm2d(channels_out, BN_EPS, BN_STEP),
+        nn.ReLU(),
+    ]
+
+
+class DetectorNet(nn.Module):
+    """Thinned frame to the maps of `crossnets.detection.Maps`, before they are named."""
+
+    def __init__(self, config: DetectorNetConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        c2, c4, c8, c16 = config.widths
+        at4, at8, at16 = config.depths
+        self.stem = nn.Sequential(*_conv(CHANNELS, c2, 2), *_conv(c2, c4, 2), *_blocks(c4, at4))
+        self.middle = nn.Sequential(*_conv(c4, c8, 2), *_blocks(c8, at8))
+        self.deep = nn.Sequential(*_conv(c8, c16, 2), *_blocks(c16, at16))
+        self.to8, self.to4 = nn.Conv2d(c16, c8, 1), nn.Conv2d(c8, c4, 1)
+        self.fused8, self.fused4 = Bottleneck(c8, c8 // 2), Bottleneck(c4, c4 // 2)
+        self.last = nn.Sequential(*_conv(c4, c4, 1))
+        self.maps = nn.Conv2d(c4, len(Maps._fields), 1)
+        assert CELL_PX == 4, "maps are a quarter of the image"
+        _initialise(self, generator)
+        channels_last(self)
+
+    def forward(self, image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 6 H/4 W/4"]:
+        """One value a cell for each field of `Maps`; the sides of the image are multiples of 16."""
+        fine = self.stem(image.contiguous(memory_format=torch.channels_last))
+        middle = self.middle(fine)
+        middle = self.fused8(F.relu(middle + _twice(self.to8(self.deep(middle)))))
+        fine = self.fused4(F.relu(fine + _twice(self.to4(middle))))
+        return self.maps(self.last(fine)).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(DetectorModel):
+    """What has to travel with the weights."""
+
+    networks: DetectorNetConfig
+
+
+class Detector(HandDetector):
+    """The network in torch, with what it was trained for."""
+
+    def __init__(self, config: DetectorConfig, networks: DetectorNet) -> None:
+        super().__init__(self._run, config)
+        self.config, self.networks = config, networks.eval()
+
+    @torch.inference_mode()
+    def _run(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
+        return self.networks(torch.from_numpy(images)).numpy()
+
+
+def _blocks(channels: int, count: int) -> list[nn.Module]:
+    return [Bottleneck(channels, channels // 2) for _ in range(count)]
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _initialise(network: DetectorNet, generator: torch.Generator) -> None:
+    """He's for convolutions; residual blocks begin as the identity, scores as rare."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, Bottleneck):
+            norm = layer.body[-1]
+            assert isinstance(norm, BatchNorm2d)
+            nn.init.zeros_(norm.weight)
+    nn.init.normal_(network.maps.weight, 0.0, 0.01, generator)
+    assert network.maps.bias is not None
+    with torch.no_grad():
+        network.maps.bias[0] = _RARE

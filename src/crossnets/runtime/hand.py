@@ -1,0 +1,95 @@
+"""One hand in one frame, as the tracker gives it."""
+
+import json
+from dataclasses import dataclass
+from math import erf, exp, pi, sqrt
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32, UInt8, UInt16
+
+from crossnets.draw import depth_to_rgb, draw_skeleton
+from crossnets.geometry.camera import project
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.types import Pinhole
+
+Side: TypeAlias = Literal["left", "right"]
+
+SURE_MM = 20.0
+"""`Hand.confidence` is the probability that a joint is within this distance of the truth: about a finger's width."""
+_SKIN_MM = 10.0
+"""The box reaches this far beyond the joints, which lie under the skin."""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Joints of one hand in the camera frame (x right, y down, z forward), and how sure the model is of them."""
+
+    joints_mm: Float32[np.ndarray, "J 3"]
+    skeleton: Skeleton
+    """Names and parents of the joints."""
+    camera: Pinhole
+    """Of the image that the hand was seen in."""
+    std_mm: Float32[np.ndarray, "J"] | None = None
+    """Standard deviation of each joint in each axis; None where the model does not say."""
+    side: Side | None = None
+    """None where the model does not say."""
+    side_probability: float | None = None
+    """That the side is right, 0.5 to 1."""
+    size_mm: float | None = None
+    """Length of the hand, wrist to tip of the middle finger, straightened."""
+    track: int | None = None
+    """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
+
+    @property
+    def joints_px(self) -> Float32[np.ndarray, "J 2"]:
+        """(u, v) in the image."""
+        return project(self.joints_mm, self.camera)[:, :2].astype(np.float32)
+
+    @property
+    def confidence(self) -> Float32[np.ndarray, "J"] | None:
+        """Probability, 0 to 1, that each joint is within 20 mm of the truth, if errors are Gaussian."""
+        if self.std_mm is None:
+            return None
+        return np.array([_within(SURE_MM / float(std)) for std in self.std_mm], np.float32)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in pixels, around the joints and the skin on them; may leave the image."""
+        points, z = self.joints_px, self.joints_mm[:, 2]
+        margin = _SKIN_MM * np.array([self.camera.fx_px, self.camera.fy_px]) / z[:, None]
+        (left, top), (right, bottom) = (points - margin).min(axis=0), (points + margin).max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python, with units in the names."""
+        confidence = self.confidence
+        return {
+            "skeleton": self.skeleton.name,
+            "joints": list(self.skeleton.joints),
+            "joints_mm": np.round(self.joints_mm.astype(float), 2).tolist(),
+            "joints_px": np.round(self.joints_px.astype(float), 2).tolist(),
+            "std_mm": None if self.std_mm is None else np.round(self.std_mm.astype(float), 2).tolist(),
+            "confidence": None if confidence is None else np.round(confidence.astype(float), 4).tolist(),
+            "side": self.side,
+            "side_probability": None if self.side_probability is None else round(self.side_probability, 4),
+            "size_mm": None if self.size_mm is None else round(self.size_mm, 1),
+            "box_px": [round(edge, 1) for edge in self.box],
+            "track": self.track,
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of strict JSON."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def draw(
+        self, image: UInt8[np.ndarray, "H W 3"] | Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """A picture with the skeleton on it: of an RGB image, or of the depth image in mm, which is shaded."""
+        rgb = depth_to_rgb(image.astype(np.float32)) if image.ndim == 2 else image.astype(np.uint8)
+        return draw_skeleton(rgb, self.joints_px, self.skeleton)
+
+
+def _within(sigmas: float) -> float:
+    """Probability that a Gaussian in three dimensions is within so many deviations of its mean (Maxwell's)."""
+    return erf(sigmas / sqrt(2)) - sqrt(2 / pi) * sigmas * exp(-(sigmas**2) / 2)

@@ -1,0 +1,84 @@
+"""What every source of depth frames offers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt16
+
+from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.types import Pinhole
+
+Tell: TypeAlias = Callable[[str], None]
+"""Takes a message for the user: a frame that was left out, a camera that is tried again."""
+
+
+class SourceError(OSError):
+    """A camera that gives no frames: absent, unplugged, stalled, or not what it was."""
+
+
+@dataclass(frozen=True)
+class DepthFrame:
+    """One depth image and when it was taken."""
+
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
+    """Zero where the sensor saw nothing."""
+    camera: Pinhole
+    time_s: float
+    """Since the source was opened; grows from frame to frame."""
+    number: int
+    """From 0; a number that is left out is a frame that was lost."""
+    joints_mm: Float32[np.ndarray, "J 3"] | None = None
+    """The truth, where the source knows it: rendered hands and labelled recordings."""
+
+
+UNOPENED = CameraPreset(Pinhole(1.0, 1.0, 0.0, 0.0), 0, 0, 1.0, "not opened yet")
+
+
+@runtime_checkable
+class DepthSource(Protocol):
+    """Frames in order. A context manager: what it needs is opened on entering, and freed on leaving."""
+
+    name: str
+    """For messages, such as `realsense:0123`."""
+    live: bool
+    """Whether frames come on a clock of their own; the others wait until the next frame is asked for."""
+    endless: bool
+    """Whether frames never end by themselves."""
+    skeleton: Skeleton | None
+    """Of the frames' joints; None where there are none."""
+    preset: CameraPreset
+    """The camera, with the size of its images and its depth unit; of a live one known once it was entered."""
+
+    def close(self) -> None:
+        """End the frames, from any thread, and free what was opened; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> "DepthSource": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[DepthFrame]:
+        """The frames, until the source ends or is closed.
+
+        Raises:
+            SourceError: the camera gives no more frames.
+        """
+        ...
+
+
+class Closing:
+    """The part of a source that most share: leaving it closes it."""
+
+    def close(self) -> None:
+        """See `DepthSource`."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,157 @@
+"""Real frames beside rendered ones: labelled crops that are changed anew in each step, and images for the GAN."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+
+from crossnets.data.augment import RealConfig, RealHands
+from crossnets.data.dataset import FrameError, HandDataset, Problem
+from crossnets.data.loader import CropConfig, KeptCrops, TrainingFrames, keep_crops, labelled_rows
+from crossnets.data.patches import Patches, Reach, keep_patches
+from crossnets.geometry.camera import CAMERAS
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.render.kinematics import forward
+from crossnets.render.sampler import sample_scene
+from crossnets.render.skeletons import joints
+from crossnets.tensors import RealBatch
+from crossnets.training.config import RenderedConfig
+from crossnets.types import HandFrame
+
+_SEED, _HANDS = 20, 2000
+_SIZES = (0.4, 2.0)
+"""Of hands over the rendered ones' mean; what a label says beyond is taken for these."""
+
+
+def real_config(rendered: RenderedConfig, crop: CropConfig) -> RealConfig:
+    """Real crops that are cut as the rendered ones are."""
+    least, most = zip(*(source.cube_mm for source in rendered.sources), strict=True)
+    spread_mm = max(source.center_spread_mm for source in rendered.sources)
+    return RealConfig(cube_mm=(min(least), max(most)), center_spread_mm=spread_mm, first_mm=crop.cube_mm)
+
+
+def label_weights(
+    skeleton: Skeleton, own: Skeleton, maps: Mapping[str, Float32[np.ndarray, "_ J"]]
+) -> Float32[np.ndarray, "K J"]:
+    """The joints of labels as weighted means of a network's own.
+
+    Raises:
+        ValueError: the network does not know the skeleton.
+    """
+    if skeleton == own:
+        return np.eye(len(own), dtype=np.float32)
+    if skeleton.name not in maps:
+        known = ", ".join([own.name, *maps])
+        raise ValueError(
+            f"The labels of --data have the skeleton {skeleton.name}, which the network cannot say. It knows {known}. "
+            "Give the frames as --unlabelled, or take --preset paper."
+        )
+    return maps[skeleton.name]
+
+
+def bones_mm(joints_mm: Float[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float[np.ndarray, "B"]:
+    """Length of all bones together."""
+    parents, children = np.array(skeleton.bones).T
+    return np.linalg.norm(joints_mm[:, children] - joints_mm[:, parents], axis=-1).sum(axis=1)
+
+
+def sizes_of(joints_mm: Float32[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float64[np.ndarray, "B"]:
+    """Of labelled hands, by their bones, over the rendered hands' mean."""
+    shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
+    mean_mm = bones_mm(np.asarray(joints(forward(shape, pose), skeleton)), skeleton).mean()
+    return np.clip(bones_mm(joints_mm, skeleton) / mean_mm, *_SIZES).astype(np.float64)
+
+
+class Labels(NamedTuple):
+    """Labelled real frames, and how they are learned from."""
+
+    dataset: HandDataset
+    share: str
+    """How many keep their label, as of `choose_labelled`."""
+    seed: int
+    """Of that choice."""
+    config: RealConfig
+    weights: Float32[np.ndarray, "K J"]
+    """Of `label_weights`."""
+
+
+def with_real_frames(
+    frames: TrainingFrames,
+    labels: Labels | None,
+    unlabelled: Sequence[HandDataset],
+    crop: CropConfig,
+    *,
+    cache: Path,
+    sources: Sequence[str],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingFrames:
+    """Rendered frames, which an epoch stays as long as, and real ones beside them.
+
+    Every real frame, labelled or not, is an image for the GAN: none has a pose of the network's own joints. Crops and
+    patches are in `cache`; what an earlier call of the same `sources` left there is taken.
+
+    Raises:
+        ValueError: no labelled frame is left, or more labels are asked for than there are.
+    """
+    dataset = None if labels is None else labels.dataset
+    crops = keep_crops(dataset, unlabelled, crop, cache, sources, on_progress)
+    problems, real = [*frames.problems, *crops.problems], None
+    if labels is not None:
+        patches = _patches(labels, crops, cache, sources, problems, on_progress)
+        real = RealHands(patches, labels.weights, labels.config)
+    first = len(frames.images)
+    return replace(
+        frames,
+        keys=(*frames.keys, *crops.keys),
+        unlabelled=np.arange(first, first + len(crops.images), dtype=np.int64),
+        problems=tuple(problems),
+        beside=crops.images,
+        real=real,
+    )
+
+
+def _patches(
+    labels: Labels,
+    crops: KeptCrops,
+    cache: Path,
+    sources: Sequence[str],
+    problems: list[Problem],
+    on_progress: Callable[[int, int], None],
+) -> Patches:
+    """Of the frames that keep their label."""
+    dataset, share, seed, config, _ = labels
+    assert dataset.skeleton is not None
+    rows = labelled_rows(crops, share, seed).tolist()
+    joints_mm = np.stack([crops.joints_mm[row] for row in rows])
+    sizes = sizes_of(joints_mm, dataset.skeleton)
+
+    def frames() -> Iterator[tuple[HandFrame, Reach, float]]:
+        for row, label_mm, size in zip(rows, joints_mm, sizes.tolist(), strict=True):
+            try:
+                yield dataset[int(crops.numbers[row])], config.reach(label_mm, size), size
+            except FrameError as error:  # it could be read a moment ago
+                problems.append(error.problem)
+
+    request = {"sources": list(sources), "labels": share, "seed": seed, "real": asdict(config)}
+    return keep_patches(frames(), len(rows), cache, request, problems, on_progress)
+
+
+def real_batch(
+    hands: RealHands, rng: np.random.Generator, rows: Int64[np.ndarray, "B"], device: torch.device
+) -> RealBatch:
+    """Crops of these labelled frames, changed anew."""
+    crops = hands.draw(rng, rows)
+    views, half_mm = crops.views, crops.views.half_mm[:, None]
+    parts = (
+        crops.image[:, None],
+        crops.joints_mm / half_mm[:, :, None],
+        views.focal_px,
+        views.middle_px,
+        views.center_mm / views.half_mm,
+        hands.weights,
+    )
+    return RealBatch(*(torch.from_numpy(part.astype(np.float32)).to(device) for part in parts))

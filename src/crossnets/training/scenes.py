@@ -1,0 +1,56 @@
+"""Rendered frames for the training of a detector: an endless stream made by other processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from crossnets.data.loader import TrainingFrames
+from crossnets.data.scenes import SyntheticScenes
+from crossnets.detection import LENGTH_MM, as_image
+from crossnets.tensors import SceneBatch
+from crossnets.training.config import ScenesConfig
+from crossnets.training.rendering import rendered_twice
+
+
+class SceneRenderings(Dataset[SceneBatch]):
+    """Rendering number k: frames k count to (k + 1) count, as many of each source."""
+
+    def __init__(self, config: ScenesConfig, count: int) -> None:
+        if count % len(config.sources):
+            raise ValueError(f"A batch of {count} frames cannot be shared by {len(config.sources)} cameras.")
+        self.config, self.each = config, count // len(config.sources)
+        self._scenes: list[SyntheticScenes] | None = None
+
+    def __getitem__(self, number: int) -> SceneBatch:
+        if self._scenes is None:  # in the process that renders
+            self._scenes = [SyntheticScenes(source) for source in self.config.sources]
+        indices = np.arange(number * self.each, (number + 1) * self.each)
+        parts = [rendered_scenes(scenes, indices) for scenes in self._scenes]
+        return SceneBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def rendered_scenes(scenes: SyntheticScenes, indices: np.ndarray) -> SceneBatch:
+    """These frames of a stream as a detector takes them; images as float16, which their noise makes exact enough."""
+    drawn = scenes.draw(indices)
+    image = torch.from_numpy(np.stack([as_image(depth) for depth in drawn.depth_mm])).half()
+    focal = np.array([np.sqrt(camera.fx_px * camera.fy_px) for camera in drawn.cameras])
+    numbers = (drawn.uvd, drawn.side, np.log(drawn.length_mm / LENGTH_MM), drawn.state, focal)
+    return SceneBatch(image, *(torch.from_numpy(np.asarray(n, np.float32)) for n in numbers))
+
+
+def no_frames(config: ScenesConfig) -> TrainingFrames:
+    """Nothing that is kept, as long as an epoch."""
+    rows = np.empty(0, np.int64)
+    nothing = np.broadcast_to(np.zeros((1, 1, 1), np.float32), (config.epoch_frames, 1, 1))
+    poses = np.empty((0, 1, 3), np.float32)
+    return TrainingFrames(nothing, (), rows, poses, poses[:, 0], rows, ())
+
+
+@contextmanager
+def stream(config: ScenesConfig, batch: int, first: int, total: int) -> Iterator[Iterator[SceneBatch]]:
+    """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
+    with rendered_twice(SceneRenderings(config, batch), config.workers, first, total) as batches:
+        yield batches

@@ -1,0 +1,196 @@
+"""The one thread that reads the camera, finds hands, and records."""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from crossnets.data.recording import RecordingWriter
+from crossnets.runtime.hand import Hand
+from crossnets.runtime.pacing import paced
+from crossnets.runtime.sources.frames import DepthFrame, DepthSource
+from crossnets.types import Pinhole
+from crossnets.viewer.state import LiveState
+
+_HOLD_S = 0.1
+_FPS_OVER_S = 1.5
+_WRITER_HOLDS = 60
+_BETWEEN_LOOPS_S = 0.04
+
+
+@runtime_checkable
+class Tracks(Protocol):
+    """What finds hands: a `Tracker`."""
+
+    stages_ms: dict[str, float]
+
+    def track(self, depth_mm: np.ndarray, camera: Pinhole, time_s: float | None = None) -> list[Hand]:
+        """See `Tracker.track`."""
+        ...
+
+    def reset(self) -> None:
+        """See `Tracker.reset`."""
+        ...
+
+
+class Reading:
+    """Reads a source until it is closed; finite ones begin again."""
+
+    def __init__(
+        self,
+        source: DepthSource,
+        again: Callable[[], DepthSource],
+        tracker: Tracks | None,
+        state: LiveState,
+        record_to: Path,
+    ) -> None:
+        """`source` was entered before, so that a camera that is not there is told at once; `again` opens it anew."""
+        self._again = again
+        self._source, self._tracker, self._state, self._record_to = source, tracker, state, record_to
+        self._recorder: Recorder | None = None
+        self._arrivals: deque[float] = deque()
+        self._offset_s = self._last_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a recording that is being written is finished."""
+        self._state.close()
+        self._source.close()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        try:
+            while not self._state.closed:
+                self._play()
+                if self._source.endless:
+                    break
+                self._source.close()
+                self._source = self._again()
+                self._source.__enter__()
+                self._offset_s = self._last_s + _BETWEEN_LOOPS_S
+                if self._tracker is not None:
+                    self._tracker.reset()
+            if not self._state.closed:
+                self._state.update(message="The source has ended.")
+        except Exception as error:  # whatever it is, the page must say so
+            self._state.update(message=f"Stopped: {error}")
+        finally:
+            self._stop_recording()
+            self._source.close()
+
+    def _play(self) -> None:
+        for frame in paced(self._source, self._wait):
+            if self._state.closed:
+                return
+            self._follow_record_button(frame)
+            if self._source.live:
+                if self._state.status.paused:  # the camera goes on, and so does a recording
+                    continue
+            else:
+                while self._state.wait_while_paused(_HOLD_S):
+                    self._follow_record_button(None)
+            self._show(frame)
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._state.closed and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _HOLD_S))
+
+    def _show(self, frame: DepthFrame) -> None:
+        time_s = self._offset_s + frame.time_s
+        hands: tuple[Hand, ...] = ()
+        stages: dict[str, float] = {}
+        if self._tracker is not None:
+            hands = tuple(self._tracker.track(frame.depth_mm, frame.camera, time_s))
+            stages = dict(self._tracker.stages_ms)
+        now = time.monotonic()
+        self._arrivals.append(now)
+        while now - self._arrivals[0] > _FPS_OVER_S:
+            self._arrivals.popleft()
+        span = now - self._arrivals[0]
+        fps = (len(self._arrivals) - 1) / span if span > 0 else 0.0
+        shown = DepthFrame(frame.depth_mm, frame.camera, time_s, frame.number, frame.joints_mm)
+        self._last_s = time_s
+        self._state.add(shown, hands, stages, fps)
+        self._state.update(message="")
+
+    def _follow_record_button(self, frame: DepthFrame | None) -> None:
+        wanted = self._state.wants_recording
+        if self._recorder is not None and (not wanted or self._recorder.failed):
+            self._stop_recording()
+        elif wanted and frame is not None:
+            if self._recorder is None:
+                name = datetime.now().strftime("live-%Y%m%d-%H%M%S")
+                self._recorder = Recorder(self._source, unused(self._record_to / name), self._state)
+            self._recorder.add(frame)
+
+    def _stop_recording(self) -> None:
+        if self._recorder is None:
+            return
+        recorder, self._recorder = self._recorder, None
+        recorder.close()
+        self._state.want_recording(False)
+        saved = str(recorder.folder) if recorder.count else self._state.status.saved
+        error = f"Recording ended: {recorder.failed}" if recorder.failed else ""
+        self._state.update(recording=None, recorded=recorder.count, saved=saved, record_error=error)
+
+
+class Recorder:
+    """Writes frames in a thread of its own: compressing an image takes longer than estimating a hand."""
+
+    def __init__(self, source: DepthSource, folder: Path, state: LiveState) -> None:
+        self.folder, self.count, self.failed = folder, 0, ""
+        self._state = state
+        self._make: Callable[[], RecordingWriter] = lambda: RecordingWriter(
+            folder, source.preset, source.skeleton, name=source.name
+        )
+        self._queue: queue.Queue[DepthFrame | None] = queue.Queue(_WRITER_HOLDS)
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+        state.update(recording=str(folder), recorded=0, record_error="")
+
+    def add(self, frame: DepthFrame) -> None:
+        """Write the next frame; waits while too many are not written yet."""
+        self._put(frame)
+
+    def close(self) -> None:
+        """Write what waits, then end."""
+        self._put(None)
+        self._thread.join()
+
+    def _put(self, item: DepthFrame | None) -> None:
+        while not self.failed:
+            try:
+                self._queue.put(item, timeout=_HOLD_S)
+                return
+            except queue.Full:
+                continue
+
+    def _run(self) -> None:
+        try:
+            with self._make() as writer:
+                while (frame := self._queue.get()) is not None:
+                    writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
+                    self.count += 1
+                    self._state.update(recorded=self.count)
+        except (OSError, ValueError) as error:  # a full disk, a folder that may not be written to
+            self.failed = str(error)
+
+
+def unused(folder: Path) -> Path:
+    """The folder, with a number at its end if it is there already."""
+    free, number = folder, 1
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

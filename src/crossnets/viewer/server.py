@@ -1,0 +1,175 @@
+"""Serves the page and what it asks for, over plain HTTP, to any number of viewers.
+
+GET  /                    the page; its parts lie beside it
+GET  /next?after=VERSION  the last frame, once something is newer than that version (or after some seconds)
+GET  /frame?number=N      a frame that is kept
+POST /command             {"pause": true} or {"record": true}, as JSON
+
+Each viewer asks for the next frame when it has drawn the last, so a slow one misses frames and holds up nobody.
+"""
+
+import errno
+import ipaddress
+import json
+import sys
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from crossnets.viewer.messages import pack
+from crossnets.viewer.state import LiveState
+
+_PARTS = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/live.css": ("live.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"/{n}.js": (f"{n}.js", "text/javascript; charset=utf-8") for n in ("live", "picture", "cloud", "panel")},
+}
+_WAIT_S = 5.0
+_IDLE_S = 60.0
+_MOST_COMMAND = 1000
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+
+class LiveServer(ThreadingHTTPServer):
+    """Binds at once; `serve_forever` in a thread serves, `shutdown` ends it."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, state: LiveState, host: str, port: int) -> None:
+        """Bind.
+
+        Raises:
+            OSError: the port is taken or needs rights, or the address is none of this machine's.
+            ValueError: there is no such port.
+        """
+        self.state, self.local = state, _is_loopback(host)
+        if not 0 <= port <= 65535:
+            raise ValueError(f"Found the port {port}, expected 1 to 65535, or 0 for any free one.")
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as error:
+            raise OSError(_why(error, host, port)) from error
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        host, port = self.server_address[:2]
+        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A viewer that goes away in the middle of an answer is nothing to report."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection of a viewer."""
+
+    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride]
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = _IDLE_S
+
+    def do_GET(self) -> None:
+        """A part of the page, or a frame."""
+        url = urlsplit(self.path)
+        if not self._is_meant():
+            return
+        if url.path in _PARTS:
+            name, kind = _PARTS[url.path]
+            self._answer(files("crossnets.viewer").joinpath("static", name).read_bytes(), kind)
+        elif url.path == "/next" and (after := _number(url.query, "after")) is not None:
+            self.server.state.wait(after, _WAIT_S)
+            self._frame(None)
+        elif url.path == "/frame" and (number := _number(url.query, "number")) is not None:
+            self._frame(number)
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+
+    def do_POST(self) -> None:
+        """A command."""
+        if not self._is_meant():
+            return
+        length = self.headers.get("Content-Length", "")
+        if not (length.isdecimal() and int(length) <= _MOST_COMMAND):
+            return self._refuse(HTTPStatus.BAD_REQUEST, "expected a short command")
+        body = self.rfile.read(int(length))
+        if urlsplit(self.path).path != "/command" or self.headers.get_content_type() != "application/json":
+            return self._refuse(HTTPStatus.BAD_REQUEST, "expected JSON for /command")
+        try:
+            command = json.loads(body)
+            ((name, value),) = command.items()
+        except (ValueError, AttributeError):
+            return self._refuse(HTTPStatus.BAD_REQUEST, 'expected {"pause": true} or {"record": true}')
+        if name not in ("pause", "record") or not isinstance(value, bool):
+            return self._refuse(HTTPStatus.BAD_REQUEST, f"no command {name!r} with {value!r}")
+        if name == "pause":
+            self.server.state.update(paused=value)
+        else:
+            self.server.state.want_recording(value)
+        return self._answer(b"{}", "application/json")
+
+    def _frame(self, number: int | None) -> None:
+        if self.server.state.closed:  # so that nobody keeps asking a server that ends
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "crossnets live has ended")
+        return self._answer(pack(self.server.state, number), "application/octet-stream")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: thirty lines a second help nobody."""
+
+    def _is_meant(self) -> bool:
+        """Whether this page asks, not another one that the user has open: neither by its name nor from its scripts."""
+        host = self.headers.get("Host", "")
+        if self.server.local and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+            self._refuse(HTTPStatus.FORBIDDEN, f"this page is at {self.server.url}, not at {host!r}")
+            return False
+        origin = self.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            self._refuse(HTTPStatus.FORBIDDEN, "another page asks")
+            return False
+        return True
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self.close_connection = True
+        self._answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status)
+
+    def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", _POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _number(query: str, name: str) -> int | None:
+    """A whole number of a query, such as after=12."""
+    text = parse_qs(query).get(name, [""])[0]
+    return int(text) if text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 16 else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is taken, perhaps by another `crossnets live`. Give --port 0 for any free one."
+    if error.errno == errno.EACCES:
+        return f"Port {port} may not be opened by this user. Give --port with a number above 1023, or 0."
+    return (
+        f"Cannot listen on {host}, port {port}: {error.strerror or error}. Give --host with an address of this machine."
+    )

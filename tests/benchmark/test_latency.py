@@ -1,0 +1,135 @@
+"""The whole benchmark on networks that are tiny."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from crossnets import cli, presets
+from crossnets.benchmark import latency
+from crossnets.benchmark.frames import raw_frames
+from crossnets.benchmark.graphs import INPUT, Graph
+from crossnets.benchmark.latency import LatencyConfig, Presets, latency_command
+from crossnets.benchmark.ours import NetworkFile, with_hand
+from crossnets.benchmark.whole import WholeFrames
+from crossnets.detection import DetectorModel
+from crossnets.estimation import CropModel
+from crossnets.geometry.skeleton import MSRA21
+from crossnets.runtime import description, detect
+
+pytest.importorskip("onnxruntime")
+TINY = LatencyConfig(
+    frames=2, engines=("onnxruntime",), peers=("DeepPrior",), seconds=0.001, process_runs=1, gemm=(32, 2)
+)
+
+
+def described(model: onnx.ModelProto, key: str, text: str) -> onnx.ModelProto:
+    entry = model.metadata_props.add()
+    entry.key, entry.value = key, text
+    return model
+
+
+def tiny_estimator(folder: Path) -> NetworkFile:
+    g = Graph("tiny", (1, 128, 128))
+    flat = g.dense(g.pool(g.conv(INPUT, 4, 5, stride=4), 4), 63)
+    joints = g.node("Reshape", [flat, g.constant(np.array([1, 21, 3], np.int64))], (21, 3))
+    text = description.to_text(CropModel(preset="tiny", skeleton="msra21"), {})
+    onnx.save_model(described(g.finish(joints), description.KEY, text), str(folder / "tiny.onnx"))
+    return NetworkFile("tiny", folder / "tiny.onnx", "random")
+
+
+def tiny_detector(folder: Path, threshold: float = 0.4) -> NetworkFile:
+    g = Graph("detector", (2, 128, 160))
+    maps = g.conv(g.pool(g.conv(INPUT, 4, 3), 4), 6, 1)
+    text = detect.to_text(DetectorModel(preset="detector", threshold=threshold))
+    model = described(g.finish(maps, detect.OUTPUT), description.KEY, text)
+    onnx.save_model(model, str(folder / "detector.onnx"))
+    return NetworkFile("detector", folder / "detector.onnx", "random")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[Presets]:
+    monkeypatch.setattr(latency, "estimator_file", lambda preset, folder, may_be_shipped: tiny_estimator(folder))
+    monkeypatch.setattr(latency, "detector_file", lambda preset, folder: tiny_detector(folder))
+    return iter([Presets(estimators=(presets.paper(MSRA21),), shipped="none", detector=presets.detector())])
+
+
+def test_everything_is_measured_and_written(
+    tiny: Iterator[Presets], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "latency.json"
+    latency_command(next(tiny), TINY, as_json=True, out=out)
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(out.read_text())
+    assert (found["format"], found["version"], found["threads"], found["frames"]) == ("crossnets-latency", 1, 1, 2)
+    assert found["machine"]["processor"]
+    assert found["machine"]["packages"]["onnxruntime"]
+    assert found["peak_gflops"]["onnxruntime"] > 0
+    assert [row["name"] for row in found["networks"]] == ["tiny", "detector", "DeepPrior"]
+    for row in found["networks"]:
+        assert row["macs"] > 0
+        assert row["calls"] >= 3
+        assert 0 < row["least_ms"] <= row["median_ms"] <= row["p90_ms"]
+        assert row["share_of_peak"] > 0
+    assert [(row["preset"], row["engine"], row["mode"]) for row in found["whole_frames"]] == [
+        ("tiny", "onnxruntime", "predict"),
+        ("tiny", "onnxruntime", "track"),
+    ]
+    for row in found["whole_frames"]:
+        assert set(row["stages_ms"]) == {"find", "crop", "network", "joints"}
+        assert row["share_with_hand"] == 1, "the detector of random weights is told where the hand is"
+    predict, track = found["whole_frames"]
+    assert track["stages_ms"]["find"] < predict["stages_ms"]["find"] / 5
+    (process,) = found["processes"]
+    assert not process["with_torch"]
+    assert 0 < process["import_s"] < process["first_prediction_s"]
+    assert 10 < process["resident_mb"] <= process["most_resident_mb"]
+    assert len(found["goals"]) == 6
+
+
+def test_tables(tiny: Iterator[Presets], capsys: pytest.CaptureFixture[str]) -> None:
+    latency_command(next(tiny), TINY, as_json=False, out=None)
+    text = capsys.readouterr().out
+    for words in ("Networks alone", "DeepPrior", "2,076,308", "Whole frames", "New processes", "1,000 frames/s"):
+        assert words in text
+
+
+def test_a_detector_that_comes_with_the_package_is_listened_to(tmp_path: Path) -> None:
+    """One that finds nothing, so there is nothing to crop."""
+    deaf = replace(tiny_detector(tmp_path, threshold=1 - 1e-9), weights="shipped")
+    frames = raw_frames(1)
+    whole = WholeFrames(frames, tiny_estimator(tmp_path), deaf, "onnxruntime")
+    stages = whole.case("predict").call()
+    assert stages is not None
+    assert stages["find"] > 0 == stages["network"]
+    assert whole.share_with_hand("predict") == 0
+    with pytest.raises(ValueError, match="finds no hand in 1 rendered frames; give more as --frames"):
+        with_hand(frames, deaf)
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path, tiny: Iterator[Presets]) -> None:
+    measured = next(tiny)
+    with pytest.raises(ValueError, match=r"--frames 0; expected 1 or more"):
+        latency_command(measured, LatencyConfig(frames=0), as_json=True, out=None)
+    with pytest.raises(ValueError, match=r"--seconds 0.0; expected more than 0"):
+        latency_command(measured, LatencyConfig(seconds=0.0), as_json=True, out=None)
+    with pytest.raises(IsADirectoryError, match=r"is a folder; give a file"):
+        latency_command(measured, TINY, as_json=True, out=tmp_path)
+
+
+def test_an_unknown_action_and_a_missing_runtime_end_in_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["crossnets", "benchmark", "speed"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "speed" in capsys.readouterr().err
+    monkeypatch.setattr("crossnets.benchmark.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["crossnets", "benchmark", "latency", "--runtimes", "openvino"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "openvino is not installed" in capsys.readouterr().err

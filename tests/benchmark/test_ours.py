@@ -1,0 +1,55 @@
+"""Our own networks as the benchmark times them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from crossnets import presets
+from crossnets.benchmark import ours
+from crossnets.benchmark.frames import raw_frames
+from crossnets.benchmark.graphs import cost
+from crossnets.benchmark.ours import KnownHand, detector_file, estimator_file, tracker_for
+from crossnets.benchmark.whole import WholeFrames
+from crossnets.detection import DetectorModel, HandDetector
+from crossnets.models.complexity import complexity
+
+pytest.importorskip("onnxruntime")
+
+
+def test_a_known_hand_is_found_where_it_is() -> None:
+    (frame,) = raw_frames(1)
+    assert frame.depth_mm.dtype == np.uint16
+    assert frame.depth_mm.shape == (480, 640)
+    detector = HandDetector(
+        lambda images: np.zeros((len(images), 6, images.shape[2] // 4, images.shape[3] // 4), np.float32),
+        DetectorModel(preset="detector"),
+    )
+    known = KnownHand(detector)
+    known.center_mm = frame.center_mm
+    (found,) = known(frame.depth_mm, frame.camera)
+    np.testing.assert_allclose(found.center_mm, frame.center_mm, atol=0.5)
+
+
+@pytest.mark.slow
+def test_random_weights_cost_what_the_networks_cost_and_answer_sensibly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "SHIPPED", tmp_path / "a copy without weights")
+    detector, config = detector_file(presets.detector(), tmp_path), presets.crossnets()
+    file = estimator_file(config, tmp_path, may_be_shipped=False)
+    found, expected = cost(onnx.load(file.path), (1, 128, 128)), complexity(config.estimator().networks)["test"]
+    assert found.macs == expected.macs
+    assert 0.99 * expected.parameters < found.parameters <= expected.parameters, "normalisation may be folded"
+    frames = raw_frames(2)
+    tracker, known = tracker_for(file, detector, "onnxruntime")
+    assert known is not None
+    known.center_mm = frames[0].center_mm
+    (hand,) = tracker.predict(frames[0].depth_mm, frames[0].camera)
+    np.testing.assert_allclose(hand.joints_mm.mean(axis=0), frames[0].center_mm, atol=5)
+    whole = WholeFrames(frames, file, detector, "onnxruntime")
+    for mode in ("predict", "track"):
+        stages = whole.case(mode).call()
+        assert stages is not None
+        assert all(ms > 0 for ms in stages.values())

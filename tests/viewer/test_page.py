@@ -1,0 +1,184 @@
+"""The page in headless Chromium, with the virtual camera: it loads, moves, and survives reloads and more viewers."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossnets.data.recording import Recording
+from crossnets.runtime.hand import Hand
+from crossnets.runtime.sources.virtual import VirtualCamera
+from crossnets.types import Pinhole
+from crossnets.viewer.reading import Reading
+from crossnets.viewer.server import LiveServer
+from crossnets.viewer.state import LiveState
+
+pytestmark = pytest.mark.slow
+
+
+class Knows:
+    """A tracker that is told the joints: the source's own frames, at the same times."""
+
+    def __init__(self) -> None:
+        self.stages_ms = {"find": 1.0, "crop": 2.0, "network": 3.0, "joints": 0.5}
+        self._film = VirtualCamera("icvl-senz3d", 1)
+        self._frames = iter(self._film)
+
+    def track(self, depth_mm: Any, camera: Pinhole, time_s: float | None = None) -> list[Hand]:
+        joints_mm = next(self._frames).joints_mm
+        assert joints_mm is not None
+        assert self._film.skeleton is not None
+        return [Hand(joints_mm, self._film.skeleton, camera, side="right", side_probability=0.9)]
+
+    def reset(self) -> None: ...
+
+
+class Live:
+    """A server with the virtual camera."""
+
+    def __init__(self, record_to: Path, port: int = 0) -> None:
+        self.record_to = record_to
+        self.state = LiveState("virtual", "stand-in", 4.0)
+        self.server = LiveServer(self.state, "127.0.0.1", port)
+        source = VirtualCamera("icvl-senz3d", 1)
+        self.reading = Reading(source.__enter__(), lambda: source, Knows(), self.state, record_to)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread.start()
+        self.reading.start()
+
+    def close(self) -> None:
+        self.reading.close()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    made = Live(tmp_path / "records")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium here; apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with api.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def open_page(browser: Any, url: str) -> Any:
+    page = browser.new_page(viewport={"width": 1100, "height": 780})
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: page.faults.append(asked.url) if not asked.url.startswith(url) else None)
+    page.goto(url)
+    moves(page)
+    return page
+
+
+def until(page: Any, expression: str) -> None:
+    """Playwright's own waiting evaluates text inside the page, which the page's content policy forbids."""
+    end = time.monotonic() + 20
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
+def frame_of(page: Any) -> int:
+    return int(page.evaluate("Number(document.body.dataset.frame ?? -1)"))
+
+
+def moves(page: Any) -> None:
+    """New frames come, and both pictures change."""
+    until(page, "document.body.dataset.frame !== undefined")
+    start = frame_of(page)
+    before = [pixels(page, name) for name in ("picture", "cloud")]
+    until(page, f"Number(document.body.dataset.frame) > {start + 15}")
+    assert all(a != b for a, b in zip(before, [pixels(page, name) for name in ("picture", "cloud")], strict=True))
+
+
+def pixels(page: Any, name: str) -> str:
+    return page.evaluate(f"document.getElementById('{name}').toDataURL()")
+
+
+def colours(page: Any, name: str) -> int:
+    """Pixels that are as colourful as a skeleton."""
+    return page.evaluate(
+        """name => { const c = document.getElementById(name);
+        const p = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; let n = 0;
+        for (let i = 0; i < p.length; i += 4) n += Math.max(p[i], p[i+1], p[i+2]) - Math.min(p[i], p[i+1], p[i+2]) > 90;
+        return n; }""",
+        name,
+    )
+
+
+def test_two_viewers_a_reload_pause_scrub_and_record(browser: Any, live: Live) -> None:
+    page = open_page(browser, live.server.url)
+    assert page.inner_text("#status") == "live"
+    assert "virtual · 320 \u00d7 240 · model stand-in" in page.inner_text("#about")
+    assert colours(page, "picture") > 200, "a skeleton on the image"
+    assert colours(page, "cloud") > 200, "a skeleton in the cloud"
+    assert page.inner_text("#steps tr:last-child").split() == ["all", "6.5"]
+    assert "right hand" in page.inner_text("#hands")
+
+    second = open_page(browser, live.server.url)
+    page.reload()
+    moves(page)
+
+    page.click("#pause")
+    until(second, "document.getElementById('status').dataset.kind === 'paused'")
+    until(page, "document.getElementById('status').dataset.kind === 'paused'")
+    page.wait_for_timeout(300)
+    first, last = (int(page.get_attribute("#scrub", end) or -1) for end in ("min", "max"))
+    assert last - first > 10
+    page.fill("#scrub", str(first + 3))
+    until(page, f"Number(document.body.dataset.frame) === {first + 3}")
+    page.focus("body")
+    page.keyboard.press("ArrowRight")
+    until(page, f"Number(document.body.dataset.frame) === {first + 4}")
+    assert page.inner_text("#time").startswith("\u2212")
+    assert frame_of(second) == last, "each viewer goes back by itself"
+    second.click("#pause")
+    moves(page)
+
+    turned = pixels(page, "cloud")
+    page.drag_and_drop("#cloud", "#cloud", source_position={"x": 200, "y": 150}, target_position={"x": 90, "y": 150})
+    assert pixels(page, "cloud") != turned
+
+    page.click("#record")
+    until(page, "/Stop, [1-9]/.test(document.getElementById('record').innerText)")
+    second.click("#record")
+    until(page, "document.getElementById('record').innerText.trim() === 'Record'")
+    (folder,) = live.record_to.iterdir()
+    assert len(Recording(folder)) >= 1
+    assert not page.faults + second.faults
+
+
+def test_the_page_says_what_is_wrong_and_comes_back(browser: Any, live: Live) -> None:
+    page = open_page(browser, live.server.url)
+    live.reading.close()
+    live.state.closed = False
+    live.state.update(message="realsense: it was unplugged. Trying again in 2 s.")
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#message") == "realsense: it was unplugged. Trying again in 2 s."
+    assert page.get_attribute("#status", "data-kind") == "lost"
+    port = live.server.server_address[1]
+    live.close()
+    until(page, "document.getElementById('status').innerText.includes('connection lost')")
+    again = Live(live.record_to, port)
+    try:
+        until(page, "document.getElementById('status').dataset.kind === 'live'")
+        moves(page)
+    finally:
+        again.close()

@@ -1,0 +1,164 @@
+"""What the viewers are shown: kept frames, pause, recordings, and a source that ends or fails."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossnets.data.recording import Recording
+from crossnets.runtime.sources.frames import DepthFrame
+from crossnets.types import Pinhole
+from crossnets.viewer.reading import Reading
+from crossnets.viewer.state import LiveState, to_counts
+from tests.viewer.stand_ins import CAMERA, Frames, OneHand, hand, said
+
+
+def until(true: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)
+
+
+@contextmanager
+def reading(source: Frames, tracker: OneHand | None, record_to: Path, keep_s: float = 0.2) -> Iterator[LiveState]:
+    state = LiveState("frames", None if tracker is None else "one hand", keep_s)
+    running = Reading(source, lambda: Frames(source.count, source.fps), tracker, state, record_to)
+    running.start()
+    try:
+        yield state
+    finally:
+        running.close()
+
+
+def last(state: LiveState) -> int:
+    return state.look()[3][2]
+
+
+def test_frames_are_kept_for_some_seconds(tmp_path: Path) -> None:
+    with reading(Frames(), OneHand(), tmp_path) as state:
+        until(lambda: last(state) > 80, "frames come")
+        state.update(paused=True)
+        time.sleep(0.05)
+        head, image = said(state)
+        kept = head["kept"]
+        assert 0.15 < kept["seconds"] <= 0.2
+        assert kept["last"] - kept["first"] in range(35, 42)
+        middle, older = said(state, kept["first"] + 7)
+        assert middle["frame"]["number"] == kept["first"] + 7
+        counts = np.frombuffer(older, "<u2")
+        assert (counts == 4 * (400 + middle["frame"]["number"] % 100)).all()
+        assert len(image) == 2 * 24 * 32
+        assert said(state, 0)[0]["frame"]["number"] == kept["first"], "what is forgotten becomes the oldest"
+
+
+def test_a_message_says_everything_of_a_frame(tmp_path: Path) -> None:
+    with reading(Frames(), OneHand(), tmp_path) as state:
+        until(lambda: last(state) > 10, "frames come")
+        head, _ = said(state)
+    frame = head["frame"]
+    assert (frame["width"], frame["height"], frame["unit_mm"]) == (32, 24, 0.25)
+    assert frame["camera"] == list(CAMERA.pinhole)
+    assert frame["stages_ms"] == {"find": 1.0, "network": 2.0}
+    assert frame["fps"] > 5
+    (found,) = frame["hands"]
+    assert (found["side"], len(found["joints_px"]), len(found["confidence"])) == ("right", 21, 21)
+    assert len(found["bones"]) == 20
+    assert len(found["colours"]) == 21
+    assert (head["source"], head["model"], head["paused"], head["recording"]) == ("frames", "one hand", False, None)
+
+
+def test_pause_holds_and_goes_on(tmp_path: Path) -> None:
+    tracker = OneHand()
+    with reading(Frames(), tracker, tmp_path) as state:
+        until(lambda: last(state) > 5, "frames come")
+        state.update(paused=True)
+        time.sleep(0.1)
+        held = last(state)
+        time.sleep(0.2)
+        assert last(state) == held
+        state.update(paused=False)
+        until(lambda: last(state) > held + 5, "frames come again")
+
+
+def test_a_recording_begins_again_at_its_end(tmp_path: Path) -> None:
+    tracker = OneHand()
+    with reading(Frames(10, fps=400), tracker, tmp_path) as state:
+        until(lambda: len(tracker.times) > 35, "it is played several times")
+        assert tracker.resets >= 3
+        assert state.status.message == ""
+
+
+def test_recordings_can_be_read(tmp_path: Path) -> None:
+    with reading(Frames(), None, tmp_path / "records") as state:
+        until(lambda: last(state) > 2, "frames come")
+        for _ in range(2):
+            state.want_recording(True)
+            until(lambda: state.status.recording is not None and state.status.recorded >= 5, "frames are written")
+            state.want_recording(False)
+            until(lambda: state.status.recording is None, "it ends")
+        state.want_recording(True)
+        until(lambda: state.status.recording is not None and state.status.recorded >= 3, "a third begins")
+    folders = sorted((tmp_path / "records").iterdir())
+    assert len(folders) == 3, "closing ends the third"
+    assert state.status.saved in map(str, folders)
+    for folder in folders:
+        frames = Recording(folder)
+        assert frames.camera == CAMERA.pinhole
+        depths = np.array([frames[index].depth_mm[0, 0] for index in range(len(frames))])
+        assert len(frames) >= 3
+        assert (np.diff(depths) % 100 == 1).all(), "no frame is lost"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with reading(Frames(), None, tmp_path / "file" / "records") as state:
+        until(lambda: last(state) > 2, "frames come")
+        state.want_recording(True)
+        until(lambda: state.status.record_error, "the error is shown")
+        until(lambda: state.status.recording is None, "it ends")
+        assert state.status.record_error.startswith("Recording ended: ")
+        assert not state.wants_recording
+        before = last(state)
+        until(lambda: last(state) > before, "frames still come")
+
+
+def test_a_failure_is_shown_and_the_frames_stay(tmp_path: Path) -> None:
+    with reading(Frames(fails_at=12), None, tmp_path) as state:
+        until(lambda: state.status.message, "the failure is told")
+        assert state.status.message == "Stopped: the cable burns"
+        assert said(state)[0]["frame"]["number"] == 11
+
+
+def test_who_waits_is_woken() -> None:
+    state = LiveState("frames", None, 1.0)
+    threading.Timer(0.1, lambda: state.update(message="new")).start()
+    began = time.monotonic()
+    state.wait(state.version, 5.0)
+    assert 0.05 < time.monotonic() - began < 2
+    state.wait(state.version, 0.05)
+    version = state.version
+    state.update(message="new")
+    assert state.version == version, "nothing new"
+    threading.Timer(0.1, state.close).start()
+    state.wait(state.version, 5.0)
+    assert time.monotonic() - began < 3
+
+
+def test_a_source_that_begins_again_forgets_what_was_kept() -> None:
+    state = LiveState("frames", None, 9.0)
+    pinhole = Pinhole(1.0, 1.0, 0.0, 0.0)
+    for number, time_s in enumerate([1.0, 2.0, 0.5]):
+        state.add(DepthFrame(np.ones((2, 2), np.uint16), pinhole, time_s, number), (hand(pinhole),), {}, 1.0)
+    assert state.look()[3] == (0.0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("mm", "count"), [(0.0, 0), (100.1, 400), (16383.0, 65532), (17000.0, 0), (np.nan, 0), (-5.0, 0)]
+)
+def test_depth_as_counts(mm: float, count: int) -> None:
+    assert (to_counts(np.full((2, 2), mm, np.float32)) == count).all()

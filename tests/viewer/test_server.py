@@ -1,0 +1,118 @@
+"""The page over HTTP: what is asked for, who may ask, and ports that cannot be had."""
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Iterator
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from crossnets.runtime.sources.frames import DepthFrame
+from crossnets.viewer.server import _PARTS, LiveServer
+from crossnets.viewer.state import LiveState
+from tests.viewer.stand_ins import CAMERA, hand, unpack
+
+
+@pytest.fixture
+def server() -> Iterator[LiveServer]:
+    state = LiveState("frames", "one hand", 10.0)
+    for number in range(3):
+        frame = DepthFrame(np.full((24, 32), 400 + number, np.uint16), CAMERA.pinhole, number / 30, number)
+        state.add(frame, (hand(CAMERA.pinhole),), {"find": 1.0}, 30.0)
+    with LiveServer(state, "127.0.0.1", 0) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield made
+        state.close()
+        made.shutdown()
+        thread.join()
+
+
+def ask(
+    server: LiveServer, path: str, body: object = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    headers = headers or ({} if data is None else {"Content-Type": "application/json"})
+    connection.request("GET" if data is None else "POST", path, data, headers)
+    answer = connection.getresponse()
+    found = answer.status, answer.read(), dict(answer.getheaders())
+    connection.close()
+    return found
+
+
+def test_every_part_of_the_page_is_there_and_nothing_is_from_elsewhere(server: LiveServer) -> None:
+    for path, (_, kind) in _PARTS.items():
+        status, body, headers = ask(server, path)
+        assert (status, headers["Content-Type"]) == (200, kind)
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        links = re.findall(rb"https?://[^\s\"')]+", body.replace(b"http://www.w3.org/2000/svg", b""))
+        assert not links
+    static = {part.name for part in files("crossnets.viewer").joinpath("static").iterdir()}
+    assert static == {name for name, _ in _PARTS.values()}
+
+
+def test_frames(server: LiveServer) -> None:
+    status, body, headers = ask(server, "/next?after=-1")
+    head, image = unpack(body)
+    assert (status, head["frame"]["number"], headers["Cache-Control"]) == (200, 2, "no-store")
+    assert (np.frombuffer(image, "<u2") == 402 * 4).all()
+    assert unpack(ask(server, "/frame?number=0")[1])[0]["frame"]["number"] == 0
+
+
+def test_next_waits_for_something_new(server: LiveServer) -> None:
+    version = server.state.version
+    threading.Timer(0.1, lambda: server.state.update(message="unplugged")).start()
+    head, _ = unpack(ask(server, f"/next?after={version}")[1])
+    assert (head["message"], head["version"]) == ("unplugged", version + 1)
+
+
+def test_commands(server: LiveServer) -> None:
+    assert ask(server, "/command", {"pause": True})[0] == 200
+    assert server.state.status.paused
+    assert ask(server, "/command", {"record": True})[0] == 200
+    assert server.state.wants_recording
+    assert ask(server, "/command", {"pause": False})[0] == 200
+    assert not server.state.status.paused
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("/nothing", None, {}, 404),
+        ("/../server.py", None, {}, 404),
+        ("/next", None, {}, 404),
+        ("/next?after=x", None, {}, 404),
+        ("/frame?number=99999999999999999999", None, {}, 404),
+        ("/command", {"pause": 1}, {}, 400),
+        ("/command", {"stop": True}, {}, 400),
+        ("/command", ["pause"], {}, 400),
+        ("/command", {"pause": True, "record": True}, {}, 400),
+        ("/command", b"{", {}, 400),
+        ("/command", b"x" * 5000, {}, 400),
+        ("/elsewhere", {"pause": True}, {}, 400),
+        ("/command", {"pause": True}, {"Content-Type": "text/plain"}, 400),
+        ("/", None, {"Host": "evil.example"}, 403),
+        ("/next?after=-1", None, {"Host": "evil.example:80"}, 403),
+        ("/command", {"pause": True}, {"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_what_is_refused(server: LiveServer, path: str, body: object, headers: dict[str, str], status: int) -> None:
+    found, said, _ = ask(server, path, body, headers or None)
+    assert found == status
+    assert said
+    assert not server.state.status.paused
+    assert ask(server, "/")[0] == 200
+
+
+def test_ports_and_addresses_that_cannot_be_had(server: LiveServer) -> None:
+    port = server.server_address[1]
+    with pytest.raises(OSError, match=f"Port {port} of 127.0.0.1 is taken.*--port 0"):
+        LiveServer(server.state, "127.0.0.1", port)
+    with pytest.raises(ValueError, match="Found the port 70000"):
+        LiveServer(server.state, "127.0.0.1", 70000)
+    with pytest.raises(OSError, match=r"Cannot listen on 203\.0\.113\.1.*Give --host"):
+        LiveServer(server.state, "203.0.113.1", 0)
