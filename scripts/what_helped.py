@@ -32,7 +32,10 @@ ROWS: dict[str, Change] = {
     "without clutter and forearms": lambda source: replace(source, clutter=None, people=People(cut_share=1.0)),
     "everyone in the mean hand's shape": lambda source: replace(source, people=People(shapes=0.0)),
     "shapes twice as different as people's": lambda source: replace(source, people=People(shapes=2.0)),
-    "hands and cubes of one size": lambda source: replace(source, people=People(sizes=0.0), cube_mm=(250.0, 250.0)),
+    "hands and cubes of one size": lambda source: replace(
+        source, people=People(sizes=0.0), cube_mm=(250.0, 250.0), again_share=0.0
+    ),
+    "without crops as of a second look": lambda source: replace(source, again_share=0.0),
     "views from anywhere alike": lambda source: replace(source, views=Views(0.0, 0.0, 0.0, 1.0)),
     "without fists": lambda source: replace(source, without=("fist", "thumbs up", "pointing", "counting")),
     "centres always right": lambda source: replace(source, center_spread_mm=0.0),

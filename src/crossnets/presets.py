@@ -103,6 +103,7 @@ def crossnets(
             noise=(0.5, 1.5),
             cube_mm=(190.0, 290.0),
             center_spread_mm=10.0,
+            again_share=0.5,
             clutter=Clutter(),
         )
         for number, camera in enumerate(CROSSNETS_CAMERAS)

@@ -20,7 +20,7 @@ from crossnets.data.synthesize import FORMAT_DEFAULTS, Format, config_of, synthe
 from crossnets.data.synthetic import BLOCK, SyntheticConfig, SyntheticHands
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand
-from crossnets.geometry.skeleton import ICVL16, NYU36
+from crossnets.geometry.skeleton import ICVL16, MSRA21, NYU36
 from crossnets.render.clutter import Clutter
 from crossnets.render.noise import SENSORS
 
@@ -100,6 +100,16 @@ def test_crops_are_those_of_the_frames(clutter: Clutter | None, count: int) -> N
         assert (np.abs(expected.depth_mm - crops.depth_mm[k]) < 0.01).mean() > 0.99
         assert_array_equal(frame.joints_mm, crops.joints_mm[k])
         assert (crops.depth_mm[k] > 0).mean() > 0.03
+
+
+def test_crops_of_a_second_look_fit_the_hand() -> None:
+    hands = SyntheticHands(replace(EXACT, cube_mm=(200.0, 300.0), again_share=1.0, distance_mm=(400.0, 800.0)))
+    crops = hands.crops(range(200), 8)
+    chain = crops.joints_mm[:, [MSRA21.joints.index(name) for name in ("wrist", "middle_mcp", "middle_pip")]]
+    ratio = np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1) / crops.cube_mm
+    assert np.log(ratio).std() < 0.12  # a hand's size, and its bones' own spread
+    off_mm = crops.centers_mm - crops.joints_mm.mean(axis=1)
+    assert off_mm.std() == pytest.approx(5.0, rel=0.1)
 
 
 def test_clutter_leaves_the_hands_and_their_noise_seeds() -> None:

@@ -18,7 +18,7 @@ def test_people_are_as_large_as_people_are() -> None:
     assert length.max() < 220
     adults = length[length > 165]
     assert 178 < np.median(adults) < 190
-    assert np.quantile(ratio, 0.01) > 0.38
+    assert np.quantile(ratio, 0.01) > 0.375
     assert np.quantile(ratio, 0.99) < 0.52
     assert 0.4 < np.mean(shape.side > 0) < 0.6
     assert np.all(np.abs(np.linalg.norm(shape.rays, axis=-1) - 1) < 1e-12)

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from crossnets.estimation import HAND_IN_CUBE
 from crossnets.geometry.camera import camera_named
 from crossnets.geometry.crop import CROP_PX, CUBE_MM
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.render import noise
-from crossnets.render.anthropometry import People
+from crossnets.render.anthropometry import People, hand_length
 from crossnets.render.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
 from crossnets.render.clutter_parts import forget_beyond, hide_outside
 from crossnets.render.kinematics import forward
@@ -32,6 +33,8 @@ _KEPT_BLOCKS = 16
 _BEYOND_MM = 10.0
 """Farther than this behind a cube nothing is given to the noise, so that a surface that leaves the cube has no edge
 there."""
+_SIZE_ERROR = 0.08
+"""Relative, of a hand's length as a first look estimates it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,9 @@ class SyntheticConfig:
     """Least and most side of a crop's cube, drawn evenly."""
     center_spread_mm: float = 10.0
     """Deviation, in each axis, of a crop's centre from the mean of the joints."""
+    again_share: float = 0.0
+    """Share of the crops that are cut as those of a second look are (`estimation.CropEstimator.cubes_again`): in
+    proportion to the hand, up to what a first look errs in its size, and half as far off the joints."""
 
     clutter: Clutter | None = None
     """What is around the hand; None: nothing but its forearm. The hands are the same, forearms may be longer."""
@@ -68,9 +74,10 @@ class SyntheticConfig:
             raise ValueError(f"noise={self.noise}: expected least and most strength, 0 or more, in order.")
         if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:
             raise ValueError(f"cube_mm={self.cube_mm}: expected least and most side, above 0, in order.")
-        if not (0 <= self.left_share <= 1 and self.seed >= 0):
+        if not (0 <= self.left_share <= 1 and 0 <= self.again_share <= 1 and self.seed >= 0):
             raise ValueError(
-                f"left_share={self.left_share}, seed={self.seed}: expected a share from 0 to 1 and a seed of 0 or more."
+                f"left_share={self.left_share}, again_share={self.again_share}, seed={self.seed}: "
+                "expected shares from 0 to 1 and a seed of 0 or more."
             )
 
 
@@ -260,19 +267,25 @@ class SyntheticHands:
         )
         frames = forward(scene.shape, scene.pose)
         joints_mm = np.asarray(joints(frames, self.skeleton))
-        centers_mm = joints_mm.mean(axis=1) + config.center_spread_mm * rng.standard_normal((BLOCK, 3))
+        off_mm = config.center_spread_mm * rng.standard_normal((BLOCK, 3))
         around = None
         if config.clutter is not None:  # its own numbers, so that the hands stay those without clutter
             clutter_rng = np.random.default_rng([config.seed, number, 1])
             around = surround(clutter_rng, scene, config.clutter, self.skeleton)
+        strength, noise_seeds = rng.uniform(*config.noise, BLOCK), rng.integers(2**62, size=BLOCK)
+        cube_mm = rng.uniform(*config.cube_mm, BLOCK)
+        again = rng.random(BLOCK) < config.again_share
+        sizes_mm = hand_length(scene.shape) * np.exp(_SIZE_ERROR * rng.standard_normal(BLOCK))
+        cube_mm = np.where(again, sizes_mm / HAND_IN_CUBE, cube_mm)
+        centers_mm = joints_mm.mean(axis=1) + np.where(again[:, None], off_mm / 2, off_mm)
         return _Block(
             mesh=surface(frames, scene.shape) if around is None else around.mesh,
             around=around,
             joints_mm=joints_mm.astype(np.float32),
             side=np.asarray(scene.shape.side),
-            strength=rng.uniform(*config.noise, BLOCK),
-            noise_seeds=rng.integers(2**62, size=BLOCK),
+            strength=strength,
+            noise_seeds=noise_seeds,
             # As float32, so that `crop_hand` at the centre it is told cuts the same crop.
             centers_mm=centers_mm.astype(np.float32).astype(np.float64),
-            cube_mm=rng.uniform(*config.cube_mm, BLOCK).astype(np.float32).astype(np.float64),
+            cube_mm=cube_mm.astype(np.float32).astype(np.float64),
         )

@@ -15,6 +15,9 @@ CROP_PX = 128
 _NEAR_MARGIN_MM = 10.0
 """The paper's step 3 adds 10 mm, so that the front of the cube differs from background (spec 1.5)."""
 
+TIE_PX = 0.01
+"""Half-way between two pixels of the image OpenCV takes either one; so much to the left and up decides."""
+
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is the paper's, from the nearest to the farthest hand point; `metric` keeps distances (spec 1.5)."""
 
@@ -82,8 +85,9 @@ def crop_hand(
         ]
     )
     from_px = to_crop_px if turn is None else to_crop_px @ turned_px(camera, turn)
+    decided_px = from_px[:2] + np.array([0.0, 0.0, TIE_PX * scale])
     crop = cv2.warpAffine(
-        depth_mm, from_px[:2], (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        depth_mm, decided_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
     )
     rows, columns = np.ogrid[:size_px, :size_px]
     inside = (columns >= margin_u - 0.5) & (columns < size_px - margin_u - 0.5)

@@ -125,13 +125,13 @@ def _any(rng: np.random.Generator, n: int) -> _Angles:
 
 
 FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator, int], _Angles]]] = {
-    "open": (0.12, _open),
-    "relaxed": (0.12, _relaxed),
+    "open": (0.1, _open),
+    "relaxed": (0.1, _relaxed),
     "fist": (0.09, _fist),
-    "counting": (0.17, _counting),
+    "counting": (0.18, _counting),
     "pinch": (0.14, _pinch),
     "pointing": (0.08, _pointing),
-    "thumbs up": (0.04, _thumbs_up),
+    "thumbs up": (0.07, _thumbs_up),
     "grasp": (0.12, _grasp),
     "any": (0.12, _any),
 }

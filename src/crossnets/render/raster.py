@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int16, Int32
 
-from crossnets.geometry.crop import CROP_PX, crop_boxes
+from crossnets.geometry.crop import CROP_PX, TIE_PX, crop_boxes
 from crossnets.render import casting
 from crossnets.render.spheremesh import SphereMesh, Topology
 from crossnets.types import Pinhole
@@ -178,7 +178,7 @@ def crop_grid(
     at = np.arange(size_px)
     # Where crop_hand's affine map takes each pixel of the crop back to; halves because integers are centres.
     image = (at + 0.5 - margin[..., None]) / scale[:, None, None] + ends_px[:, 0, :, None] - 0.5
-    nearest = np.floor(image + 0.5)
+    nearest = np.floor(image + 0.5 - TIE_PX)
     seen = (at >= margin[..., None] - 0.5) & (at < size_px - margin[..., None] - 0.5)
     if image_px is not None:
         seen &= (nearest >= 0) & (nearest < np.array(image_px)[:, None])
