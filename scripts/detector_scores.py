@@ -54,10 +54,10 @@ class Case(NamedTuple):
 @dataclass
 class Seen:
     """What was found in one frame: for each detection its score, distance to its hand, and whether the side is right;
-    infinite where it is none."""
+    infinite where it is none, and None where nobody knows the side."""
 
     hands: int
-    found: list[tuple[float, float, bool]] = field(default_factory=list)
+    found: list[tuple[float, float, bool | None]] = field(default_factory=list)
 
 
 def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
@@ -71,7 +71,7 @@ def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
             center = hand.joints_mm.mean(axis=0)
             if hand.pixels * float(center[2]) ** 2 / focal2 >= LEAST_MM2:
                 hands.append((center, hand.side))
-            else:
+            elif hand.pixels:
                 unclear.append(center)
         yield Case(scene.frame.depth_mm, scene.frame.camera, hands, unclear)
 
@@ -118,12 +118,12 @@ def look(detector: HandDetector, case: Case, near_mm: float, times: list[float])
             _, side = left.pop(nearest)
             seen.found.append((one.score, apart[nearest], _right_side(one, side)))
         elif not any(np.linalg.norm(one.center_mm - center) < UNCLEAR_MM for center in case.unclear):
-            seen.found.append((one.score, float("inf"), False))
+            seen.found.append((one.score, float("inf"), None))
     return seen
 
 
-def _right_side(one: Detection, side: int) -> bool:
-    return side == 0 or (one.side_right > 0.5) == (side > 0)
+def _right_side(one: Detection, side: int) -> bool | None:
+    return None if side == 0 else (one.side_right > 0.5) == (side > 0)
 
 
 def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
@@ -133,6 +133,7 @@ def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
     wrong = sum(1 for found in kept for d in found if not np.isfinite(d[1]))
     hands = sum(seen.hands for seen in frames)
     apart = [d[1] for d in right]
+    sides = [d[2] for d in right if d[2] is not None]
 
     def share(part: float, whole: float) -> float | None:
         return round(part / whole, 4) if whole else None
@@ -144,7 +145,7 @@ def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
         "frames with a false one": share(sum(any(not np.isfinite(d[1]) for d in f) for f in kept), len(frames)),
         "median mm": round(float(np.median(apart)), 1) if apart else None,
         "90 % mm": round(float(np.quantile(apart, 0.9)), 1) if apart else None,
-        "side": share(sum(d[2] for d in right), len(right)),
+        "side": share(sum(sides), len(sides)),
     }
 
 

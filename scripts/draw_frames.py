@@ -5,6 +5,7 @@ python scripts/draw_frames.py ../shared/data/sr305/datasets/custom --camera real
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 import crossnets
-from crossnets.data.dataset import readable_frames
+from crossnets.data.dataset import Problem, readable_frames
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.localise import FAR_MM
 from crossnets.predict_command import open_sources
@@ -31,9 +32,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320, help="of a frame in the sheet, pixels")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    tracker, cells, counts = crossnets.load(given.model), [], []
+    tracker, cells, counts, problems = crossnets.load(given.model), [], [], list[Problem]()
     for source in open_sources([given.frames], given.camera):
-        for _, frame in readable_frames(source, []):
+        for _, frame in readable_frames(source, problems):
             depth_mm = frame.depth_mm.copy()
             hands = tracker.predict(depth_mm, frame.camera)
             if given.masked:
@@ -42,6 +43,10 @@ def main() -> None:
                 hands = tracker.predict(depth_mm, frame.camera)
             counts.append(len(hands))
             cells.append(_cell(depth_mm, hands, given.width))
+    for problem in problems:
+        print(f"Left out: {problem}", file=sys.stderr)
+    if not cells:
+        sys.exit(f"None of the frames of {given.frames} could be read.")
     while len(cells) % given.columns:
         cells.append(np.full_like(cells[0], _DARK))
     rows = [np.concatenate(cells[k : k + given.columns], axis=1) for k in range(0, len(cells), given.columns)]

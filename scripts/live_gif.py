@@ -65,7 +65,10 @@ def main(
         shots = film(line.split()[0], seconds, fps, turns)
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
     save(shots, out, width_px)
     print(f"{out}: {len(shots)} pictures in {shots[-1].at_s - shots[0].at_s:.1f} s, {out.stat().st_size / 1e6:.1f} MB")
 
@@ -86,6 +89,8 @@ def film(url: str, seconds: float, fps: float, turns: bool) -> list[Shot]:
             page.wait_for_timeout(200)
         pictures = cast(page, seconds, fps, turns)
         browser.close()
+    if not pictures:
+        sys.exit(f"Chromium sent no picture within {seconds:g} s; give more --seconds.")
     return pictures
 
 

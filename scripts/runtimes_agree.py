@@ -42,6 +42,8 @@ def crops_of(text: str, camera: str | None) -> list[HandCrop]:
             found = finder(frame.depth_mm, frame.camera)
             if found:
                 crops.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm))
+    if not crops:
+        raise SystemExit(f"No hand is found in the frames of {text}; give others.")
     return crops
 
 

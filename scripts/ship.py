@@ -23,6 +23,7 @@ from crossnets.export_command import rendered
 from crossnets.models.estimator import Estimator
 from crossnets.presets import crossnets
 from crossnets.quantise import to_int8
+from crossnets.render.skeleton_maps import skeleton_maps
 from crossnets.runtime.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS
 from crossnets.weights import SHIPPED
 
@@ -37,11 +38,11 @@ def halved(estimator: Estimator) -> Estimator:
 
 
 def calibrated(estimator: Estimator, frames: int, seed: int) -> Estimator:
-    """With deviations that hold on rendered hands."""
+    """With deviations that hold on rendered hands, and the other skeletons' joints where this version has them."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
     factor = std_per_spread(estimator, hands.frames, list(hands.centers_mm), hands.joints_mm)
     config = replace(estimator.config, std_per_spread=factor)
-    return Estimator(config, estimator.networks, estimator.maps)
+    return Estimator(config, estimator.networks, skeleton_maps(estimator.skeleton))
 
 
 def measured(estimator: Estimator, frames: int, seed: int) -> dict[str, float]:

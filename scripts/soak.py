@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--runtime", default="auto", choices=["auto", "onnxruntime", "openvino"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
+    if given.frames < _PARTS or given.kept < 1:
+        parser.error(f"expected --frames of {_PARTS} or more, and --kept of 1 or more")
     hands = SyntheticHands(SyntheticConfig(camera=CAMERA, seed=4, noise=(0.5, 1.5), clutter=Clutter()))
     frames = [hands.frame(k).depth_mm.astype(np.uint16) for k in range(given.kept)]
     empty = np.zeros_like(frames[0])

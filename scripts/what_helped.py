@@ -36,7 +36,9 @@ ROWS: dict[str, Change] = {
         source, people=People(sizes=0.0), cube_mm=(250.0, 250.0), again_share=0.0
     ),
     "without crops as of a second look": lambda source: replace(source, again_share=0.0),
-    "views from anywhere alike": lambda source: replace(source, views=Views(0.0, 0.0, 0.0, 1.0)),
+    "views from anywhere alike": lambda source: replace(
+        source, views=Views(front=0.0, above=0.0, egocentric=0.0, uniform=1.0)
+    ),
     "without fists": lambda source: replace(source, without=("fist", "thumbs up", "pointing", "counting")),
     "centres always right": lambda source: replace(source, center_spread_mm=0.0),
 }
@@ -56,7 +58,8 @@ def evaluated(run: Path, data: str, sequence: str) -> dict[str, float]:
     out = run / f"evaluation-{sequence}"
     if not (out / "scores.json").is_file():
         words = ["evaluate", "--model", str(run), "--data", f"cvar:{data}#{sequence}", "--centers", "image"]
-        subprocess.run([sys.executable, "-m", "crossnets", *words, "--out", str(out)], check=True, capture_output=True)
+        command = [sys.executable, "-m", "crossnets", *words, "--out", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return json.loads((out / "scores.json").read_text())
 
 

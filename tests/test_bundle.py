@@ -133,6 +133,13 @@ def test_a_broken_description_is_refused(text: str, folder: Path) -> None:
         bundle.load(folder)
 
 
+def test_networks_that_cannot_be_built_are_refused(folder: Path) -> None:
+    networks = json.loads((folder / "config.json").read_text())["networks"]
+    edit(folder, networks=networks | {"pose_vae": networks["pose_vae"] | {"hidden_dim": -3}})
+    with pytest.raises(ValueError, match=r"config\.json describes networks of sizes that cannot be built: .* written"):
+        bundle.load(folder)
+
+
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
 def test_truncated_weights_are_refused(kept: int, folder: Path) -> None:
     weights = folder / "weights.safetensors"

@@ -96,6 +96,13 @@ def test_a_peak_is_a_hand_where_it_says() -> None:
     assert right - left == pytest.approx(CAMERA.fx_px * 1.2 * 162 / 620, rel=1e-4)
 
 
+def test_sides_are_probabilities_however_large_the_logit() -> None:
+    maps = maps_of([(10, 20, 2.0)])
+    for logit, expected in ((-2000.0, 0), (2000.0, 1)):
+        maps.side[0, 10, 20] = logit
+        assert decode(maps, flat(), CAMERA, 0.3)[0][0].side_right == expected
+
+
 def test_nothing_above_the_threshold_is_no_hand() -> None:
     assert decode(maps_of([]), flat(), CAMERA, 0.3) == [[]]
     assert decode(maps_of([(10, 20, -1.0)]), flat(), CAMERA, 0.3) == [[]]

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from crossnets import bundle, presets
+from crossnets import export_command as export_command_module
+from crossnets.benchmark.graphs import INPUT, Graph
 from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.export import to_onnx, to_openvino
 from crossnets.export_command import export_command
@@ -22,6 +24,7 @@ from crossnets.runtime.description import KEY, from_text, to_text
 from crossnets.runtime.engines import Runtime, load_exported
 from crossnets.runtime.loading import open_estimator
 from crossnets.types import HandCrop
+from tests.data.make import make_recording
 
 onnx = pytest.importorskip("onnx", reason="export needs crossnets[export]")
 PRESETS = ("crossnets", "paper")
@@ -76,6 +79,11 @@ def test_every_runtime_agrees_with_torch(exported: tuple[Estimator, Path], runti
             assert (a is None) == (b is None)
             if a is not None and b is not None:
                 np.testing.assert_allclose(a, b, rtol=1e-3)
+    images = whole.arrays(crops(2))
+    first = loaded.run(images[:1])
+    kept = first.joints.copy()
+    assert not np.array_equal(loaded.run(images[1:]).joints, kept)
+    np.testing.assert_array_equal(first.joints, kept, "what was said stays, whatever is asked next")
     if whole.maps:
         spoken = loaded.speaking(CVAR21).estimate(crops()).joints_mm
         np.testing.assert_allclose(spoken, whole.speaking(CVAR21).estimate(crops()).joints_mm, atol=0.01)
@@ -112,9 +120,10 @@ def test_files_of_others_are_refused(exported: tuple[Estimator, Path], tmp_path:
 def test_openvino_s_own_files_agree(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     whole, path = exported
-    to_openvino(path, tmp_path / "model.xml")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]
-    found = load_exported(tmp_path / "model.xml", "openvino").estimate(crops())
+    folder = tmp_path / "new"
+    to_openvino(path, folder / "model.xml")
+    assert sorted(file.name for file in folder.iterdir()) == ["model.bin", "model.xml"]
+    found = load_exported(folder / "model.xml", "openvino").estimate(crops())
     np.testing.assert_allclose(found.joints_mm, whole.estimate(crops()).joints_mm, atol=0.01)
 
 
@@ -139,6 +148,26 @@ def test_integers_inside_and_floats_where_joints_are_said(exported: tuple[Estima
     assert 0 < apart.mean() < 5
 
 
+def test_the_paper_s_first_convolutions_stay_floats_too(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+    whole, path = exported
+    if whole.config.preset != "paper":
+        pytest.skip("the other preset has a test of its own")
+    small = tmp_path / "small.onnx"
+    to_int8(path, small, whole.arrays(crops(12)))
+    graph = onnx.load(small).graph
+    dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    in_integers = [node.input[1] in dequantised for node in graph.node if node.op_type == "Conv"]
+    assert in_integers == [False, False, True, True, True]
+
+
+def test_a_network_without_convolutions_to_make_integers_of_is_refused(tmp_path: Path) -> None:
+    g = Graph("few", (1, 128, 128))
+    onnx.save_model(g.finish(g.relu(g.conv(g.relu(g.conv(INPUT, 2, 3)), 2, 3))), str(tmp_path / "few.onnx"))
+    with pytest.raises(ValueError, match=r"few\.onnx has no convolution that can become integers; export it without"):
+        to_int8(tmp_path / "few.onnx", tmp_path / "small.onnx", np.zeros((2, 1, 128, 128), np.float32))
+    assert not (tmp_path / "small.onnx").exists()
+
+
 def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     whole, _ = exported
     bundle.save(whole, tmp_path)
@@ -148,6 +177,18 @@ def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path],
     (tmp_path / "weights.safetensors").write_bytes(weights[:-1] + b"?")
     with pytest.raises(ValueError, match=r"model\.onnx was exported from other weights than"):
         open_estimator(tmp_path, "onnxruntime")
+
+
+def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_recording(tmp_path / "rec", frames=3, skeleton=MSRA21).root
+    (root / "000001.png").write_bytes(b"no image")
+    compared = export_command_module._real(str(root))
+    assert (len(compared.crops), compared.skeleton, compared.what) == (2, MSRA21, f"2 frames of {root}")
+    assert compared.joints_mm is not None
+    assert compared.joints_mm.shape == (2, 21, 3)
+    said = capsys.readouterr().err
+    assert said.startswith("Left out because they are broken: 1, such as ")
+    assert "000001.png: this is no PNG file" in said
 
 
 def test_the_command_says_what_an_export_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,6 +145,20 @@ def test_a_camera_is_needed_for_bare_images_only(images: Made, tmp_path: Path) -
     assert [len(source) for source in open_sources([recording], None)] == [3]
 
 
+def test_one_image_of_a_recording_is_told_apart_from_one_without_a_camera(tmp_path: Path) -> None:
+    made = make_recording(tmp_path / "rec", frames=1, skeleton=None)
+    with pytest.raises(ValueError, match=r"000000\.png is given without its camera\.json: give the whole recording"):
+        open_sources([str(made.root / "000000.png")], None)
+
+
+def test_long_names_in_any_script_are_drawn(model: Path, images: Made, tmp_path: Path) -> None:
+    long = tmp_path / f"{'手' * 80}.png"
+    shutil.copy(images.root / "000000.png", long)
+    predict_command(model, [str(long)], out=tmp_path / "out", **OPTIONS | MSRA)
+    (picture,) = (tmp_path / "out" / "overlays").iterdir()
+    assert picture.name == f"{'手' * 50}.png"
+
+
 def test_numbers_of_a_camera_take_images_of_any_size_and_unit(images: Made) -> None:
     (source,) = open_sources([str(images.root)], "241.42,241.42,160,120,0.5")
     np.testing.assert_allclose(source[0].depth_mm, images.depth_mm[0] / 2)

@@ -1,9 +1,10 @@
 """An estimator, or a detector of hands, as a folder: weights.safetensors and config.json; nothing is unpickled."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ FORMAT, DETECTOR_FORMAT = "crossnets-bundle", "crossnets-detector-bundle"
 VERSION = 1
 _MAPS = "maps/"
 """Before the names of skeletons, among the names of weights."""
+Built = TypeVar("Built")
 
 
 def save(model: Estimator | Detector, folder: Path, *, half: bool = False) -> None:
@@ -46,7 +48,7 @@ def load(path: Path = SHIPPED) -> Estimator:
     """
     config_path, weights_path = _files(path)
     config = _read_config(config_path)
-    networks = build(config.networks, torch.Generator().manual_seed(0))
+    networks = _built(config_path, lambda generator: build(config.networks, generator))
     try:
         tensors = _tensors(weights_path)
         maps = {name.removeprefix(_MAPS): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(_MAPS)}
@@ -72,7 +74,7 @@ def load_detector(path: Path) -> Detector:
     """
     config_path, weights_path = _files(path)
     config = _read_detector_config(config_path)
-    networks = DetectorNet(config.networks, torch.Generator().manual_seed(0))
+    networks = _built(config_path, lambda generator: DetectorNet(config.networks, generator))
     try:
         networks.load_state_dict(_tensors(weights_path))
     except (SafetensorError, RuntimeError) as error:
@@ -91,6 +93,16 @@ def _files(path: Path) -> tuple[Path, Path]:
                 "with the first checkpoint) or a folder with config.json and weights.safetensors."
             )
     return files
+
+
+def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
+    try:
+        return make(torch.Generator().manual_seed(0))
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ValueError(
+            f"{config} describes networks of sizes that cannot be built: {str(error)[:400]}. Take the file that was "
+            "written with the weights."
+        ) from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ A frame is thinned to pixels of the same angle on every sensor. The network's ma
 these pixels (after CenterNet, Zhou et al. 2019): a peak of the score is a hand.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -12,7 +13,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
-from crossnets.geometry.camera import project, unproject
 from crossnets.types import Pinhole
 
 WORKING_FOCAL_PX = 118.0
@@ -22,6 +22,8 @@ CELL_PX, MULTIPLE_PX = 4, 16
 CHANNELS = 2
 _NEAREST_M, _UNIT_M = 0.17, 0.5
 _WINDOW_PX, _RELIEF_MM = 9, 40.0
+_NONE = np.float32(1e-9)
+"""Pixels seen where there is none, so that a mean over them is a number; added to 1 or more it is lost."""
 DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
 """Of the map `depth`; and the depth it starts from where nothing is seen."""
 AROUND_PX = 12
@@ -31,6 +33,7 @@ SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
 MOST_HANDS = 2
 BOX_LENGTHS = 1.2
 """Side of a detection's box over the hand's length."""
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 class Maps(NamedTuple):
@@ -94,7 +97,8 @@ def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], strid
     height, width = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in part.shape)
     out = np.zeros((height, width), np.float32)
     out[: part.shape[0], : part.shape[1]] = part
-    out[~((out > 0) & (out < np.inf))] = 0
+    if part.dtype.kind != "u":  # whole numbers from 0 on are all depths
+        out[~((out > 0) & (out < np.inf))] = 0
     return out
 
 
@@ -103,17 +107,15 @@ def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H
 
     Both are 0 where nothing is seen, as beyond the image's edge: nothing is infinitely far.
     """
-    seen = (thinned_mm > 0).astype(np.float32)
-    box = (_WINDOW_PX, _WINDOW_PX)
-    total, count = (
-        cv2.boxFilter(part, -1, box, normalize=False, borderType=cv2.BORDER_CONSTANT) for part in (thinned_mm, seen)
-    )
-    out = np.empty((CHANNELS, *thinned_mm.shape), np.float32)
-    np.divide(_UNIT_M * 1e3, np.maximum(thinned_mm, _NEAREST_M * 1e3), out=out[0])
-    out[0] *= seen
-    np.divide(total, np.maximum(count, 1, out=count), out=total)
-    np.clip((total - thinned_mm) * (1 / _RELIEF_MM), -1, 1, out=out[1])
-    out[1] *= seen
+    window = {"ksize": (_WINDOW_PX, _WINDOW_PX), "normalize": False, "borderType": cv2.BORDER_CONSTANT}
+    seen = (thinned_mm > 0).view(np.uint8)
+    mean = cv2.boxFilter(thinned_mm, -1, **window)
+    mean /= cv2.boxFilter(seen, cv2.CV_32F, **window) + _NONE
+    out = np.zeros((CHANNELS, *thinned_mm.shape), np.float32)
+    cv2.copyTo(_UNIT_M * 1e3 / np.maximum(thinned_mm, _NEAREST_M * 1e3), seen, out[0])
+    mean -= thinned_mm
+    mean *= 1 / _RELIEF_MM
+    cv2.copyTo(np.clip(mean, -1, 1, out=mean), seen, out[1])
     return out
 
 
@@ -132,11 +134,11 @@ def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, thr
 
 
 def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, threshold: float) -> list[Detection]:
-    least = np.log(threshold / (1 - threshold)) if threshold < 1 else np.inf
+    least = math.log(threshold / (1 - threshold)) if threshold < 1 else math.inf
     score = np.asarray(maps.score, np.float32)
     if not score.max() > least:
         return []
-    peaks = (score >= cv2.dilate(score, np.ones((3, 3), np.uint8))) & (score > least)
+    peaks = (score >= cv2.dilate(score, _NEIGHBOURS)) & (score > least)
     rows, columns = np.nonzero(peaks)
     found: list[Detection] = []
     for k in np.argsort(-score[rows, columns], kind="stable"):
@@ -152,18 +154,24 @@ def _detection(
     maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole
 ) -> Detection | None:
     """The hand of a peak; None where its depth is no depth."""
-    stride = stride_of(camera)
-    v, u = cell_px(row + float(maps.row[row, column])), cell_px(column + float(maps.column[row, column]))
-    depth = float(nearest_around(inverse, row, column) + DEPTH_UNIT_MM * maps.depth[row, column])
-    if not (np.isfinite(depth) and depth > 0):
+    score, aside, below, behind, side, log_length = (float(part[row, column]) for part in maps)
+    depth = nearest_around(inverse, row, column) + DEPTH_UNIT_MM * behind
+    if not (math.isfinite(depth) and depth > 0):
         return None
-    center = unproject(np.array([u, v, depth]), thinned_camera(camera, stride))
-    length = float(LENGTH_MM * np.exp(np.clip(maps.log_length[row, column], -1, 1)))
-    x, y, _ = project(center, camera)
-    half = np.array([camera.fx_px, camera.fy_px]) * BOX_LENGTHS / 2 * length / depth
-    box = (float(x - half[0]), float(y - half[1]), float(x + half[0]), float(y + half[1]))
-    score, side = (1 / (1 + np.exp(-np.float64(part[row, column]))) for part in (maps.score, maps.side))
-    return Detection(center.astype(np.float32), float(score), float(side), length, box)
+    thinned = thinned_camera(camera, stride_of(camera))
+    x = (cell_px(column + aside) - thinned.cx_px) / thinned.fx_px
+    y = (cell_px(row + below) - thinned.cy_px) / thinned.fy_px
+    length = LENGTH_MM * math.exp(min(max(log_length, -1), 1))
+    u, v = camera.fx_px * x + camera.cx_px, camera.fy_px * y + camera.cy_px
+    half_u, half_v = (focal * BOX_LENGTHS / 2 * length / depth for focal in (camera.fx_px, camera.fy_px))
+    center_mm = np.array([x * depth, y * depth, depth], np.float32)
+    box = (u - half_u, v - half_v, u + half_u, v + half_v)
+    return Detection(center_mm, _probability(score), _probability(side), length, box)
+
+
+def _probability(logit: float) -> float:
+    """Of a logit of any size."""
+    return (1 + math.tanh(logit / 2)) / 2
 
 
 def cell_px(place: float) -> float:
@@ -195,8 +203,8 @@ class DetectorModel:
     """What travels with the weights of a detector."""
 
     preset: str
-    threshold: float = 0.4
-    """Least score of a hand."""
+    threshold: float = 0.25
+    """Least score of what may be a hand; the estimator's word on it follows (`estimation.hand_odds`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
@@ -219,8 +227,8 @@ class HandDetector:
             camera: Whose frame it is; its intrinsics belong to this size.
         """
         image = as_image(thin(depth_mm, stride_of(camera)))[None]
-        maps = Maps(*np.moveaxis(self.maps(image), 1, 0))
-        return decode(maps, image, camera, self.model.threshold)[0]
+        maps = Maps(*self.maps(image)[0])
+        return _decode_one(maps, image[0, 0], camera, self.model.threshold)
 
     def maps(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
         """What the network says of images of `as_image`, a value a cell for each field of `Maps`."""

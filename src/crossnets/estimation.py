@@ -21,6 +21,11 @@ HAND_IN_CUBE = 0.75
 """Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second look (187 in 250 mm)."""
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
 """Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
+SCORE_ALONE = 0.45
+"""Least score of a hand whose network says no more than joints."""
+_UNSURE_SHARE, _SHARE_WEIGHT = 0.06, 2.0
+"""Deviation over the hand's length at which a score of one half decides, and how much it weighs (`hand_odds`): set on
+rendered frames, with hands and without, and on CVAR's P1, P4 and P5, as they are and with the hand erased."""
 _LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
 """Of a second look, over the first one's."""
 
@@ -79,6 +84,36 @@ class Estimates(NamedTuple):
     """Length of the hand, wrist to tip of the middle finger."""
 
 
+def hand_odds(found: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
+    """How likely it is that hands were found there: above 0 one is taken for a hand.
+
+    The log-odds of the detector's scores, and how sure the network is of its joints for a hand of that size: what is no
+    hand has a low score, or joints that could be anywhere. Infinite where the joints are no numbers.
+
+    Args:
+        found: What the network says of what was found.
+        scores: Of the detector, 0 to 1.
+    """
+    score = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    odds = np.log(score / (1 - score))
+    if found.std_mm is None or found.size_mm is None:
+        odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
+    else:
+        odds = odds - _SHARE_WEIGHT * np.log(unsure_share(found) / _UNSURE_SHARE)
+    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), odds, -np.inf)
+
+
+def unsure_share(found: Estimates) -> Float32[np.ndarray, "B"]:
+    """Mean standard deviation of the joints over the hand's length; 0 where the network does not say.
+
+    Infinite where the joints are no numbers.
+    """
+    share = np.zeros(len(found.joints_mm), np.float32)
+    if found.std_mm is not None and found.size_mm is not None:
+        share = found.std_mm.mean(axis=1) / found.size_mm
+    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), share, np.float32(np.inf))
+
+
 Speaker = TypeVar("Speaker", bound="CropEstimator")
 
 
@@ -110,7 +145,8 @@ class CropEstimator:
 
     def arrays(self, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B 1 S S"]:
         """Crops as the network takes them, -1 to 1."""
-        return np.stack([normalise(crop, self.model.normalisation) for crop in crops])[:, None]
+        images = [normalise(crop, self.model.normalisation) for crop in crops]
+        return images[0][None, None] if len(images) == 1 else np.stack(images)[:, None]
 
     def estimate(self, crops: Sequence[HandCrop]) -> Estimates:
         """Joints of each crop, and what else the network says."""

@@ -26,7 +26,6 @@ from crossnets.runtime import detect
 from crossnets.runtime.description import KEY, OUTPUTS, digest, to_text
 from crossnets.types import POSE_UNIT_MM
 
-_COMPARED = 64
 _LARGE = 64
 """Values of a constant that is worth a cast."""
 
@@ -164,6 +163,7 @@ def to_openvino(onnx: Path, path: Path) -> None:
     """
     import openvino
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / path.name
         openvino.save_model(openvino.Core().read_model(str(onnx)), str(written), compress_to_fp16=False)

@@ -1,5 +1,6 @@
 """The command `export`: a run to a file that needs no torch, compared with torch on real or rendered hands."""
 
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from crossnets.quantise import to_int8
 from crossnets.render.clutter import Clutter
 from crossnets.runtime import detect
 from crossnets.runtime.engines import Runtime, load_exported
-from crossnets.types import HandCrop, HandFrame
+from crossnets.types import HandCrop
 
 Format: TypeAlias = Literal["onnx", "openvino"]
 
@@ -101,16 +102,19 @@ def _real(data: str) -> Compared:
     """Every frame of a data set in which our finder sees a hand."""
     dataset = open_dataset(data)
     crops: list[HandCrop] = []
-    frames: list[HandFrame] = []
-    for _, frame in readable_frames(dataset, []):
+    labels: list[Float[np.ndarray, "J 3"]] = []
+    problems = list(dataset.problems)
+    for _, frame in readable_frames(dataset, problems):
         center_mm = find_center(frame.depth_mm, frame.camera)
         if center_mm is not None:
             crops.append(crop_hand(frame.depth_mm, frame.camera, center_mm))
-            frames.append(frame)
+            if frame.joints_mm is not None:
+                labels.append(frame.joints_mm)
+    if problems:
+        print(f"Left out because they are broken: {len(problems)}, such as {problems[0]}", file=sys.stderr)
     if not crops:
         raise ValueError(f"No hand is found in the frames of {data}; there is nothing to compare on.")
-    labels = [frame.joints_mm for frame in frames if frame.joints_mm is not None]
-    joints = np.stack(labels) if len(labels) == len(frames) else None
+    joints = np.stack(labels) if len(labels) == len(crops) else None
     return Compared(crops, joints, dataset.skeleton, f"{len(crops)} frames of {data}")
 
 

@@ -36,7 +36,7 @@ _OVERLAY_PX = 480
 """Smaller images are enlarged by a whole number to about this height, so that fingers can be told apart."""
 _TEXT_RGB = (235, 235, 235)
 _MOST_NAME = 150
-"""Characters of an overlay's file name; file systems take 255 bytes."""
+"""Bytes of an overlay's file name; file systems take 255."""
 
 
 class ImageFiles:
@@ -142,10 +142,7 @@ def open_sources(
     if twice := [name for name, times in given.items() if times > 1]:
         raise ValueError(f"Given twice: {_some(twice)}. Name each frame once.")
     if bare and preset is None:
-        raise ValueError(
-            f"{bare[0]} is an image without {CAMERA_FILE} beside it, so its pixels cannot become millimetres. Give "
-            f"--camera: one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
-        )
+        raise ValueError(_no_camera(bare[0]))
     if preset is not None and not bare:
         raise ValueError(
             f"--camera {camera} is for image files and folders without {CAMERA_FILE}; "
@@ -159,6 +156,16 @@ def open_sources(
         else:
             sources.append(source)
     return sources
+
+
+def _no_camera(image: Path) -> str:
+    """What to do about an image whose camera is not known."""
+    if (image.parent / CAMERA_FILE).is_file():
+        return f"{image} is given without its {CAMERA_FILE}: give the whole recording, {image.parent}, or --camera too."
+    return (
+        f"{image} is an image without {CAMERA_FILE} beside it, so its pixels cannot become millimetres. Give "
+        f"--camera: one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
+    )
 
 
 def _bare_images(text: str) -> tuple[Path, ...] | None:
@@ -236,7 +243,8 @@ class _Overlays:
 
     def write(self, frame: HandFrame, found: PredictedFrame) -> None:
         """Draw one frame."""
-        stem = frame.key.removesuffix(".png").lstrip("./").replace("/", "_")[-_MOST_NAME:]
+        name = frame.key.removesuffix(".png").lstrip("./").replace("/", "_")
+        stem = name.encode(errors="replace")[-_MOST_NAME:].decode(errors="ignore")
         with replacing(self.folder / f"{_unused(stem or 'frame', self._names)}.png") as part:
             Image.fromarray(overlay(frame, found, self._skeleton)).save(part, format="PNG")
 

@@ -12,6 +12,8 @@ from crossnets.atomic import replacing
 _BATCH = 32
 _FIRST = 2
 """Convolutions that see depth itself, or nearly."""
+_INNER = {"Relu", "LeakyRelu", "Add"}
+"""What takes the numbers of a convolution inside a network."""
 
 
 def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) -> None:
@@ -27,7 +29,8 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
         images: Crops as the network takes them, by which the ranges of values are chosen.
 
     Raises:
-        ModuleNotFoundError: onnx is not installed.
+        ModuleNotFoundError: onnx or onnxruntime is not installed.
+        ValueError: the network has no convolution that can become integers.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -46,6 +49,9 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(str(prepared)).graph
+        inner = _inner_convolutions(graph)
+        if not inner:  # for the quantiser, no name at all would mean every convolution
+            raise ValueError(f"{source} has no convolution that can become integers; export it without --int8.")
         with replacing(target) as part:
             quantize_static(
                 str(prepared),
@@ -53,7 +59,7 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
                 Crops(graph.input[0].name),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
-                nodes_to_quantize=_inner_convolutions(graph),
+                nodes_to_quantize=inner,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -67,4 +73,4 @@ def _inner_convolutions(graph: Any) -> list[str]:
         for name in node.input:
             users.setdefault(name, []).append(node.op_type)
     convolutions = [node for node in graph.node if node.op_type == "Conv"][_FIRST:]
-    return [node.name for node in convolutions if set(users.get(node.output[0], ["none"])) <= {"Relu", "Add"}]
+    return [node.name for node in convolutions if set(users.get(node.output[0], ["none"])) <= _INNER]

@@ -93,7 +93,7 @@ def test_the_graphs_cost_what_their_layers_cost(
     assert callable(layers)
     assert input_shape(built[name]) == (1, side, side)
     found = cost(built[name])
-    onnx.checker.check_model(built["DeepPrior"])
+    onnx.checker.check_model(built[name])
     assert [found.parameters, found.macs] == layers().tolist()
 
 

@@ -1,6 +1,7 @@
 """The command against the field's files and against a model that is not one."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +155,15 @@ def test_another_skeleton_scores_the_shared_joints_and_says_so(
 def test_what_does_not_go_together_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate("nyu", **given)
+
+
+def test_a_report_without_matplotlib_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "crossnets.evaluation.report", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    labels = _text(tmp_path / "labels.txt", LABELS_MM)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'crossnets\[train\]'") as raised:
+        evaluate("nyu", predictions=(labels,), labels=labels, report=tmp_path / "report")
+    assert raised.value.name == "matplotlib"
 
 
 def test_first_and_counts_are_checked(tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_near_is_clamped_and_far_is_removed() -> None:
     assert (crop_hand(plane(626), CAMERA, CENTER).depth_mm == 0).all()
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, -3.0])
+def test_what_is_no_depth_is_background(broken: float) -> None:
+    depth = plane(500)
+    depth[:, ::2] = broken
+    expected = crop_hand(np.where(depth == 500, depth, 0), CAMERA, CENTER).depth_mm
+    np.testing.assert_array_equal(crop_hand(depth, CAMERA, CENTER).depth_mm, expected)
+    assert set(np.unique(expected)) == {0, 500}
+
+
+def test_whole_millimetres_are_cut_like_others() -> None:
+    depth = np.random.default_rng(0).integers(0, 800, (240, 320)).astype(np.uint16)
+    for z in (500.0, 500.7):
+        center = np.array([20.0, -10.0, z])
+        whole, floats = (crop_hand(depth.astype(kind), CAMERA, center) for kind in (np.uint16, np.float32))
+        np.testing.assert_array_equal(whole.depth_mm, floats.depth_mm)
+
+
 def test_outside_the_image_is_background() -> None:
     center = np.array([-160.0 / 240 * 500, 0.0, 500.0])  # on the image's left border
     crop = crop_hand(plane(500), CAMERA, center)

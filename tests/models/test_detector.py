@@ -54,6 +54,9 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"networks": {"widths": [8, 8, 8, 16]}}))
     with pytest.raises(ValueError, match="must come from one run"):
         bundle.load_detector(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"networks": {"widths": [8, 8, 8, -8]}}))
+    with pytest.raises(ValueError, match=r"describes networks of sizes that cannot be built: .*negative"):
+        bundle.load_detector(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"threshold": 7}))
     with pytest.raises(ValueError, match="not a hand detector of this version"):
         bundle.load_detector(tmp_path)

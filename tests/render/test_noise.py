@@ -58,6 +58,13 @@ def test_strength_scales_the_noise() -> None:
 
 
 @pytest.mark.parametrize("name", SENSORS)
+@pytest.mark.parametrize("strength", [0.3, 1.7])
+def test_strength_is_that_of_the_scaled_model(name: str, strength: float) -> None:
+    expected = apply(step(), CAMERA, SENSORS[name].scaled(strength), 2)
+    np.testing.assert_array_equal(apply(step(), CAMERA, SENSORS[name], 2, strength), expected)
+
+
+@pytest.mark.parametrize("name", SENSORS)
 def test_pixels_are_lost_only_near_edges_and_on_steep_slopes(name: str) -> None:
     ideal = step()
     lost = apply(ideal, CAMERA, SENSORS[name], 5) == 0
@@ -118,6 +125,16 @@ def test_specks_are_removed() -> None:
     cleaned = apply(image, CAMERA, replace(QUIET, speckle_px=30.0), 0)
     assert not cleaned[:60].any()
     assert (cleaned > 0).sum() == 400 - 9
+
+
+def test_specks_are_surfaces_of_any_form() -> None:
+    image = np.zeros((120, 160), np.float32)
+    image[10:30, 10:12], image[10:30, 20:22], image[28:30, 10:22] = 400, 400, 400  # two arms that meet late: 96 pixels
+    image[50:54, 20:40] = np.linspace(400, 800, 20)  # steps of 21 mm: 20 surfaces of 4 pixels
+    image[70, 0:160:2] = 500
+    for smallest, left in ((97.0, 0), (90.0, 96), (4.0, 96 + 80), (1.0, 96 + 80 + 80)):
+        cleaned = apply(image, CAMERA, replace(QUIET, speckle_px=smallest), 0)
+        assert (cleaned > 0).sum() == left
 
 
 def test_seed_decides_everything() -> None:

@@ -53,3 +53,11 @@ def test_drawing_changes_a_copy_where_the_hand_is(image: np.ndarray) -> None:
     assert picture.dtype == np.uint8
     assert picture[118:123, 100:220].max() > picture[:60].max()
     assert not image.any()
+
+
+def test_pixels_that_are_no_number_are_drawn_as_not_seen() -> None:
+    seen = np.zeros((240, 320), np.float32)
+    seen[:100] = 500
+    holes = np.where(seen > 0, seen, np.float32(np.inf))
+    holes[200:] = np.nan
+    assert (hand().draw(holes) == hand().draw(seen)).all()

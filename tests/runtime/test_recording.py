@@ -17,7 +17,7 @@ from crossnets.runtime.pacing import paced
 from crossnets.runtime.recording import record
 from crossnets.runtime.sources import SourceError, open_source
 from crossnets.runtime.sources.frames import DepthFrame
-from tests.viewer.stand_ins import CAMERA, Frames
+from tests.viewer.stand_ins import Frames
 
 
 def test_the_virtual_hand_is_recorded_with_its_joints(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_pacing_keeps_the_speed_but_does_not_hurry() -> None:
     for count, _ in enumerate(paced(Frames(30, fps=50.0), waits.append)):
         if count == 5:
             time.sleep(0.6)  # more than is caught up with
-    assert max(waits[-10:]) < 0.6
-    assert CAMERA.width_px == 32
+    assert len(waits) > 20, "those after the delay are waited for, not hurried"
+    assert max(waits) < 0.6

@@ -55,6 +55,30 @@ def test_live_frames_have_the_camera_and_millimetres(rs: Any) -> None:
     assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
 
 
+def test_times_grow_though_the_clock_goes_back(rs: Any) -> None:
+    camera = SoftwareCamera(rs)
+    with RealSense(camera.device, "software", recorded=False) as source:
+        for sent in (90, 1, 4):
+            camera.sent = sent
+            camera.send()
+        times = [frame.time_s for _, frame in zip(range(3), source, strict=False)]
+    assert times == pytest.approx([0, 1e-4, 0.1001], abs=1e-6)
+
+
+def test_a_camera_that_does_not_start_is_closed_and_told(rs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any) -> None:
+        raise RuntimeError("busy")
+
+    camera = SoftwareCamera(rs)
+    source = RealSense(camera.device, "software", recorded=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(rs.sensor, "start", busy)
+        with pytest.raises(SourceError, match="software cannot be started: busy"), source:
+            pass
+    with RealSense(camera.device, "software", recorded=False):  # so it is free
+        pass
+
+
 def test_a_stalled_camera_is_opened_again_and_then_given_up(rs: Any) -> None:
     told: list[str] = []
     cameras: list[SoftwareCamera] = []

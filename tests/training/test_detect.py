@@ -99,6 +99,18 @@ def test_nothing_is_asked_around_a_hand_that_is_hardly_seen() -> None:
     assert int((~unclear.asked).sum()) == pytest.approx(np.pi * reach**2, rel=0.2)
 
 
+def test_a_hand_at_the_very_edge_has_a_cell() -> None:
+    batch = one_hand(PRESENT)._replace(uvd=torch.tensor([[[63.8, 63.6, 600.0], [0.0, 0.0, 1.0]]]))
+    for seen, cell in ((batch, [0, 15, 15]), (batch.mirrored(), [0, 15, 0])):
+        targets = targets_of(seen)
+        (found,) = (targets.maps[:, 0] >= 1).nonzero().tolist()
+        assert found == cell
+        _, row, column = found
+        for k, axis in ((1, 0), (2, 1)):
+            place = float(targets.maps[0, k, row, column]) + (column, row)[axis]
+            assert 4 * place + 1.5 == pytest.approx(float(seen.uvd[0, 0, axis]), abs=1e-4)
+
+
 def test_a_frame_without_hands_has_losses_too() -> None:
     targets = targets_of(one_hand(0))
     maps = torch.full((1, 6, 16, 16), -8.0, requires_grad=True)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossnets import bundle
-from crossnets.training import loop, state
+from crossnets.training import loop, run, state
 from crossnets.training.config import Terms
 from tests.data.make import make_cvar
 from tests.training import small
@@ -123,3 +123,24 @@ def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) 
     stages = (replace(settings.stages[0], lr=1e30, min_steps=30),)
     with pytest.raises(loop.DivergedError, match="Stage regression diverged at step"):
         small.train(data, tmp_path, replace(settings, stages=stages))
+
+
+def test_weights_that_are_no_numbers_are_not_kept(data: Path, tmp_path: Path) -> None:
+    """The loss of the only step is computed before it, and is sound."""
+    settings = small.config(shared_latent=False)
+    stages = (replace(settings.stages[0], lr=1e39, epochs=0, min_steps=1),)
+    with pytest.raises(
+        loop.DivergedError, match=r"diverged at step 1: \d+ tensors of weights, trunk\..* first, are not"
+    ):
+        small.train(data, tmp_path, replace(settings, stages=stages))
+    assert not (tmp_path / state.FILE).exists()
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_a_kill_left_before_a_run_began_is_no_run(data: Path, tmp_path: Path) -> None:
+    for name in ("config.json.part", "problems.jsonl.part", "problems.jsonl"):
+        (tmp_path / name).write_text("{")
+    assert run.read(tmp_path) is None
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="no run of crossnets"):
+        run.read(tmp_path)

@@ -282,6 +282,11 @@ def test_a_preset_that_takes_no_frames_says_so(data: Path, tmp_path: Path) -> No
         train(tmp_path / "run", f"cvar:{data}", (), presets.detector(precision="32-true"))
 
 
+def test_no_threads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--threads 0: expected 1 or more"):
+        train_command(settings(), data=None, unlabelled=(), labels="all", budget=None, out=tmp_path, threads=0)
+
+
 def test_real_crops_are_cut_as_rendered_ones() -> None:
     whole = presets.crossnets()
     assert whole.rendered is not None

@@ -155,6 +155,9 @@ def test_two_viewers_a_reload_pause_scrub_and_record(browser: Any, live: Live) -
     turned = pixels(page, "cloud")
     page.drag_and_drop("#cloud", "#cloud", source_position={"x": 200, "y": 150}, target_position={"x": 90, "y": 150})
     assert pixels(page, "cloud") != turned
+    for kind in ("paused", "live"):
+        page.keyboard.press("Space")  # also while the cloud has the focus
+        until(second, f"document.getElementById('status').dataset.kind === '{kind}'")
 
     page.click("#record")
     until(page, "/Stop, [1-9]/.test(document.getElementById('record').innerText)")
@@ -163,6 +166,22 @@ def test_two_viewers_a_reload_pause_scrub_and_record(browser: Any, live: Live) -
     (folder,) = live.record_to.iterdir()
     assert len(Recording(folder)) >= 1
     assert not page.faults + second.faults
+
+
+def test_going_back_while_live_stays_there_though_answers_are_late(browser: Any, live: Live) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        """const real = fetch; window.fetch = async (url, ...rest) => { const answer = await real(url, ...rest);
+        if (url.startsWith("/next")) await new Promise((done) => setTimeout(done, 300)); return answer; }"""
+    )
+    page.goto(live.server.url)
+    until(page, "Number(document.body.dataset.frame) > 5")
+    page.keyboard.press("ArrowLeft")
+    until(page, "document.getElementById('status').dataset.kind === 'paused'")
+    page.wait_for_timeout(1000)
+    assert frame_of(page) < live.state.look()[3][2]
+    page.keyboard.press("Space")
+    moves(page)
 
 
 def test_the_page_says_what_is_wrong_and_comes_back(browser: Any, live: Live) -> None:

@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from crossnets.data.recording import Recording
+from crossnets.data.recording import Recording, RecordingWriter
 from crossnets.runtime.sources.frames import DepthFrame
 from crossnets.types import Pinhole
+from crossnets.viewer import reading as module
 from crossnets.viewer.reading import Reading
 from crossnets.viewer.state import LiveState, to_counts
 from tests.viewer.stand_ins import CAMERA, Frames, OneHand, hand, said
@@ -114,6 +116,37 @@ def test_recordings_can_be_read(tmp_path: Path) -> None:
         assert (np.diff(depths) % 100 == 1).all(), "no frame is lost"
 
 
+def test_closing_waits_until_a_slow_disk_has_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LEAVING_S", 0.2)
+    monkeypatch.setattr(module, "_WRITER_HOLDS", 12)
+    write = RecordingWriter.add
+
+    def slowly(*args: Any) -> Path:
+        time.sleep(0.08)
+        return write(*args)
+
+    monkeypatch.setattr(RecordingWriter, "add", slowly)
+    with reading(Frames(), None, tmp_path) as state:
+        state.want_recording(True)
+        until(lambda: state.status.recorded >= 2, "frames are written")
+    assert state.status.saved is not None
+    assert len(Recording(state.status.saved)) == state.status.recorded
+
+
+def test_a_writer_that_fails_in_any_way_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Path:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "_WRITER_HOLDS", 2)
+    monkeypatch.setattr(RecordingWriter, "add", fails)
+    with reading(Frames(), None, tmp_path) as state:
+        state.want_recording(True)
+        until(lambda: state.status.record_error, "the error is shown")
+        assert state.status.record_error == "Recording ended: MemoryError"
+        before = last(state)
+        until(lambda: last(state) > before, "frames still come")
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with reading(Frames(), None, tmp_path / "file" / "records") as state:
@@ -132,6 +165,23 @@ def test_a_failure_is_shown_and_the_frames_stay(tmp_path: Path) -> None:
         until(lambda: state.status.message, "the failure is told")
         assert state.status.message == "Stopped: the cable burns"
         assert said(state)[0]["frame"]["number"] == 11
+
+
+def test_a_source_without_a_frame_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with reading(Frames(0), None, tmp_path) as state:
+        until(lambda: state.status.message, "it is told")
+        assert state.status.message == "Stopped: frames gave no frame."
+    assert capsys.readouterr().err == "Stopped: frames gave no frame.\n"
+
+
+def test_a_camera_that_is_back_is_no_longer_lost_while_paused(tmp_path: Path) -> None:
+    camera = Frames()
+    camera.live = True
+    with reading(camera, None, tmp_path) as state:
+        until(lambda: last(state) > 2, "frames come")
+        state.update(paused=True, message="unplugged")
+        until(lambda: not state.status.message, "the next frame clears it")
+        assert state.status.paused
 
 
 def test_who_waits_is_woken() -> None:

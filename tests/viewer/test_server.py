@@ -71,7 +71,8 @@ def test_next_waits_for_something_new(server: LiveServer) -> None:
 
 
 def test_commands(server: LiveServer) -> None:
-    assert ask(server, "/command", {"pause": True})[0] == 200
+    status, body, _ = ask(server, "/command", {"pause": True})
+    assert (status, json.loads(body)) == (200, {"version": server.state.version})
     assert server.state.status.paused
     assert ask(server, "/command", {"record": True})[0] == 200
     assert server.state.wants_recording
@@ -95,6 +96,10 @@ def test_commands(server: LiveServer) -> None:
         ("/command", b"x" * 5000, {}, 400),
         ("/elsewhere", {"pause": True}, {}, 400),
         ("/command", {"pause": True}, {"Content-Type": "text/plain"}, 400),
+        ("/command", b"[" * 900, {}, 400),
+        ("/command", {"pause": True}, {"Content-Type": "application/json", "Content-Length": "9" * 5000}, 400),
+        ("/", None, {"Host": "["}, 403),
+        ("/", None, {"Origin": "http://["}, 403),
         ("/", None, {"Host": "evil.example"}, 403),
         ("/next?after=-1", None, {"Host": "evil.example:80"}, 403),
         ("/command", {"pause": True}, {"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),

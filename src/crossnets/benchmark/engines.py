@@ -55,14 +55,14 @@ def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def open_run(path: Path, engine: Engine, names: Sequence[str], *, every_shape: bool = True) -> Run:
-    """What runs a network's file, images to outputs, with one thread; the options are those of `open_network`.
+def open_run(path: Path, engine: Engine, names: Sequence[str]) -> Run:
+    """What runs a network's file, images to outputs, with one thread.
 
     Raises:
         ValueError: the file is no network.
     """
     runtime, precision = runtime_of(engine), precision_of(engine)
-    _, run = open_network(path, runtime, threads=1, precision=precision, names=names, every_shape=every_shape)
+    _, run = open_network(path, runtime, threads=1, precision=precision, names=names)
     return run
 
 

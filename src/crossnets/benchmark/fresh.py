@@ -56,7 +56,7 @@ def _tracker(asked: dict[str, Any]) -> Any:
     from crossnets.runtime.detect import Detection, load_detector
     from crossnets.runtime.engines import load_exported
 
-    detector = load_detector(Path(asked["detector"]), asked["runtime"], threads=1)
+    detector = load_detector(Path(asked["detector"]), **options)
     center_mm = np.array(asked["center_mm"], np.float32)
 
     def finder(depth_mm: Any, camera: Any) -> list[Any]:

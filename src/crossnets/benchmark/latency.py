@@ -195,7 +195,7 @@ class _Work:
         with self._bars.part("loading networks", len(self._config.peers)) as tell:
             for file in self._estimators:
                 cases |= self._cases(file, (1, CROP_PX, CROP_PX), OUTPUTS)
-            cases |= self._cases(self._detector, thinned, [OUTPUT], every_shape=False)
+            cases |= self._cases(self._detector, thinned, [OUTPUT])
             for number, name in enumerate(self._config.peers):
                 path, peer = self._folder / f"{name}.onnx", PEERS[name]()
                 onnx.save_model(peer, str(path))
@@ -204,14 +204,11 @@ class _Work:
                 tell(number + 1)
         return cases
 
-    def _cases(
-        self, file: NetworkFile, shape: tuple[int, ...], outputs: Sequence[str], *, every_shape: bool = True
-    ) -> dict[Alone, Case]:
+    def _cases(self, file: NetworkFile, shape: tuple[int, ...], outputs: Sequence[str]) -> dict[Alone, Case]:
         image = np.random.default_rng(0).uniform(-1, 1, (1, *shape)).astype(np.float32)
         self._networks[file.name] = Network(file.weights, shape, cost(onnx.load(str(file.path)), shape))
         return {
-            Alone(file.name, engine): _case(open_run(file.path, engine, outputs, every_shape=every_shape), image)
-            for engine in self._engines
+            Alone(file.name, engine): _case(open_run(file.path, engine, outputs), image) for engine in self._engines
         }
 
 

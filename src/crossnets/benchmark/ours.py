@@ -5,9 +5,7 @@ nothing, or a hand that is lost at once. So they are replaced, after they were c
 weights would give: the joints are where the crop is centred, the hand where it was rendered.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -71,8 +69,7 @@ def estimator_file(config: TrainConfig, folder: Path, *, may_be_shipped: bool) -
     networks = build(model.networks, torch.Generator().manual_seed(_SEED))
     maps = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(networks, CrossNet) else None
     path = folder / f"{config.preset}.onnx"
-    with _quiet_exporter():
-        to_onnx(Estimator(model, networks, maps), path)
+    to_onnx(Estimator(model, networks, maps), path)
     return NetworkFile(config.preset, path, "random")
 
 
@@ -83,21 +80,8 @@ def detector_file(config: TrainConfig, folder: Path) -> NetworkFile:
     assert isinstance(config.networks, DetectorNetConfig)
     networks = DetectorNet(config.networks, torch.Generator().manual_seed(_SEED))
     path = folder / DETECTOR
-    with _quiet_exporter():
-        detector_to_onnx(Detector(config.detector(), networks), path)
+    detector_to_onnx(Detector(config.detector(), networks), path)
     return NetworkFile(config.preset, path, "random")
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without torch's warnings that torchvision, which is not needed, is absent."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def with_hand(frames: Sequence[RawFrame], detector: NetworkFile) -> RawFrame:
@@ -158,7 +142,7 @@ def tracker_for(estimator: NetworkFile, detector: NetworkFile, engine: Engine) -
     if estimator.weights == "random":
         network = loaded.run
         loaded = CropEstimator(loaded.model, lambda images: _at_the_centre(network(images)), loaded.maps)
-    finder = load_detector(detector.path, runtime, threads=1)
+    finder = load_detector(detector.path, runtime, threads=1, precision=precision_of(engine))
     if detector.weights == "shipped":
         return Tracker(loaded, finder), None
     known = KnownHand(finder)

@@ -21,7 +21,7 @@ from crossnets.render.anthropometry import People, hand_length
 from crossnets.render.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
 from crossnets.render.clutter_parts import forget_beyond, hide_outside
 from crossnets.render.kinematics import forward
-from crossnets.render.raster import cast, clip_to_cubes, crop_grid, pixel_slopes, render_patches
+from crossnets.render.raster import cast_depth, clip_to_cubes, crop_grid, pixel_slopes, render_patches
 from crossnets.render.sampler import DISTANCE_MM, Views, sample_views
 from crossnets.render.skeletons import joints
 from crossnets.render.spheremesh import SphereMesh
@@ -197,7 +197,7 @@ class SyntheticHands:
         mesh = SphereMesh(block.mesh.centers_mm[[row]], block.mesh.radii_mm[[row]], block.mesh.topology)
         bare = without_hands(mesh, block.around.hanging_mm[[row]])
         x, y = pixel_slopes(self.camera, self.preset.width_px, self.preset.height_px)
-        return self._seen(index, block, row, cast(bare, x[None], y[None]).depth_mm[0], "empty", None)
+        return self._seen(index, block, row, cast_depth(bare, x[None], y[None])[0], "empty", None)
 
     def _seen(
         self, index: int, block: _Block, row: int, depth_mm: np.ndarray, sequence: str, joints_mm: np.ndarray | None
@@ -231,7 +231,7 @@ class SyntheticHands:
         mesh = SphereMesh(centers, radii, found[0][0].mesh.topology)
         if self.config.clutter is not None:
             hide_outside(mesh, grid, _BEYOND_MM)
-        depth = cast(mesh, grid.x, grid.y, parallel=parallel).depth_mm
+        depth = cast_depth(mesh, grid.x, grid.y, parallel=parallel)
         if self.config.clutter is not None:
             forget_beyond(depth, grid, _BEYOND_MM)
         if strength.any():

@@ -84,7 +84,8 @@ def demo_command(
         raise ValueError(f"Found --frames {frames}; expected 2 to {_MOST_FRAMES}.")
     shipped, notes = _model(model)
     _clear(out)
-    console, steps = Console(stderr=True), _Steps(Console(stderr=True))
+    console = Console(stderr=True)
+    steps = _Steps(console)
     for note in notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     started = environment("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,5 +1,6 @@
 """The hand cube: cut out of a depth image, normalised for a network, and joints into it and back."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -67,15 +68,13 @@ def crop_hand(
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
     """
-    x, y, z = (float(v) for v in center_mm)
-    if not (np.isfinite([x, y, z]).all() and z > 0 and cube_mm > 0):
+    x, y, z = map(float, center_mm)
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z) and z > 0 and cube_mm > 0):
         raise ValueError(
             f"Cannot crop a cube of {cube_mm} mm around ({x}, {y}, {z}) mm: "
             "the centre must be finite and in front of the camera, and the side positive."
         )
-    half = cube_mm / 2
-    box = crop_boxes([camera], np.array([[x, y, z]]), np.array([cube_mm]), size_px)
-    (margin_u, margin_v), (left, top), scale = box.margin_px[0], box.corners_px[0, 0], box.scale[0]
+    scale, (margin_u, margin_v), (left, top) = _crop_box(camera, (x, y, z), float(cube_mm), size_px)
     # Integer coordinates are pixel centres, in the image and in the crop: hence the halves.
     to_crop_px = np.array(
         [
@@ -84,17 +83,39 @@ def crop_hand(
             [0.0, 0.0, 1.0],
         ]
     )
-    from_px = to_crop_px if turn is None else to_crop_px @ turned_px(camera, turn)
-    decided_px = from_px[:2] + np.array([0.0, 0.0, TIE_PX * scale])
-    crop = cv2.warpAffine(
-        depth_mm, decided_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
-    )
-    rows, columns = np.ogrid[:size_px, :size_px]
-    inside = (columns >= margin_u - 0.5) & (columns < size_px - margin_u - 0.5)
-    inside = inside & (rows >= margin_v - 0.5) & (rows < size_px - margin_v - 0.5)
-    seen = (crop > 0) & (crop <= z + half) & inside
-    crop = np.where(seen, np.maximum(crop, z - half), 0.0).astype(np.float32)
+    from_px = (to_crop_px if turn is None else to_crop_px @ turned_px(camera, turn))[:2].copy()
+    from_px[:, 2] += TIE_PX * scale
+    cut = cv2.warpAffine(depth_mm, from_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    for side, margin in ((cut.T, margin_u), (cut, margin_v)):
+        side[: math.ceil(margin - 0.5)] = 0
+        side[math.ceil(size_px - margin - 0.5) :] = 0
+    crop = _inside(cut, z - cube_mm / 2, z + cube_mm / 2)
     return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, camera)
+
+
+def _crop_box(
+    camera: Pinhole, center_mm: tuple[float, float, float], cube_mm: float, size_px: int
+) -> tuple[float, tuple[float, float], tuple[int, int]]:
+    """`crop_boxes` of one cube: scale, margins, first pixel. numpy takes ten times as long for so few numbers."""
+    x, y, z = center_mm
+    half = 0.5 * cube_mm
+    left, right = (math.floor((end * camera.fx_px) / z + camera.cx_px) for end in (x - half, x + half))
+    top, bottom = (math.floor((end * camera.fy_px) / z + camera.cy_px) for end in (y - half, y + half))
+    width, height = max(right - left, 1), max(bottom - top, 1)
+    scale = size_px / max(width, height)
+    return scale, ((size_px - width * scale) / 2, (size_px - height * scale) / 2), (left, top)
+
+
+def _inside(
+    cut: Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"], nearest_mm: float, farthest_mm: float
+) -> Float32[np.ndarray, "S S"]:
+    """What is nearer is clamped, what is farther or was not seen becomes 0."""
+    if cut.dtype.kind != "f":
+        farthest_mm = math.floor(farthest_mm)  # which float32 holds exactly
+    crop = cut.astype(np.float32, copy=False)
+    seen = crop > 0
+    seen &= crop <= farthest_mm  # neither holds of what is no number
+    return cv2.copyTo(np.maximum(crop, nearest_mm, out=crop), seen.view(np.uint8))
 
 
 def turned_px(camera: Pinhole, turn: Float[np.ndarray, "2 2"]) -> Float64[np.ndarray, "3 3"]:
@@ -113,14 +134,26 @@ def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:
     plus 10 mm as a fraction of it, v' = 2 (v - min v) / max v - 1 over the hand's pixels; the farthest become +1.
     """
     depth, z, half = crop.depth_mm, float(crop.center_mm[2]), crop.cube_mm / 2
-    seen = depth > 0
     if how == "metric":
-        return np.where(seen, np.clip((depth - z) / half, -1, 1), 1).astype(np.float32)
+        # Far beyond the cube where nothing is seen, so that clipping makes it the farthest.
+        out = cv2.threshold(depth, 0, z + 2 * crop.cube_mm, cv2.THRESH_BINARY_INV)[1]
+        out += depth
+        out -= z
+        out /= half
+        return np.clip(out, -1, 1, out=out)
+    seen = depth > 0
     if not seen.any():
         return np.ones_like(depth)
-    v = (depth - (z - half) + _NEAR_MARGIN_MM) / crop.cube_mm
-    nearest, farthest = v[seen].min(), v[seen].max()
-    return np.where(seen & (v < farthest), 2 * (v - nearest) / farthest - 1, 1).astype(np.float32)
+    out = depth - (z - half)
+    out += _NEAR_MARGIN_MM
+    out /= crop.cube_mm
+    nearest, farthest, *_ = cv2.minMaxLoc(out, seen.view(np.uint8))
+    seen &= out < farthest
+    out -= nearest
+    out *= 2 / farthest
+    out -= 1
+    out[~seen] = 1
+    return out
 
 
 def crop_to_image_px(points_px: Float[np.ndarray, "*N 2"], crop: HandCrop) -> Float[np.ndarray, "*N 2"]:

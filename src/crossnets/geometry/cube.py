@@ -28,12 +28,16 @@ class CropViews(NamedTuple):
 
 def views_of(crops: Sequence[HandCrop]) -> CropViews:
     """Of crops that were cut."""
-    maps = np.stack([crop.to_crop_px for crop in crops])
-    cameras = np.array([crop.camera for crop in crops]).reshape(-1, 2, 2)
-    sides = np.array([len(crop.depth_mm) for crop in crops], float)
-    scale, shift = np.stack([maps[:, 0, 0], maps[:, 1, 1]], axis=1), maps[:, :2, 2]
-    depths, cubes = np.array([(crop.center_mm[2], crop.cube_mm) for crop in crops], np.float64).T
-    return _views(cameras, scale, shift, depths, cubes, sides)
+    numbers = np.array([_numbers(crop) for crop in crops])
+    cameras = numbers[:, :4].reshape(-1, 2, 2)
+    return _views(cameras, numbers[:, 4:6], numbers[:, 6:8], numbers[:, 8], numbers[:, 9], numbers[:, 10])
+
+
+def _numbers(crop: HandCrop) -> tuple[float, ...]:
+    """Camera, scale, shift, depth and side of the cube, side of the crop."""
+    (scale_u, _, shift_u), (_, scale_v, shift_v), _ = crop.to_crop_px.tolist()
+    depth_mm, side_px = float(crop.center_mm[2]), float(len(crop.depth_mm))
+    return (*crop.camera, scale_u, scale_v, shift_u, shift_v, depth_mm, crop.cube_mm, side_px)
 
 
 def views_at(

@@ -50,7 +50,8 @@ class Votes(NamedTuple):
         return (self.weights[..., None] * self.places).sum(2)  # a matrix product would be in bfloat16 in training
 
 
-def _conv(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
+def convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution that keeps the size but for its stride, batch normalisation, ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
@@ -63,8 +64,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        *last, _ = _conv(inner, channels, 1)
-        self.body = nn.Sequential(*_conv(channels, inner, 1), *_conv(inner, inner, 3), *last)
+        *last, _ = convolution(inner, channels, 1)
+        self.body = nn.Sequential(*convolution(channels, inner, 1), *convolution(inner, inner, 3), *last)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """The maps, refined."""
@@ -82,22 +83,24 @@ class DenseNet(nn.Module):
         c64, c32, c16, c8 = config.widths
         at32, at16, at8, again = config.depths
         self.stem = nn.Sequential(
-            *_conv(1, c64, 5, 2),
-            *_conv(c64, c32, 3, 2),
+            *convolution(1, c64, 5, 2),
+            *convolution(c64, c32, 3, 2),
             *(Bottleneck(c32, c32 // 3) for _ in range(at32)),
-            *_conv(c32, c16, 3, 2),
+            *convolution(c32, c16, 3, 2),
             *(Bottleneck(c16, c16 // 2) for _ in range(at16)),
         )
-        self.deep = nn.Sequential(*_conv(c16, c8, 3, 2), *(Bottleneck(c8, c8 // 2) for _ in range(at8)))
+        self.deep = nn.Sequential(*convolution(c16, c8, 3, 2), *(Bottleneck(c8, c8 // 2) for _ in range(at8)))
         self.lateral = nn.Conv2d(c8, c16, 1)
         self.fused = nn.Sequential(*(Bottleneck(c16, c16 // 2) for _ in range(again)))
         self.votes = nn.Conv2d(c16, 5 * config.num_joints, 1)
-        self.whole = nn.Sequential(*_conv(c8, 32, 3, 2), nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU())
+        self.whole = nn.Sequential(*convolution(c8, 32, 3, 2), nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU())
         self.side_size = nn.Linear(64, 2)
         at = (torch.arange(PLACES) + 0.5) * (2 / PLACES) - 1
         grid = torch.stack([at.repeat(PLACES), at.repeat_interleave(PLACES)], dim=-1)
         self.register_buffer("anchors", grid, persistent=False)
-        _initialise(self, generator)
+        initialise(self, generator)
+        for layer in (self.votes, self.side_size):  # votes begin as their places
+            nn.init.normal_(layer.weight, 0.0, 0.01, generator)
         channels_last(self)
 
     def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Votes:
@@ -117,8 +120,8 @@ class DenseNet(nn.Module):
         return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
 
 
-def _initialise(network: DenseNet, generator: torch.Generator) -> None:
-    """He's for convolutions; residual blocks begin as the identity, votes as their places."""
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """He's weights and biases of 0; residual blocks begin as the identity."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
@@ -128,5 +131,3 @@ def _initialise(network: DenseNet, generator: torch.Generator) -> None:
             norm = layer.body[-1]
             assert isinstance(norm, BatchNorm2d)
             nn.init.zeros_(norm.weight)
-    for layer in (network.votes, network.side_size):
-        nn.init.normal_(layer.weight, 0.0, 0.01, generator)

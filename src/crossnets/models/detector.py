@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossnets.detection import CELL_PX, CHANNELS, DetectorModel, HandDetector, Maps
-from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, channels_last
-from crossnets.models.dense import Bottleneck
+from crossnets.models.blocks import channels_last
+from crossnets.models.dense import Bottleneck, convolution, initialise
 
 _RARE = -3.5
 """Logit of the score before any training: few cells hold a hand (Lin et al. 2017, "Focal loss", section 4.1)."""
@@ -27,11 +27,7 @@ class DetectorNetConfig:
 
 
 def _conv(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-        BatchNorm2d(channels_out, BN_EPS, BN_STEP),
-        nn.ReLU(),
-    ]
+    return convolution(channels_in, channels_out, 3, stride)
 
 
 class DetectorNet(nn.Module):
@@ -50,7 +46,11 @@ class DetectorNet(nn.Module):
         self.last = nn.Sequential(*_conv(c4, c4, 1))
         self.maps = nn.Conv2d(c4, len(Maps._fields), 1)
         assert CELL_PX == 4, "maps are a quarter of the image"
-        _initialise(self, generator)
+        initialise(self, generator)
+        nn.init.normal_(self.maps.weight, 0.0, 0.01, generator)
+        assert self.maps.bias is not None
+        with torch.no_grad():
+            self.maps.bias[0] = _RARE
         channels_last(self)
 
     def forward(self, image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 6 H/4 W/4"]:
@@ -87,20 +87,3 @@ def _blocks(channels: int, count: int) -> list[nn.Module]:
 
 def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def _initialise(network: DetectorNet, generator: torch.Generator) -> None:
-    """He's for convolutions; residual blocks begin as the identity, scores as rare."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, Bottleneck):
-            norm = layer.body[-1]
-            assert isinstance(norm, BatchNorm2d)
-            nn.init.zeros_(norm.weight)
-    nn.init.normal_(network.maps.weight, 0.0, 0.01, generator)
-    assert network.maps.bias is not None
-    with torch.no_grad():
-        network.maps.bias[0] = _RARE

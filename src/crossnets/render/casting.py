@@ -1,6 +1,6 @@
 """Whole frames of a sphere-mesh, patch by patch; compiled. `raster.py` describes the arguments.
 
-Numba's cache does not see changes in patches.py: after editing that file, touch this one.
+Numba's cache does not see changes in patches.py: after editing that file, remove __pycache__/*.nbi here.
 """
 
 from typing import no_type_check
@@ -27,10 +27,24 @@ def clip(depth, column_seen, row_seen, front, back):
 
 @njit(**OPTIONS)
 @no_type_check
+def normalise(depth, middle, half):
+    """In place: -1 at the front of each cube, of which `half` is half a side, to 1 at its back and where it is 0."""
+    for b in range(depth.shape[0]):
+        middle_mm, half_mm, one = middle[b], half[b], np.float32(1)
+        for v in range(depth.shape[1]):
+            row = depth[b, v]
+            for u in range(row.size):
+                value = (row[u] - middle_mm) / half_mm
+                value = min(max(value, -one), one)
+                row[u] = value if row[u] > 0 else one
+
+
+@njit(**OPTIONS)
+@no_type_check
 def cast_serial(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """Every frame of a batch, one after the other."""
+    """Every frame of a batch, one after the other; `patch` may be None."""
     for b in range(len(xs)):
-        _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], patch[b])
+        _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
 
 
 @njit(parallel=True, **OPTIONS)
@@ -38,7 +52,15 @@ def cast_serial(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys
 def cast_parallel(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
     """As `cast_serial`, with the frames spread over numba's threads."""
     for b in prange(len(xs)):
-        _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], patch[b])
+        _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
+    """Frame b; numba's parallel loops take no choice between an array and None themselves."""
+    found = None if patch is None else patch[b]
+    _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], found)
 
 
 @njit(**OPTIONS)
@@ -46,7 +68,8 @@ def cast_parallel(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, 
 def _cast_frame(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
     """One frame: each patch of the hulls that do not hold the camera."""
     depth[:] = np.inf
-    patch[:] = -1
+    if patch is not None:
+        patch[:] = -1
     num_spheres, num_pairs = len(radii), len(pairs)
     sphere_seen, pair_seen = np.zeros(num_spheres, np.bool_), np.zeros(num_pairs, np.bool_)
     for p in capsule_pair:

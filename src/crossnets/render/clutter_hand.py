@@ -4,14 +4,16 @@ As everywhere around the hand, the first hand is a right one here; pictures of l
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
+from numba import njit
 
 from crossnets.render.anthropometry import HandShape
 from crossnets.render.clutter_parts import FINGERS, between, hidden_share
 from crossnets.render.kinematics import FOREARM, HandFrames, HandPose, forward
+from crossnets.render.patches import OPTIONS
 from crossnets.render.sampler import FRONT, UNIFORM, draw_rotations, longest_forearm, mirror, take
 from crossnets.render.surface import NAMES, Spheres, spheres
 
@@ -125,10 +127,23 @@ def _contact(one: Spheres, other: Spheres, way: Float[np.ndarray, "m 3"]) -> Flo
     Two spheres touch where |a - b - t w| = ra + rb; the largest t of all pairs is the first contact. Where the paths
     of all pairs pass each other, 0.
     """
-    a, b = (hand.centers_mm - one.centers_mm.mean(axis=1, keepdims=True) for hand in (one, other))
-    square = (a**2).sum(axis=-1)[:, :, None] + (b**2).sum(axis=-1)[:, None] - 2 * a @ b.transpose(0, 2, 1)
-    along = (a @ way[:, :, None]) - (b @ way[:, :, None]).transpose(0, 2, 1)
-    rest = (one.radii_mm[:, :, None] + other.radii_mm[:, None]) ** 2 - square + along**2
-    met = rest > 0
-    meets = np.where(met, along + np.sqrt(np.where(met, rest, 0.0)), -np.inf).max(axis=(1, 2))
+    meets = np.empty(len(way))
+    _first_contact(*one, *other, way, meets)
     return np.where(np.isfinite(meets), meets, 0.0)
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _first_contact(one_mm, one_radii, other_mm, other_radii, ways, out):
+    """Compiled, because arrays of all pairs of spheres cost more than the sums in them."""
+    for m in range(len(ways)):
+        wx, wy, wz, most = ways[m, 0], ways[m, 1], ways[m, 2], -np.inf
+        for i in range(one_mm.shape[1]):
+            ax, ay, az, radius = one_mm[m, i, 0], one_mm[m, i, 1], one_mm[m, i, 2], one_radii[m, i]
+            for j in range(other_mm.shape[1]):
+                x, y, z = ax - other_mm[m, j, 0], ay - other_mm[m, j, 1], az - other_mm[m, j, 2]
+                along, reach = x * wx + y * wy + z * wz, radius + other_radii[m, j]
+                rest = reach * reach - (x * x + y * y + z * z) + along * along
+                if rest > 0:
+                    most = max(most, along + np.sqrt(rest))
+        out[m] = most

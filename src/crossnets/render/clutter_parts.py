@@ -5,12 +5,14 @@ finds that out at once. Parts share no sphere, so each can be taken away by itse
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
+from numba import njit
 
 from crossnets.render.head import HAIR_CAPSULES, HAIR_SPHERES, HEAD_CAPSULES, HEAD_SPHERES, HEAD_WEDGES
+from crossnets.render.patches import OPTIONS
 from crossnets.render.raster import CropGrid, clip_to_cubes
 from crossnets.render.spheremesh import SphereMesh, Topology
 from crossnets.render.surface import NAMES, TOPOLOGY
@@ -174,8 +176,22 @@ def hidden_share(
     hand_mm: Float[np.ndarray, "n H 3"], centers_mm: Float[np.ndarray, "n S 3"], radii_mm: Float[np.ndarray, "n S"]
 ) -> Float[np.ndarray, "n"]:
     """Share of a hand's spheres whose middle other spheres hide from the camera."""
-    distance = np.linalg.norm(hand_mm, axis=-1)
-    rays = hand_mm / distance[..., None]
-    along = rays @ centers_mm.transpose(0, 2, 1)
-    off = (centers_mm**2).sum(axis=-1)[:, None] - along**2
-    return ((off < radii_mm[:, None] ** 2) & (along > 0) & (along < distance[..., None])).any(axis=-1).mean(axis=1)
+    hidden = np.empty(hand_mm.shape[:2], np.bool_)
+    _hide(np.ascontiguousarray(hand_mm), np.ascontiguousarray(centers_mm), np.ascontiguousarray(radii_mm), hidden)
+    return hidden.mean(axis=1)
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _hide(hand_mm, centers_mm, radii_mm, out):
+    for n in range(len(hand_mm)):
+        for h in range(hand_mm.shape[1]):
+            x, y, z = hand_mm[n, h, 0], hand_mm[n, h, 1], hand_mm[n, h, 2]
+            distance = np.sqrt(x * x + y * y + z * z)
+            x, y, z, hidden = x / distance, y / distance, z / distance, False
+            for s in range(centers_mm.shape[1]):
+                cx, cy, cz, radius = centers_mm[n, s, 0], centers_mm[n, s, 1], centers_mm[n, s, 2], radii_mm[n, s]
+                along = x * cx + y * cy + z * cz
+                off = cx * cx + cy * cy + cz * cz - along * along
+                hidden |= (off < radius * radius) & (along > 0) & (along < distance)
+            out[n, h] = hidden

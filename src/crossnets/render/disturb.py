@@ -1,8 +1,11 @@
-"""What a depth sensor does to a frame, pixel by pixel; compiled. `noise.py` names the models and their sources.
+"""What a depth sensor does to a frame, row by row; compiled. `noise.py` names the models and their sources.
 
 Every random number is a hash of (seed, stream, row, column of the camera's image), so a frame depends neither on the
 order of frames nor on threads, and pixels of a crop that show the same pixel of the image carry the same noise.
 Nothing here has annotations: `no_type_check` keeps the tests' import hook away from functions that numba compiles.
+
+Each step goes along a row, without branches and over few arrays, so that the compiler makes vector instructions of it.
+Numba's cache does not see changes in random_bits.py and shadows.py: after editing one, remove __pycache__/*.nbi here.
 """
 
 import math
@@ -12,71 +15,65 @@ import numpy as np
 from numba import njit, prange
 
 from crossnets.render.patches import OPTIONS
+from crossnets.render.random_bits import (
+    bump_places,
+    bump_rows,
+    column_key,
+    normal,
+    random_bits,
+    row_key,
+    stream_key,
+    uniform,
+)
+from crossnets.render.shadows import remove_specks, shade
 
-_GOLDEN, _MIX_A, _MIX_B = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-_16, _27, _30, _31, _32 = (np.uint64(k) for k in (16, 27, 30, 31, 32))
-_LOW = np.uint64(0xFFFF)
 _MOVE, _AXIAL, _BUMP, _CHANCE, _BLOCK = (np.uint64(k) for k in range(1, 6))
 _BLOCK_BITS = 2
 """Edges of foreground fatten in blocks of 4 x 4 pixels of the image."""
+_SQRT_6 = math.sqrt(6.0)
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _mix(x):
-    """Finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
-    x = (x ^ (x >> _30)) * _MIX_A
-    x = (x ^ (x >> _27)) * _MIX_B
-    return x ^ (x >> _31)
+def _seen_in(sixteen):
+    count = 0
+    for k in range(16):
+        count += sixteen[k] > 0
+    return count > 0
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _random(seed, stream, row, column):
-    """64 random bits of one pixel."""
-    place = (np.uint64(row) << _32) ^ np.uint64(column & 0xFFFFFFFF)
-    return _mix(_mix(seed + stream * _GOLDEN) + place * _GOLDEN)
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _uniform(bits, part):
-    """A number in [0, 1) from the 16 bits of that part, 0 to 3."""
-    return float((bits >> (_16 * np.uint64(part))) & _LOW) / 65536.0
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _normal(bits):
-    """Mean 0, deviation 1: the sum of four uniforms, a bell cut off at 3.46."""
-    return (_uniform(bits, 0) + _uniform(bits, 1) + _uniform(bits, 2) + _uniform(bits, 3) - 2.0) * math.sqrt(3.0)
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _lattice(seed, rows, columns, size):
-    """Random normals at points `size` pixels of the image apart, and the indices of the first, for `_bump`."""
-    first_v, first_u = math.floor(rows.min() / size), math.floor(columns.min() / size)
-    height, width = math.floor(rows.max() / size) - first_v + 2, math.floor(columns.max() / size) - first_u + 2
-    values = np.empty((height, width))
+def _extents(depth):
+    """The first and the last column of each row where something is seen; the width and -1 where nothing is."""
+    height, width = depth.shape
+    first, last = np.full(height, width), np.full(height, -1)
     for v in range(height):
-        for u in range(width):
-            values[v, u] = _normal(_random(seed, _BUMP, first_v + v, first_u + u))
-    return values, first_v, first_u
+        row, u = depth[v], 0
+        while u + 16 <= width and not _seen_in(row[u : u + 16]):
+            u += 16
+        while u < width and not row[u] > 0:
+            u += 1
+        if u < width:
+            first[v], u = u, width - 1
+            while not row[u] > 0:
+                u -= 1
+            last[v] = u
+    return first, last
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _bump(lattice, row, column, size):
-    """As `_normal`, but smooth: bilinear between the points of the lattice."""
-    values, first_v, first_u = lattice
-    y, x = row / size - first_v, column / size - first_u
-    v, u = int(y), int(x)
-    b, a = y - v, x - u
-    top = (1 - a) * values[v, u] + a * values[v, u + 1]
-    low = (1 - a) * values[v + 1, u] + a * values[v + 1, u + 1]
-    weight = ((1 - a) * (1 - a) + a * a) * ((1 - b) * (1 - b) + b * b)
-    return ((1 - b) * top + b * low) / math.sqrt(weight)
+def _framed(depth, step):
+    """The frame with a border of -1 around it, `step` pixels wide."""
+    height, width = depth.shape
+    out = np.empty((height + 2 * step, width + 2 * step), np.float32)
+    out[:step], out[height + step :] = -1, -1
+    for v in range(height):
+        row = out[v + step]
+        row[:step], row[width + step :] = -1, -1
+        row[step : width + step] = depth[v]
+    return out
 
 
 @njit(**OPTIONS)
@@ -87,193 +84,227 @@ def _seen_there(depth, v, u):
 
 @njit(**OPTIONS)
 @no_type_check
-def _moved(depth, v, u, row, column, scale, model, seed):
-    """What a pixel sees of the clean frame: a place nearby, and foreground that spreads over its edge."""
-    found = depth[v, u]
-    if model.lateral_px > 0:
-        bits, reach = _random(seed, _MOVE, row, column), model.lateral_px * scale * math.sqrt(6.0)
-        du = math.floor((_uniform(bits, 0) + _uniform(bits, 1) - 1.0) * reach + 0.5)
-        dv = math.floor((_uniform(bits, 2) + _uniform(bits, 3) - 1.0) * reach + 0.5)
-        found = _seen_there(depth, v + int(dv), u + int(du))
-    if model.fattening_px > 0:
-        bits, reach = _random(seed, _BLOCK, row >> _BLOCK_BITS, column >> _BLOCK_BITS), model.fattening_px * scale
-        du = math.floor((2 * _uniform(bits, 0) - 1.0) * reach + 0.5)
-        dv = math.floor((2 * _uniform(bits, 1) - 1.0) * reach + 0.5)
-        other = _seen_there(depth, v + int(dv), u + int(du))
-        if other > 0 and (found == 0 or other < found - model.edge_mm):
-            found = other
-    return found
+def _jitter(depth, v, begin, key, columns, reach, found):
+    """Each pixel of a row sees a place nearby."""
+    for i in range(found.size):
+        bits = random_bits(key, columns[i])
+        du = math.floor((uniform(bits, 0) + uniform(bits, 1) - 1.0) * reach + 0.5)
+        dv = math.floor((uniform(bits, 2) + uniform(bits, 3) - 1.0) * reach + 0.5)
+        found[i] = _seen_there(depth, v + int(dv), begin + i + int(du))
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _across(depth, v, u, step, along, z, edge_mm):
-    """Towards both neighbours on one axis: change of depth, pixels of the image it spans, sum, farthest, edge or not.
+def _block_moves(key, columns, reach, moves):
+    """Where the blocks of a row look for foreground: (2, W) pixels along and across."""
+    known = -1
+    for u in range(columns.size):
+        if u == 0 or columns[u] >> _BLOCK_BITS != known:
+            known = columns[u] >> _BLOCK_BITS
+            bits = random_bits(key, column_key(known))
+            du = math.floor((2 * uniform(bits, 0) - 1.0) * reach + 0.5)
+            dv = math.floor((2 * uniform(bits, 1) - 1.0) * reach + 0.5)
+        moves[0, u], moves[1, u] = int(du), int(dv)
 
-    Returns the change over the neighbours on the same surface, their distance, what they add to z together, the
-    depth of the farthest neighbour beyond an edge (infinite where nothing was seen there), and whether there is one.
+
+@njit(**OPTIONS)
+@no_type_check
+def _fatten(depth, v, begin, moves, edge_mm, found):
+    """Foreground spreads over its edge."""
+    for i in range(found.size):
+        u = begin + i
+        other = _seen_there(depth, v + moves[1, u], u + moves[0, u])
+        if other > 0 and (found[i] == 0 or other < found[i] - edge_mm):
+            found[i] = other
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _axial(key, columns, own, top, top_share, low, low_share, out):
+    """Noise along the ray, of deviation 1: a pixel's own, and bumps."""
+    for i in range(out.size):
+        out[i] = own * normal(random_bits(key, columns[i])) + (top_share * top[i] + low_share * low[i])
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _measure(above, here, below, step, columns, key, scale, focal, model, noise, found):
+    """In place: what a row sees, `found`, becomes the depth before disparity and rounding; -inf where it is lost.
+
+    Neighbours within `edge_mm` of a pixel are on its surface and give its slope and its smoothing; others make an edge.
     """
-    change, span, bend, farthest, edge = 0.0, 0, 0.0, 0.0, False
-    for side in (-1, 1):
-        at_v, at_u = v + side * step * (1 - along), u + side * step * along
-        if at_v < 0 or at_u < 0 or at_v >= depth.shape[0] or at_u >= depth.shape[1]:
-            continue
-        other = float(depth[at_v, at_u])
-        if other > 0 and abs(other - z) <= edge_mm:
-            change, span, bend = change + side * (other - z), span + step, bend + other - z
-        else:
-            edge = True
-            farthest = max(farthest, other if other > 0 else math.inf)
-    return change, span, bend, farthest, edge
+    edge_mm, grazing, smoothing, edge_loss = model.edge_mm, model.grazing_tan, model.smoothing, model.edge_loss
+    flying, flying_mm = model.flying, model.flying_mm
+    one, axial_mm, per_m2_mm, slope_mm = 1.0 / step, model.axial_mm, model.axial_per_m2_mm, model.slope_mm
+    for i in range(found.size):
+        d, z = found[i], float(here[i + step])
+        dx, bend_x, far_x, edge_x = _across(float(here[i]), float(here[i + 2 * step]), z, one, edge_mm)
+        dy, bend_y, far_y, edge_y = _across(float(above[i + step]), float(below[i + step]), z, one, edge_mm)
+        tangent = math.sqrt(dx * dx + dy * dy) * scale * focal / z
+        seen = z > 0
+        tangent = tangent if seen else 0.0
+        bend = (bend_x + bend_y) / 4 if seen else 0.0
+        farthest = (far_x if far_x > far_y else far_y) if seen else math.inf
+        edge = edge_x | edge_y | (not seen)
+        z = z if seen else d
+        bits = random_bits(key, columns[i])
+        lost = (d == 0) | (tangent > grazing * (0.75 + 0.5 * uniform(bits, 0)))
+        lost = lost | (edge & (uniform(bits, 1) < edge_loss))
+        behind = farthest - z
+        flies = edge & (uniform(bits, 2) < flying) & (behind > 0)
+        behind = behind if behind < flying_mm else flying_mm
+        d += smoothing * bend
+        d += behind * uniform(bits, 3) * uniform(bits, 3) if flies else 0.0
+        # theta / (pi/2 - theta) of the slope's angle theta, to 3 %, without an arc tangent
+        square = tangent * tangent
+        ratio = tangent * (0.637 + 0.792 * tangent + 1.571 * square) / (1 + tangent + square)
+        ratio = ratio if ratio < 8.0 else 8.0
+        deviation = axial_mm + per_m2_mm * (z * 1e-3) * (z * 1e-3) + slope_mm * ratio * ratio
+        found[i] = -math.inf if lost else d + deviation * noise[i]
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _measure(d, z, tangent, bend, farthest, edge, row, column, focal, model, seed, lattice):
-    """The depth that the sensor reports of one pixel, 0 where it reports none."""
-    bits = _random(seed, _CHANCE, row, column)
-    if tangent > model.grazing_tan * (0.75 + 0.5 * _uniform(bits, 0)):
-        return 0.0
-    d += model.smoothing * bend
-    if edge:
-        if _uniform(bits, 1) < model.edge_loss:
-            return 0.0
-        if _uniform(bits, 2) < model.flying and farthest > z:
-            d += min(farthest - z, model.flying_mm) * _uniform(bits, 3) ** 2
-    noise = math.sqrt(1 - model.correlated) * _normal(_random(seed, _AXIAL, row, column))
-    if model.correlated > 0:
-        noise += math.sqrt(model.correlated) * _bump(lattice, row, column, model.correlation_px)
-    # theta / (pi/2 - theta) of the slope's angle theta, to 3 %, without an arc tangent
-    ratio = tangent * (0.637 + 0.792 * tangent + 1.571 * tangent**2) / (1 + tangent + tangent**2)
-    deviation = model.axial_mm + model.axial_per_m2_mm * (z * 1e-3) ** 2 + model.slope_mm * min(ratio, 8.0) ** 2
-    d = _as_disparity(d + deviation * noise, noise, focal, model)
-    if not (model.min_mm <= d <= model.max_mm):
-        return 0.0
-    return math.floor(d / model.unit_mm + 0.5) * model.unit_mm if model.unit_mm > 0 else d
+def _across(before, behind, z, per_step, edge_mm):
+    """Towards both neighbours on one axis; -1 is a neighbour outside the image, which counts for nothing.
+
+    Returns the change for each pixel of the image over the neighbours on the same surface, what they add to z together,
+    the depth of the farthest neighbour beyond an edge (infinite where nothing was seen there), and whether there is an
+    edge.
+    """
+    one, other = before - z, behind - z
+    near, far = (before > 0) & (abs(one) <= edge_mm), (behind > 0) & (abs(other) <= edge_mm)
+    change = ((other if far else 0.0) - (one if near else 0.0)) * (0.5 * per_step if near & far else per_step)
+    bend = (before if near else z) - z
+    bend = bend + behind - z if far else bend
+    near_edge, far_edge = (not near) & (before >= 0), (not far) & (behind >= 0)
+    first = (before if before > 0 else math.inf) if near_edge else 0.0
+    second = (behind if behind > 0 else math.inf) if far_edge else 0.0
+    return change, bend, first if first > second else second, near_edge | far_edge
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _as_disparity(d, noise, focal, model):
-    """Depth through a noisy, quantised disparity: d' = f b / (f b / d - noise)."""
-    if model.disparity_noise_px == 0 and model.disparity_step_px == 0:
-        return d
-    # Minus, so that it adds to the axial noise.
-    disparity = focal * model.baseline_mm / max(d, 1.0) - model.disparity_noise_px * noise
-    if model.disparity_step_px > 0:
-        disparity = math.floor(disparity / model.disparity_step_px + 0.5) * model.disparity_step_px
-    return focal * model.baseline_mm / disparity if disparity > 0 else 0.0
+def _disparity(focal, baseline_mm, deviation_px, step_px, noise, found):
+    """In place: depth through a noisy, quantised disparity: d' = f b / (f b / d - noise)."""
+    across = focal * baseline_mm
+    for i in range(found.size):
+        d = found[i]
+        # Minus, so that it adds to the axial noise.
+        disparity = across / (d if d > 1.0 else 1.0) - deviation_px * noise[i]
+        disparity = math.floor(disparity / step_px + 0.5) * step_px if step_px > 0 else disparity
+        depth = across / disparity if disparity > 0 else 0.0
+        found[i] = depth if d > -math.inf else d
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _extents(depth):
-    """The first and the last column of each row where something is seen; the width and -1 where nothing is."""
+def _report(min_mm, max_mm, unit_mm, found, out):
+    """What the sensor gives of a row: depth within its range, rounded to its unit."""
+    for i in range(found.size):
+        d = found[i]
+        rounded = math.floor(d / unit_mm + 0.5) * unit_mm if unit_mm > 0 else d
+        out[i] = rounded if (d >= min_mm) & (d <= max_mm) else 0.0
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _look(depth, columns, rows, scale, model, seed, first, last, found):
+    """What every pixel sees of the clean frame, into `found`: a place nearby, and foreground spread over its edge.
+
+    Returns, for each row, the columns between which something is seen.
+    """
     height, width = depth.shape
-    first, last = np.full(height, width), np.full(height, -1)
+    jitter, fatten = model.lateral_px * scale * _SQRT_6, model.fattening_px * scale
+    reach = max(math.ceil(jitter) if jitter > 0.5 else 0, math.ceil(fatten))  # less than half a pixel moves nothing
+    keys, moves, known = np.empty(width, np.uint64), np.empty((2, width), np.int64), -1
+    for u in range(width):
+        keys[u] = column_key(columns[u])
+    begins, ends = np.empty(height, np.int64), np.empty(height, np.int64)
     for v in range(height):
-        row = depth[v]
-        for u in range(width):
-            if row[u] > 0:
-                first[v] = min(first[v], u)
-                last[v] = u
-    return first, last
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _every_pixel(depth, columns, rows, scale, focal, model, seed, out):
-    step = max(1, math.ceil(scale))  # neighbours that show another pixel of the image
-    reach = math.ceil(max(model.lateral_px * math.sqrt(6.0), model.fattening_px) * scale)
-    lattice = _lattice(seed, rows, columns, model.correlation_px if model.correlated > 0 else math.inf)
-    first, last = _extents(depth)
-    for v in range(depth.shape[0]):
         around = slice(max(v - reach, 0), v + reach + 1)
-        begin, end = max(first[around].min() - reach, 0), min(last[around].max() + reach + 1, depth.shape[1])
-        out[v] = 0
-        for u in range(begin, end):
-            row, column, z = rows[v], columns[u], float(depth[v, u])
-            d = float(_moved(depth, v, u, row, column, scale, model, seed))
-            if d == 0:
-                continue
-            tangent, bend, farthest, edge = 0.0, 0.0, math.inf, True
-            if z > 0:
-                dx, nx, bend_x, far_x, edge_x = _across(depth, v, u, step, 1, z, model.edge_mm)
-                dy, ny, bend_y, far_y, edge_y = _across(depth, v, u, step, 0, z, model.edge_mm)
-                tangent = math.sqrt((dx / max(nx, 1)) ** 2 + (dy / max(ny, 1)) ** 2) * scale * focal / z
-                bend, farthest, edge = (bend_x + bend_y) / 4, max(far_x, far_y), edge_x or edge_y
-            out[v, u] = _measure(
-                d, z if z > 0 else d, tangent, bend, farthest, edge, row, column, focal, model, seed, lattice
+        begin, end = max(first[around].min() - reach, 0), min(last[around].max() + reach + 1, width)
+        begins[v], ends[v] = begin, end
+        if begin >= end:
+            continue
+        here = found[v, begin:end]
+        if jitter > 0.5:
+            key = row_key(stream_key(seed, _MOVE), rows[v])
+            _jitter(depth, v, begin, key, keys[begin:end], jitter, here)
+        else:
+            here[:] = depth[v, begin:end]
+        if fatten > 0:
+            if known < 0 or rows[v] >> _BLOCK_BITS != rows[known] >> _BLOCK_BITS:
+                key, known = row_key(stream_key(seed, _BLOCK), rows[v] >> _BLOCK_BITS), v
+                _block_moves(key, columns, fatten, moves)
+            _fatten(depth, v, begin, moves, model.edge_mm, here)
+    return begins, ends
+
+
+@njit(**OPTIONS)
+@no_type_check
+def _noise(columns, rows, keys, begins, ends, model, seed, noise):
+    """Into `noise`, where something is seen: how far along the ray each pixel errs, of deviation 1."""
+    width, size, correlated = columns.size, model.correlation_px, model.correlated
+    axial, bump = stream_key(seed, _AXIAL), stream_key(seed, _BUMP)
+    low, high = begins.min(), ends.max()
+    lattice, held = np.zeros((2, width)), np.full(2, 2**62)
+    top, under, top_share, low_share = lattice[0], lattice[1], 0.0, 0.0
+    firsts, shares = np.empty(high - low, np.int64), np.empty((2, high - low))
+    values = np.empty(int((columns[high - 1] - columns[low]) / size) + 4)
+    bump_places(columns[low:high], size, firsts, shares)
+    own, common = math.sqrt(1 - correlated), math.sqrt(correlated)
+    for v in range(rows.size):
+        begin, end = begins[v], ends[v]
+        if begin >= end:
+            continue
+        if correlated > 0:
+            top, under, top_share, low_share = bump_rows(
+                bump, rows[v], size, firsts, shares, values, lattice[:, : high - low], held
             )
+        bumps = slice(begin - low, end - low)
+        key, out = row_key(axial, rows[v]), noise[v, begin:end]
+        _axial(key, keys[begin:end], own, top[bumps], common * top_share, under[bumps], common * low_share, out)
 
 
 @njit(**OPTIONS)
 @no_type_check
-def _shade(depth, columns, focal, shadow_mm, out):
-    """Remove what the projector, or the second camera, at x = shadow_mm does not see.
-
-    A point at column u and depth z is at u - f b / z there. Coming from that side, what has been passed in that view
-    is hidden by what was nearer; half a pixel is forgiven.
-    """
-    side = 1 if shadow_mm > 0 else -1
-    width = depth.shape[1]
-    for v in range(depth.shape[0]):
-        passed = math.inf
-        for k in range(width):
-            u = width - 1 - k if side > 0 else k
-            if depth[v, u] > 0:
-                there = side * (columns[u] - focal * shadow_mm / depth[v, u])
-                if there > passed + 0.5:
-                    out[v, u] = 0
-                passed = min(passed, there)
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _remove_specks(depth, smallest, step_mm):
-    """Remove connected surfaces of fewer pixels than `smallest`; neighbours connect if within `step_mm`."""
-    height, width = depth.shape
-    stack, visited = np.empty((depth.size, 2), np.int16), np.zeros((height, width), np.bool_)
-    for start_v in range(height):
-        for start_u in range(width):
-            if visited[start_v, start_u] or depth[start_v, start_u] == 0:
-                continue
-            visited[start_v, start_u] = True
-            stack[0, 0], stack[0, 1] = start_v, start_u
-            count = _flood(depth, step_mm, stack, visited)
-            if count < smallest:
-                for k in range(count):
-                    depth[stack[k, 0], stack[k, 1]] = 0
-
-
-@njit(**OPTIONS)
-@no_type_check
-def _flood(depth, step_mm, stack, visited):
-    """Visit the surface of the pixel on the stack; its pixels stay there, and their number is returned."""
-    count, done = 1, 0
-    while done < count:
-        v, u = int(stack[done, 0]), int(stack[done, 1])
-        here = depth[v, u]
-        done += 1
-        for dv, du in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-            nv, nu = v + dv, u + du
-            if 0 <= nv < depth.shape[0] and 0 <= nu < depth.shape[1] and not visited[nv, nu]:
-                other = depth[nv, nu]
-                if other > 0 and abs(other - here) <= step_mm:
-                    visited[nv, nu] = True
-                    stack[count, 0], stack[count, 1] = nv, nu
-                    count += 1
-    return count
+def _every_pixel(depth, columns, rows, scale, focal, model, seed, begins, ends, found, out):
+    """What the sensor reports of what each pixel has `found`, into `out`; rows see it from `begins` to `ends`."""
+    step = max(1, math.ceil(scale))  # neighbours that show another pixel of the image
+    framed, chance = _framed(depth, step), stream_key(seed, _CHANCE)
+    keys, noise = np.empty(columns.size, np.uint64), np.empty(depth.shape)
+    for u in range(columns.size):
+        keys[u] = column_key(columns[u])
+    _noise(columns, rows, keys, begins, ends, model, seed, noise)
+    disparity = model.disparity_noise_px != 0 or model.disparity_step_px != 0
+    for v in range(rows.size):
+        begin, end = begins[v], ends[v]
+        if begin >= end:
+            continue
+        here, errs, around = found[v, begin:end], noise[v, begin:end], slice(begin, end + 2 * step)
+        above, beside, below = framed[v, around], framed[v + step, around], framed[v + 2 * step, around]
+        key = row_key(chance, rows[v])
+        _measure(above, beside, below, step, keys[begin:end], key, scale, focal, model, errs, here)
+        if disparity:
+            _disparity(focal, model.baseline_mm, model.disparity_noise_px, model.disparity_step_px, errs, here)
+        _report(model.min_mm, model.max_mm, model.unit_mm, here, out[v, begin:end])
 
 
 @njit(**OPTIONS)
 @no_type_check
 def _disturb_frame(depth, columns, rows, scale, focal, model, seed, out):
-    _every_pixel(depth, columns, rows, scale, focal, model, seed, out)
+    out[:] = 0
+    first, last = _extents(depth)
+    found = np.empty(depth.shape)
+    begins, ends = _look(depth, columns, rows, scale, model, seed, first, last, found)
+    if begins.min() >= ends.max():
+        return
+    _every_pixel(depth, columns, rows, scale, focal, model, seed, begins, ends, found, out)
     if model.shadow_mm != 0:
-        _shade(depth, columns, focal, model.shadow_mm, out)
+        shade(depth, columns, focal, model.shadow_mm, first, last, out)
     if model.speckle_px > 0:
-        _remove_specks(out, model.speckle_px * scale * scale, model.speckle_mm)
+        remove_specks(out, model.speckle_px * scale * scale, model.speckle_mm, begins, ends)
 
 
 @njit(**OPTIONS)

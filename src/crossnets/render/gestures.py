@@ -167,7 +167,8 @@ def _gestures(rng: np.random.Generator, families: Int[np.ndarray, "n"]) -> _Angl
     angles = np.empty((len(families), len(ANGLES)))
     for index, (_, draw) in enumerate(FAMILIES.values()):
         chosen = np.flatnonzero(families == index)
-        angles[chosen] = draw(rng, len(chosen))
+        if len(chosen):  # none draws no number either
+            angles[chosen] = draw(rng, len(chosen))
     return angles
 
 

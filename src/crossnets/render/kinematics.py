@@ -45,6 +45,9 @@ DEVIATION_LEFT = 0.25
 """Part of the deviation left to a finger flexed by 90 degrees (our choice; the literature says close to none)."""
 
 FLEXION, DEVIATION, PIP, DIP = (np.arange(4, 20, 4) + k for k in range(4))
+_COUPLED = np.arange(len(ANGLES))
+_COUPLED[DEVIATION], _COUPLED[DIP] = len(ANGLES) + np.arange(4), len(ANGLES) + 4 + np.arange(4)
+"""Where `natural` finds each angle, behind which it puts those that it changes."""
 PALM, FOREARM, FRAMES = 0, 21, 22
 
 
@@ -157,13 +160,12 @@ def natural(pose: HandPose) -> HandPose:
     """The nearest pose of a hand nobody pushes: within limits, last joints coupled, less deviation when flexed."""
     angles = clamp(pose).angles_rad
     xp = array_api_compat.array_namespace(angles)
-    columns = [angles[..., k] for k in range(len(ANGLES))]
-    for flexion, deviation, pip, dip in zip(FLEXION, DEVIATION, PIP, DIP, strict=True):
-        flexed = xp.clip(columns[flexion] / (np.pi / 2), min=0.0, max=1.0)
-        columns[deviation] = columns[deviation] * (1 - (1 - DEVIATION_LEFT) * flexed)
-        follows = DIP_PER_PIP * columns[pip]
-        columns[dip] = xp.clip(columns[dip] - follows, min=-DIP_SPREAD_RAD, max=DIP_SPREAD_RAD) + follows
-    return clamp(replace(pose, angles_rad=xp.stack(columns, axis=-1)))
+    flexed = xp.clip(angles[..., FLEXION] / (np.pi / 2), min=0.0, max=1.0)
+    deviation = angles[..., DEVIATION] * (1 - (1 - DEVIATION_LEFT) * flexed)
+    follows = DIP_PER_PIP * angles[..., PIP]
+    dip = xp.clip(angles[..., DIP] - follows, min=-DIP_SPREAD_RAD, max=DIP_SPREAD_RAD) + follows
+    changed = xp.concat([angles, deviation, dip], axis=-1)[..., _COUPLED]
+    return clamp(replace(pose, angles_rad=changed))
 
 
 def rotation_from_vector(vector: Any) -> Any:

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32, Int
 
 from crossnets.geometry.crop import CROP_PX
 from crossnets.render import disturb
-from crossnets.render.raster import CropGrid, cast, clip_to_cubes, crop_grid
+from crossnets.render.raster import CropGrid, cast_depth, clip_to_cubes, crop_grid
 from crossnets.render.spheremesh import SphereMesh
 from crossnets.types import Pinhole
 
@@ -97,7 +97,7 @@ class NoiseModel:
         if strength == 0:
             return NoiseModel(kind=self.kind)
         change = {name: getattr(self, name) * strength for name in _AMOUNTS}
-        change |= {name: min(getattr(self, name) * strength, 1.0) for name in ("smoothing", "edge_loss", "flying")}
+        change |= {name: min(getattr(self, name) * strength, 1.0) for name in _SHARES}
         return replace(self, **change, grazing_tan=self.grazing_tan / strength, min_mm=self.min_mm * min(strength, 1.0))
 
 
@@ -105,6 +105,7 @@ _AMOUNTS = (
     "axial_mm", "axial_per_m2_mm", "slope_mm", "lateral_px", "fattening_px", "flying_mm", "disparity_noise_px",
     "disparity_step_px", "shadow_mm", "unit_mm", "speckle_px",
 )  # fmt: skip
+_SHARES = ("smoothing", "edge_loss", "flying")
 _RECORD = np.dtype([(field.name, np.float64) for field in fields(NoiseModel)[1:]])
 
 _KINECT_V1 = NoiseModel(
@@ -232,7 +233,7 @@ def apply(
         np.arange(height, dtype=np.int32)[None],
         np.ones(1),
         np.array([camera.fx_px]),
-        _records([model], [strength]),
+        _records([model], np.array([strength])),
         _seeds(np.array([seed])),
         out,
     )
@@ -262,7 +263,7 @@ def apply_crops(
     listed = [models] * count if isinstance(models, NoiseModel) else list(models)
     out = np.empty_like(depth_mm)
     kernel = disturb.disturb_parallel if parallel else disturb.disturb_serial
-    records = _records(listed, np.broadcast_to(strength, count).tolist())
+    records = _records(listed, np.array(np.broadcast_to(strength, count), np.float64))
     kernel(depth_mm, grid.column_px, grid.row_px, grid.scale, grid.focal_px, records, _seeds(seeds), out)
     return out
 
@@ -282,19 +283,27 @@ def render_noisy_crops(
 ) -> Float32[np.ndarray, "B S S"]:
     """`raster.render_crops` through a sensor; arguments as there and of `apply_crops`."""
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
-    depth = cast(meshes, grid.x, grid.y, parallel=parallel).depth_mm
+    depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
     depth = apply_crops(depth, grid, models, seeds, strength, parallel=parallel)
     clip_to_cubes(depth, grid)
     return depth
 
 
-def _records(models: Sequence[NoiseModel], strengths: Sequence[float]) -> np.ndarray:
-    """The models as the kernels read them."""
-    for strength in strengths:
-        if not (np.isfinite(strength) and strength >= 0):
-            raise ValueError(f"strength={strength} must be 0 or more.")
-    made = {pair: astuple(pair[0].scaled(pair[1]))[1:] for pair in set(zip(models, strengths, strict=True))}
-    return np.array([made[pair] for pair in zip(models, strengths, strict=True)], dtype=_RECORD)
+def _records(models: Sequence[NoiseModel], strengths: Float[np.ndarray, "B"]) -> np.ndarray:
+    """The models as the kernels read them, scaled as `NoiseModel.scaled` does."""
+    wrong = strengths[~(np.isfinite(strengths) & (strengths >= 0))]
+    if wrong.size:
+        raise ValueError(f"strength={wrong[0]} must be 0 or more.")
+    whole = {key: astuple(model)[1:] for key, model in {id(model): model for model in models}.items()}
+    records = np.array([whole[id(model)] for model in models], _RECORD)
+    for name in (*_AMOUNTS, *_SHARES):
+        records[name] *= strengths
+    for name in _SHARES:
+        records[name] = np.minimum(records[name], 1.0)
+    records["min_mm"] *= np.minimum(strengths, 1.0)
+    records["grazing_tan"] /= np.where(strengths > 0, strengths, 1.0)
+    records[strengths == 0] = astuple(NoiseModel(kind="stereo"))[1:]
+    return records
 
 
 def _seeds(seeds: Int[np.ndarray, "B"]) -> np.ndarray:

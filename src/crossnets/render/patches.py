@@ -37,6 +37,17 @@ def first_at_least(values, x):
 
 @njit(**OPTIONS)
 @no_type_check
+def _columns(xs, box):
+    """The first column of a box and the one behind its last; some more than it has, so that eights leave no rest."""
+    begin, end, width = first_at_least(xs, box[0]), first_at_least(xs, box[1]), xs.size
+    if begin >= end:
+        return begin, begin
+    end = begin + (end - begin + 7) // 8 * 8
+    return (begin, end) if end <= width else (max(begin - (end - width), 0), width)
+
+
+@njit(**OPTIONS)
+@no_type_check
 def _tangents(x, z, r):
     """Least and greatest slope x/z of rays that meet a sphere, in the plane of one image axis."""
     if z - r <= NEAR_MM:
@@ -105,18 +116,20 @@ def draw_sphere(c, r, box, xs, ys, index, depth, patch):
     """
     cx, cy, cz = c[0], c[1], c[2]
     q = cx * cx + cy * cy + cz * cz - r * r
-    u0, u1 = first_at_least(xs, box[0]), first_at_least(xs, box[1])
+    u0, u1 = _columns(xs, box)
     for v in range(first_at_least(ys, box[2]), first_at_least(ys, box[3])):
         y = ys[v]
         m_row, a_row = cy * y + cz, y * y + 1
-        x, row, ids = xs[u0:u1], depth[v, u0:u1], patch[v, u0:u1]
+        x, row = xs[u0:u1], depth[v, u0:u1]
+        ids = None if patch is None else patch[v, u0:u1]
         for i in range(x.size):
             m = cx * x[i] + m_row
             h = m * m - (x[i] * x[i] + a_row) * q
             t = q / (m + math.sqrt(h))
             hit = (t > NEAR_MM) & (t < row[i])
             row[i] = t if hit else row[i]
-            ids[i] = index if hit else ids[i]
+            if ids is not None:
+                ids[i] = index if hit else ids[i]
 
 
 @njit(**OPTIONS)
@@ -130,11 +143,12 @@ def draw_cone(ca, cone, box, xs, ys, index, depth, patch):
     """
     bx, by, bz, d2, e, k0 = cone
     px, py, pz = e * bx - d2 * ca[0], e * by - d2 * ca[1], e * bz - d2 * ca[2]
-    u0, u1 = first_at_least(xs, box[0]), first_at_least(xs, box[1])
+    u0, u1 = _columns(xs, box)
     for v in range(first_at_least(ys, box[2]), first_at_least(ys, box[3])):
         y = ys[v]
         m2_row, k1_row, a_row = by * y + bz, py * y + pz, d2 * (y * y + 1)
-        x, row, ids = xs[u0:u1], depth[v, u0:u1], patch[v, u0:u1]
+        x, row = xs[u0:u1], depth[v, u0:u1]
+        ids = None if patch is None else patch[v, u0:u1]
         for i in range(x.size):
             m2 = bx * x[i] + m2_row
             k1 = px * x[i] + k1_row
@@ -145,7 +159,8 @@ def draw_cone(ca, cone, box, xs, ys, index, depth, patch):
             along = t * m2 - e
             hit = (along > 0) & (along < d2) & (t > NEAR_MM) & (t < row[i])
             row[i] = t if hit else row[i]
-            ids[i] = index if hit else ids[i]
+            if ids is not None:
+                ids[i] = index if hit else ids[i]
 
 
 @njit(**OPTIONS)
@@ -166,18 +181,20 @@ def draw_triangle(corners, n, height, box, xs, ys, index, depth, patch):
     """
     w0, w1, w2 = _edge(corners, 0, n), _edge(corners, 1, n), _edge(corners, 2, n)
     least = -1e-9 * (abs(w0[3]) + abs(w1[3]) + abs(w2[3]))  # so that nothing shows between triangle and cone
-    u0, u1 = first_at_least(xs, box[0]), first_at_least(xs, box[1])
+    u0, u1 = _columns(xs, box)
     for v in range(first_at_least(ys, box[2]), first_at_least(ys, box[3])):
         y = ys[v]
         n_row, row0, row1, row2 = n[1] * y + n[2], w0[1] * y + w0[2], w1[1] * y + w1[2], w2[1] * y + w2[2]
-        x, row, ids = xs[u0:u1], depth[v, u0:u1], patch[v, u0:u1]
+        x, row = xs[u0:u1], depth[v, u0:u1]
+        ids = None if patch is None else patch[v, u0:u1]
         for i in range(x.size):
             t = height / (n[0] * x[i] + n_row)
             inside = (t * (w0[0] * x[i] + row0) - w0[3] > least) & (t * (w1[0] * x[i] + row1) - w1[3] > least)
             inside = inside & (t * (w2[0] * x[i] + row2) - w2[3] > least)
             hit = inside & (t > NEAR_MM) & (t < row[i])
             row[i] = t if hit else row[i]
-            ids[i] = index if hit else ids[i]
+            if ids is not None:
+                ids[i] = index if hit else ids[i]
 
 
 @njit(**OPTIONS)

@@ -4,6 +4,7 @@ Depth is z from the camera in mm, 0 where nothing is hit. Integer coordinates ar
 the camera is not seen. The compiled kernels release the interpreter lock, so threads may each render a batch.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -60,12 +61,21 @@ class CropGrid(NamedTuple):
 
 
 def patches_of(topology: Topology, num_spheres: int) -> Patches:
-    """List the patches of a topology.
+    """List the patches of a topology; not to be changed in place.
 
     Raises:
         ValueError: an index names no sphere.
     """
-    capsules, wedges = np.reshape(topology.capsules, (-1, 2)), np.reshape(topology.wedges, (-1, 3))
+    shapes = ((topology.capsules, 2), (topology.wedges, 3))
+    capsules, wedges = (np.ascontiguousarray(np.reshape(rows, (-1, corners)), np.int64) for rows, corners in shapes)
+    return _patches_of(capsules.tobytes(), wedges.tobytes(), num_spheres)
+
+
+@functools.lru_cache(maxsize=16)
+def _patches_of(capsule_bytes: bytes, wedge_bytes: bytes, num_spheres: int) -> Patches:
+    """Kept, because every batch asks for those of the same topology again."""
+    capsules, wedges = np.frombuffer(capsule_bytes, np.int64), np.frombuffer(wedge_bytes, np.int64)
+    capsules, wedges = capsules.reshape(-1, 2), wedges.reshape(-1, 3)
     used = np.concatenate([capsules.ravel(), wedges.ravel()])
     if used.size and not (used.min() >= 0 and used.max() < num_spheres):
         raise ValueError(f"The topology names spheres {used.min()} to {used.max()}; there are {num_spheres}.")
@@ -109,6 +119,20 @@ def cast(
     Raises:
         ValueError: the mesh is not finite, a radius is negative, or the batch is not one of x and y.
     """
+    patch = np.empty((len(x), y.shape[1], x.shape[1]), np.int16)
+    return Cast(_cast(meshes, x, y, patch, parallel=parallel), patch)
+
+
+def cast_depth(
+    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
+) -> Float32[np.ndarray, "B H W"]:
+    """The depth alone of `cast`, a little faster."""
+    return _cast(meshes, x, y, None, parallel=parallel)
+
+
+def _cast(
+    meshes: SphereMesh, x: np.ndarray, y: np.ndarray, patch: Int16[np.ndarray, "B H W"] | None, *, parallel: bool
+) -> Float32[np.ndarray, "B H W"]:
     centers = np.ascontiguousarray(meshes.centers_mm, np.float64)
     radii = np.ascontiguousarray(meshes.radii_mm, np.float64)
     if centers.ndim != 3 or radii.shape != centers.shape[:2] or len(centers) != len(x):
@@ -120,10 +144,9 @@ def cast(
         raise ValueError("The spheres must have finite centres and finite radii of at least 0 mm.")
     found = patches_of(meshes.topology, centers.shape[1])
     depth = np.empty((len(x), y.shape[1], x.shape[1]), np.float32)
-    patch = np.empty(depth.shape, np.int16)
     kernel = casting.cast_parallel if parallel else casting.cast_serial
     kernel(centers, radii, *found[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
-    return Cast(depth, patch)
+    return depth
 
 
 def pixel_slopes(
@@ -226,7 +249,7 @@ def render_crops(
     of the crop lies within a thousandth of a pixel of the border between two of the image (OpenCV rounds there).
     """
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px, between_pixels=between_pixels)
-    depth = cast(meshes, grid.x, grid.y, parallel=parallel).depth_mm
+    depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
     clip_to_cubes(depth, grid)
     return depth
 

@@ -55,6 +55,6 @@ def load_detector(
         ModuleNotFoundError: the runtime that was asked for is not installed.
         ValueError: the file is no detector of ours, or the precision is not one of the runtime's.
     """
-    text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,), every_shape=False)
+    text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,))
     model = from_text(text, str(path))
     return HandDetector(lambda image: run(image)[0], model)

@@ -1,5 +1,6 @@
 """What runs an exported network: ONNX Runtime, or OpenVINO where it is installed."""
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,6 +15,8 @@ Runtime: TypeAlias = Literal["auto", "onnxruntime", "openvino"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 Run: TypeAlias = Callable[[np.ndarray], list[Any]]
 """Images to the outputs of a network."""
+_RunOne: TypeAlias = Callable[[np.ndarray], list[Any]]
+"""One image, without an axis for the batch, to the outputs, which have one."""
 
 
 def load_exported(
@@ -46,9 +49,13 @@ def load_exported(
 
 
 def open_network(
-    path: Path, runtime: Runtime, *, threads: int, precision: Precision, names: Sequence[str], every_shape: bool = True
+    path: Path, runtime: Runtime, *, threads: int, precision: Precision, names: Sequence[str]
 ) -> tuple[str | None, Run]:
     """The description that a network's file carries, and what runs it.
+
+    OpenVINO makes a network for each shape of images that comes, which takes a moment the first time, and runs the
+    images of a batch one after another: a network of one shape that is known is up to a quarter faster than one for
+    all, and that is more than batches gain.
 
     Args:
         path: The file.
@@ -56,8 +63,6 @@ def open_network(
         threads: Of the processor.
         precision: Of its sums.
         names: Of the outputs, in the order they are wanted in; a network may have the first ones alone.
-        every_shape: Whether one network serves inputs of all shapes; otherwise OpenVINO makes one for each shape that
-            comes, which takes a moment the first time and is faster from then on.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.
@@ -67,7 +72,7 @@ def open_network(
     if runtime == "auto":
         runtime = "openvino" if _has_openvino() else "onnxruntime"
     if runtime == "openvino":
-        return _openvino(path, threads, precision, names, every_shape)
+        return _openvino(path, threads, precision, names)
     if precision != "float32":
         raise ValueError("ONNX Runtime computes in float32 on processors; bfloat16 needs runtime='openvino'.")
     return _onnxruntime(path, threads, names)
@@ -99,9 +104,7 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     return session.get_modelmeta().custom_metadata_map.get(KEY), run
 
 
-def _openvino(
-    path: Path, threads: int, precision: Precision, names: Sequence[str], every_shape: bool
-) -> tuple[str | None, Run]:
+def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[str]) -> tuple[str | None, Run]:
     import openvino
 
     core = openvino.Core()
@@ -110,29 +113,58 @@ def _openvino(
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
-    requests: dict[tuple[int, ...], tuple[Any, list[Any]]] = {}
+    ready: dict[tuple[int, ...], _RunOne] = {}
 
-    def prepared(shape: tuple[int, ...]) -> tuple[Any, list[Any]]:
-        if shape not in requests:
-            if shape:
-                read.reshape(list(shape))
-            compiled = core.compile_model(read, "CPU", settings)
-            outputs = [compiled.output(name) for name in names[: len(compiled.outputs)]]
-            requests[shape] = compiled.create_infer_request(), outputs
-        return requests[shape]
+    def one(shape: tuple[int, ...]) -> _RunOne:
+        if shape not in ready:
+            read.reshape([1, *shape])
+            ready[shape] = _one_image(core.compile_model(read, "CPU", settings), names)
+        return ready[shape]
 
     try:
         read = core.read_model(str(path))
-        if every_shape:
-            prepared(())
+        sides = list(read.input(0).partial_shape)[1:]
+        if all(side.is_static for side in sides):
+            one(tuple(side.get_length() for side in sides))
     except RuntimeError as error:
         raise ValueError(f"{path} is not a network that OpenVINO can read: {str(error)[:300]}") from error
     found = read.get_rt_info()
     text = found["framework"][KEY].astype(str) if "framework" in found and KEY in found["framework"] else None
 
     def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
-        request, outputs = prepared(() if every_shape else images.shape)
-        request.infer({0: images})
-        return [request.get_tensor(output).data.copy() for output in outputs]
+        infer = one(images.shape[1:])
+        said = [infer(image) for image in images]
+        return said[0] if len(said) == 1 else [np.concatenate(parts) for parts in zip(*said, strict=True)]
 
     return text, run
+
+
+def _one_image(compiled: Any, names: Sequence[str]) -> _RunOne:
+    """What runs a network of one shape on one image.
+
+    Inputs and outputs stay where they are, so that a call neither allocates nor looks up any. What it gives is copied
+    out: the next call writes over it.
+    """
+    import openvino
+
+    alone = threading.Lock()
+
+    def tensor(port: Any) -> Any:
+        return openvino.Tensor(port.element_type, port.shape)
+
+    request, entry = compiled.create_infer_request(), tensor(compiled.input(0))
+    request.set_input_tensor(entry)
+    said = []
+    for name in names[: len(compiled.outputs)]:
+        output = compiled.output(name)
+        said.append(tensor(output))
+        request.set_tensor(output, said[-1])
+    taken, given = entry.data, [part.data for part in said]
+
+    def infer(image: Float32[np.ndarray, "C H W"]) -> list[Any]:
+        with alone:
+            taken[0] = image
+            request.infer(share_outputs=True)
+            return [part.copy() for part in given]
+
+    return infer

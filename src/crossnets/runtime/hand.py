@@ -86,7 +86,10 @@ class Hand:
         self, image: UInt8[np.ndarray, "H W 3"] | Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     ) -> UInt8[np.ndarray, "H W 3"]:
         """A picture with the skeleton on it: of an RGB image, or of the depth image in mm, which is shaded."""
-        rgb = depth_to_rgb(image.astype(np.float32)) if image.ndim == 2 else image.astype(np.uint8)
+        if image.ndim == 2:
+            rgb = depth_to_rgb(np.where(np.isfinite(image), image, 0).astype(np.float32))
+        else:
+            rgb = image.astype(np.uint8)
         return draw_skeleton(rgb, self.joints_px, self.skeleton)
 
 

@@ -103,8 +103,8 @@ def finding(
 ) -> tuple[Centers | Literal["detector"], Finder | None]:
     """What `auto` means for a model, and the finder where one is used.
 
-    Where every frame is known to show a hand, as in a benchmark, our finder without a network helps where the detector
-    finds none.
+    Where every frame is known to show a hand, as in a benchmark, our finder without a network adds one more place, and
+    the likeliest is taken.
 
     A model that looks twice forgives where it looks first; the others were trained on centres of one kind.
 
@@ -121,13 +121,13 @@ def finding(
     detector = open_finder()
     if not sure_of_a_hand:
         return "detector", detector
-    return "detector", lambda depth_mm, camera: detector(depth_mm, camera) or _nearest(depth_mm, camera)
+    return "detector", lambda depth_mm, camera: [*detector(depth_mm, camera), *_nearest(depth_mm, camera)]
 
 
 def is_model(path: Path) -> bool:
     """Whether a path is of a run or model folder, or of an exported network."""
     if path.is_file():
-        return path.suffix == ".onnx"
+        return path.suffix in (".onnx", ".xml")
     return any((folder / name).is_file() for folder in (path, path / "model") for name in (NETWORK, WEIGHTS))
 
 
@@ -147,4 +147,4 @@ def _nearest(depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
     center_mm = find_center(depth_mm.astype(np.float32), camera)
     if center_mm is None:
         return []
-    return [Detection(center_mm, 1.0, 0.5, LENGTH_MM, (0.0, 0.0, 0.0, 0.0))]
+    return [Detection(center_mm, 0.5, 0.5, LENGTH_MM, (0.0, 0.0, 0.0, 0.0))]

@@ -1,15 +1,17 @@
 """From a raw depth image to the joints of the hands in it: each frame by itself, or from frame to frame."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
 from crossnets.detection import Detection, Finder
-from crossnets.estimation import CropEstimator, Estimates
+from crossnets.estimation import CropEstimator, Estimates, hand_odds, unsure_share
 from crossnets.geometry.camera import CAMERAS, CameraPreset, camera_named
 from crossnets.geometry.crop import crop_hand
 from crossnets.runtime.hand import Hand
@@ -18,8 +20,8 @@ from crossnets.types import HandCrop, Pinhole
 
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
-_LOST_STD_MM = 20.0
-"""Mean deviation of the joints above which what was found is taken for no hand."""
+_LOST_SHARE = 0.11
+"""Mean deviation of the joints over the hand's length above which a followed hand is lost."""
 _LEAST_SEEN = 0.02
 """Share of a crop that must show something."""
 _SAME_MM = 80.0
@@ -87,7 +89,7 @@ class Tracker:
         self._time_s: float | None = None
 
     def predict(self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> list[Hand]:
-        """The hands in one image, whatever came before; empty where there is none.
+        """The hands in one image, whatever came before, the likeliest first; empty where there is none.
 
         Args:
             depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing; uint16 or float.
@@ -102,7 +104,7 @@ class Tracker:
         if not found:
             return []
         estimates, _, rows = self._estimate(image, found)
-        return [self._hand(image, estimates, row) for row in rows]
+        return [self._hand(image, estimates, row) for row in rows[: self.hands]]
 
     def track(
         self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset, time_s: float | None = None
@@ -142,7 +144,8 @@ class Tracker:
         cubes = [(followed.joints_mm.mean(axis=0), followed.cube_mm) for followed in self._followed]
         estimates, crops = self._look(image, cubes)
         kept = []
-        for row in _hands_among(estimates, crops):
+        odds = np.where(unsure_share(estimates) < _LOST_SHARE, 1.0, -1.0)
+        for row in _hands_among(estimates, crops, odds):
             self._update(self._followed[row], estimates, row)
             kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row].number)))
         return kept
@@ -162,15 +165,15 @@ class Tracker:
                 kept.append((followed, hand))
         if any(followed.misses for followed, _ in kept):
             self._since_search = FINDS_EVERY  # look again at once
-        return [*kept, *self._begin(image, new[: max(0, self.hands - len(kept))])]
+        return [*kept, *self._begin(image, new, self.hands - len(kept))]
 
-    def _begin(self, image: Image, found: Sequence[Detection]) -> list[tuple[_Followed, Hand]]:
-        """New hands, after all looks."""
-        if not found:
+    def _begin(self, image: Image, found: Sequence[Detection], most: int) -> list[tuple[_Followed, Hand]]:
+        """New hands, after all looks; the likeliest if there are more than `most`."""
+        if not found or most < 1:
             return []
         begun = []
         estimates, crops, rows = self._estimate(image, found)
-        for row in rows:
+        for row in rows[:most]:
             smooth = OneEuro(self._smooth) if self._smooth else None
             followed = _Followed(self._next_number, estimates.joints_mm[row], crops[row].cube_mm, smooth)
             self._next_number += 1
@@ -190,7 +193,7 @@ class Tracker:
 
     def _search(self, image: Image) -> list[Detection]:
         started = time.perf_counter()
-        found = list(self.finder(image.depth_mm, image.camera))[: self.hands]
+        found = list(self.finder(image.depth_mm, image.camera))
         self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
         return found
 
@@ -202,7 +205,8 @@ class Tracker:
         estimates, crops = self._look(image, [(d.center_mm, side) for d, side in zip(found, sides, strict=True)])
         for _ in range(model.looks - 1):
             estimates, crops = self._look(image, self.estimator.cubes_again(crops, estimates))
-        return estimates, crops, _hands_among(estimates, crops)
+        odds = hand_odds(estimates, [detection.score for detection in found])
+        return estimates, crops, _hands_among(estimates, crops, odds)
 
     def _look(
         self, image: Image, cubes: Sequence[tuple[Float[np.ndarray, "3"], float]]
@@ -258,13 +262,18 @@ def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> I
     _check_pinhole(preset)
     if depth.dtype not in (np.uint16, np.float32):
         depth = depth.astype(np.float32)
+    if depth.dtype == np.float32:  # nobody has whole metres
+        _check_unit(depth)
+    return Image(np.ascontiguousarray(depth), preset)
+
+
+def _check_unit(depth: Float32[np.ndarray, "H W"]) -> None:
     coarse = depth[::8, ::8]
     most = float(np.max(coarse, initial=0, where=np.isfinite(coarse)))
-    if depth.dtype == np.float32 and 0 < most < _METRES:
+    if 0 < most < _METRES:
         raise ValueError(
             f"The farthest depth is {most:.3g}, which looks like metres. Millimetres are expected: multiply by 1000."
         )
-    return Image(np.ascontiguousarray(depth), preset)
 
 
 def _check_pinhole(camera: Pinhole) -> None:
@@ -273,28 +282,21 @@ def _check_pinhole(camera: Pinhole) -> None:
             f"Found {camera!r} as the camera, expected Pinhole(fx_px, fy_px, cx_px, cy_px) or one of "
             f"{', '.join(CAMERAS)}."
         )
-    if not (np.isfinite(camera).all() and camera[0] > 0 and camera[1] > 0):
+    if not (all(map(math.isfinite, camera)) and camera[0] > 0 and camera[1] > 0):
         raise ValueError(f"{camera} is no camera: all numbers must be finite, and the focal lengths positive.")
 
 
 def _seen(crop: HandCrop) -> bool:
     """Whether a crop shows enough to hold a hand."""
-    return bool(np.count_nonzero(crop.depth_mm) > _LEAST_SEEN * crop.depth_mm.size)
+    return cv2.countNonZero(crop.depth_mm) > _LEAST_SEEN * crop.depth_mm.size
 
 
-def _sure(estimates: Estimates, row: int) -> bool:
-    """Whether a hand is likely to be where it is estimated."""
-    if not np.isfinite(estimates.joints_mm[row]).all():
-        return False
-    return estimates.std_mm is None or float(estimates.std_mm[row].mean()) < _LOST_STD_MM
-
-
-def _hands_among(estimates: Estimates, crops: Sequence[HandCrop]) -> list[int]:
-    """Rows in which a hand is likely, without those that estimate the hand of an earlier one again."""
+def _hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np.ndarray, "B"]) -> list[int]:
+    """Rows in which a hand is likely, likeliest first, without those that estimate the hand of an earlier one again."""
     kept: list[int] = []
     middles = estimates.joints_mm.mean(axis=1)
-    for row, crop in enumerate(crops):
+    for row in np.argsort(-odds, kind="stable").tolist():
         again = any(np.linalg.norm(middles[row] - middles[other]) < _SAME_MM for other in kept)
-        if _seen(crop) and _sure(estimates, row) and not again:
+        if odds[row] > 0 and _seen(crops[row]) and not again:
             kept.append(row)
     return kept

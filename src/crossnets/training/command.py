@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import Progress
 
+from crossnets.atomic import write_text
 from crossnets.data.dataset import HandDataset
 from crossnets.data.loader import TrainingFrames, prepare
 from crossnets.data.opening import open_dataset
@@ -42,11 +43,14 @@ def train_command(
     `configure` makes the training for the skeleton of the data, or is one that renders its own.
 
     Raises:
-        ValueError: the data, the labels or the run folder are not what the arguments say.
+        ValueError: the data, the labels or the run folder are not what the arguments say, or an argument is no
+            number that can be.
         OSError: a folder is missing or unreadable.
     """
     console = Console(stderr=True)
     if threads is not None:
+        if threads < 1:
+            raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(threads)
     labelled = None if data is None else open_dataset(data)
     config = _config(configure, data, labelled, unlabelled)
@@ -165,7 +169,7 @@ def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Pa
     if frames.problems:
         path = out / "problems.jsonl"
         lines = [{"path": str(p.path), "line": p.line, "what": p.what} for p in frames.problems]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
         console.print(f"{len(lines)} frames or label lines are left out, listed in {path}:", highlight=False)
         for problem in frames.problems[:_PROBLEMS_SHOWN]:
             console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)

@@ -65,7 +65,8 @@ def targets_of(batch: SceneBatch) -> Targets:
     long = batch.focal_px[:, None] * LENGTH_MM * batch.log_length.exp() / d / CELL_PX
     spread = (_SPREAD * long).clamp(*_SPREAD_CELLS)
     present, unclear = batch.state == PRESENT, batch.state == UNCLEAR
-    here = _squares(columns.round(), rows.round(), at, height, width)
+    # A centre in the outer half of the last pixel is nearest to a cell beyond the map: the last one is its own.
+    here = _squares(columns.round().clamp(0, width - 1), rows.round().clamp(0, height - 1), at, height, width)
     bell = torch.exp(-here / (2 * spread**2)[..., None, None]) * present[..., None, None]
     near = _squares(columns, rows, at, height, width) < (_UNCLEAR_REACH * long)[..., None, None].square()
     best, which = bell.max(dim=1)

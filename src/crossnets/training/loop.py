@@ -42,7 +42,7 @@ class TrainingStoppedError(Exception):
 
 
 class DivergedError(Exception):
-    """A loss is no longer a number."""
+    """A loss, or a weight, is no longer a number."""
 
 
 def resolve_precision(precision: Precision) -> Precision:
@@ -126,7 +126,7 @@ def train(
     Raises:
         ValueError: `out` was begun with other settings, or its checkpoint is damaged.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
-        DivergedError: a loss became infinite or not a number; the last checkpoint stays.
+        DivergedError: a loss or a weight became infinite or not a number; the last checkpoint stays.
     """
     model = _train(config, frames, out, request, budget_s, console, maps)
     assert isinstance(model, Estimator)
@@ -258,6 +258,7 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
     saved = time.monotonic()
 
     def checkpoint(at_stage: int, at_step: int) -> None:
+        _check_sound(session.networks, config.name, at_step or total, session.out)
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
         place = state.Place(at_stage, at_step, elapsed)
@@ -287,10 +288,21 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
 def _check_finite(losses: dict[str, float], stage: str, step: int, out: Path) -> None:
     bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
     if bad:
-        raise DivergedError(
-            f"Stage {stage} diverged at step {step + 1}: {', '.join(bad)}. The last checkpoint in {out} is sound; "
-            "try --precision 32-true, or look at the data with `crossnets data info`."
-        )
+        raise _diverged(stage, step + 1, ", ".join(bad), out)
+
+
+def _check_sound(networks: Networks | DetectorNet, stage: str, steps: int, out: Path) -> None:
+    """A gradient that is no number spoils the weights a step before a loss shows it: they must not be kept."""
+    bad = [name for name, value in networks.state_dict().items() if not bool(value.isfinite().all())]
+    if bad:
+        raise _diverged(stage, steps, f"{len(bad)} tensors of weights, {bad[0]} first, are not all numbers", out)
+
+
+def _diverged(stage: str, steps: int, found: str, out: Path) -> DivergedError:
+    return DivergedError(
+        f"Stage {stage} diverged at step {steps}: {found}. The last checkpoint in {out}, if there is one, is sound; "
+        "try --precision 32-true, or look at the data with `crossnets data info`."
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Rendered hands for a training: an endless stream made by other processes, and a set that is kept on disk."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, views_at
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.geometry.skeleton import Skeleton
+from crossnets.render.casting import normalise
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
 
@@ -56,15 +58,9 @@ def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
     joints = in_crop(crops, hands)
     size = np.log(hand_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
     numbers = (joints, crops.side, size)
-    image = torch.from_numpy(normalised(crops)).half()[:, None]
+    normalise(crops.depth_mm, crops.centers_mm[:, 2], crops.cube_mm / 2)
+    image = torch.from_numpy(crops.depth_mm).half()[:, None]
     return RenderedBatch(image, *(torch.from_numpy(n.astype(np.float32)) for n in numbers))
-
-
-def normalised(crops: SyntheticCrops) -> Float32[np.ndarray, "B S S"]:
-    """As `geometry.crop.normalise` does, metric."""
-    half = crops.cube_mm[:, None, None] / 2
-    depth = np.clip((crops.depth_mm - crops.centers_mm[:, 2, None, None]) / half, -1, 1)
-    return np.where(crops.depth_mm > 0, depth, np.float32(1))
 
 
 def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray, "B J 3"]:
@@ -99,6 +95,7 @@ def rendered_twice(renderings: Dataset[AnyBatch], workers: int, first: int, tota
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
         multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=_leave_interrupts,
     )
     batches = iter(loader)
 
@@ -114,13 +111,21 @@ def rendered_twice(renderings: Dataset[AnyBatch], workers: int, first: int, tota
         del batches  # ends the processes
 
 
+def _leave_interrupts(_: int) -> None:
+    """Ctrl-C reaches the processes that render too; the training itself ends them, after its checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:
     """The batch with its first or its second half in a mirror, as float32."""
     half = len(batch.side) // 2
     kind = type(batch)
-    one, two = (kind(*(part[rows].float() for part in batch)) for rows in (slice(half), slice(half, None)))
-    parts = (one.mirrored(), two) if first else (one, two.mirrored())
-    return kind(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    one, two = (kind(*(part[rows] for part in batch)) for rows in (slice(half), slice(half, None)))
+    one, two = (one.mirrored(), two) if first else (one, two.mirrored())
+    whole = kind(*(torch.empty_like(part, dtype=torch.float32) for part in batch))
+    for part, start, rest in zip(whole, one, two, strict=True):
+        part[:half], part[half:] = start, rest  # becomes float32 on the way, not in a copy of its own
+    return whole
 
 
 def kept(

@@ -16,6 +16,8 @@ import torch
 from crossnets.atomic import write_text
 from crossnets.training.config import TrainConfig
 
+_BEFORE = ("crops", "problems.jsonl")
+"""What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
 _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
 
@@ -39,7 +41,7 @@ def read(run: Path) -> dict[str, Any] | None:
     """
     path = run / "config.json"
     if not path.is_file():
-        if run.is_dir() and any(p.name not in ("crops", "problems.jsonl") for p in run.iterdir()):
+        if run.is_dir() and any(p.name not in _BEFORE and p.suffix != ".part" for p in run.iterdir()):
             raise FileExistsError(f"{run} holds files, but no run of crossnets. Give --out a new folder.")
         return None
     try:

@@ -1,8 +1,10 @@
 """The one thread that reads the camera, finds hands, and records."""
 
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -22,6 +24,8 @@ _HOLD_S = 0.1
 _FPS_OVER_S = 1.5
 _WRITER_HOLDS = 60
 _BETWEEN_LOOPS_S = 0.04
+_LEAVING_S = 10.0
+"""A thread that neither ends nor writes a frame for so long is left behind."""
 
 
 @runtime_checkable
@@ -63,17 +67,22 @@ class Reading:
         self._thread.start()
 
     def close(self) -> None:
-        """End; a recording that is being written is finished."""
+        """End; a recording that is being written is finished, however long that takes."""
         self._state.close()
         self._source.close()
-        self._thread.join(10)
+        written = -1
+        while self._thread.is_alive() and self._state.status.recorded != written:
+            written = self._state.status.recorded
+            self._thread.join(_LEAVING_S)
 
     def _run(self) -> None:
         try:
             while not self._state.closed:
-                self._play()
-                if self._source.endless:
+                came = self._play()
+                if self._source.endless or self._state.closed:
                     break
+                if not came:
+                    raise ValueError(f"{self._source.name} gave no frame.")
                 self._source.close()
                 self._source = self._again()
                 self._source.__enter__()
@@ -84,14 +93,21 @@ class Reading:
                 self._state.update(message="The source has ended.")
         except Exception as error:  # whatever it is, the page must say so
             self._state.update(message=f"Stopped: {error}")
+            print(f"Stopped: {error}", file=sys.stderr)
+            if not isinstance(error, OSError | ValueError):  # nothing that a user does
+                traceback.print_exc()
         finally:
             self._stop_recording()
             self._source.close()
 
-    def _play(self) -> None:
+    def _play(self) -> bool:
+        """Show the frames of the source until it ends or is closed; whether there were any."""
+        came = False
         for frame in paced(self._source, self._wait):
+            came = True
             if self._state.closed:
-                return
+                break
+            self._state.update(message="")
             self._follow_record_button(frame)
             if self._source.live:
                 if self._state.status.paused:  # the camera goes on, and so does a recording
@@ -100,6 +116,7 @@ class Reading:
                 while self._state.wait_while_paused(_HOLD_S):
                     self._follow_record_button(None)
             self._show(frame)
+        return came
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -122,7 +139,6 @@ class Reading:
         shown = DepthFrame(frame.depth_mm, frame.camera, time_s, frame.number, frame.joints_mm)
         self._last_s = time_s
         self._state.add(shown, hands, stages, fps)
-        self._state.update(message="")
 
     def _follow_record_button(self, frame: DepthFrame | None) -> None:
         wanted = self._state.wants_recording
@@ -183,8 +199,8 @@ class Recorder:
                     writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
                     self.count += 1
                     self._state.update(recorded=self.count)
-        except (OSError, ValueError) as error:  # a full disk, a folder that may not be written to
-            self.failed = str(error)
+        except Exception as error:  # a full disk, a folder that may not be written to; who adds frames waits for a word
+            self.failed = str(error) or type(error).__name__
 
 
 def unused(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 GET  /                    the page; its parts lie beside it
 GET  /next?after=VERSION  the last frame, once something is newer than that version (or after some seconds)
 GET  /frame?number=N      a frame that is kept
-POST /command             {"pause": true} or {"record": true}, as JSON
+POST /command             {"pause": true} or {"record": true}, as JSON; answered with the version that follows
 
 Each viewer asks for the next frame when it has drawn the last, so a slow one misses frames and holds up nobody.
 """
@@ -16,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from crossnets.viewer.messages import pack
 from crossnets.viewer.state import LiveState
@@ -76,9 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A part of the page, or a frame."""
-        url = urlsplit(self.path)
         if not self._is_meant():
             return
+        url = _split(self.path)
         if url.path in _PARTS:
             name, kind = _PARTS[url.path]
             self._answer(files("crossnets.viewer").joinpath("static", name).read_bytes(), kind)
@@ -95,15 +95,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_meant():
             return
         length = self.headers.get("Content-Length", "")
-        if not (length.isdecimal() and int(length) <= _MOST_COMMAND):
+        if not (length.isdecimal() and len(length) < 16 and int(length) <= _MOST_COMMAND):
             return self._refuse(HTTPStatus.BAD_REQUEST, "expected a short command")
         body = self.rfile.read(int(length))
-        if urlsplit(self.path).path != "/command" or self.headers.get_content_type() != "application/json":
+        if _split(self.path).path != "/command" or self.headers.get_content_type() != "application/json":
             return self._refuse(HTTPStatus.BAD_REQUEST, "expected JSON for /command")
         try:
             command = json.loads(body)
             ((name, value),) = command.items()
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return self._refuse(HTTPStatus.BAD_REQUEST, 'expected {"pause": true} or {"record": true}')
         if name not in ("pause", "record") or not isinstance(value, bool):
             return self._refuse(HTTPStatus.BAD_REQUEST, f"no command {name!r} with {value!r}")
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.state.update(paused=value)
         else:
             self.server.state.want_recording(value)
-        return self._answer(b"{}", "application/json")
+        return self._answer(json.dumps({"version": self.server.state.version}).encode(), "application/json")
 
     def _frame(self, number: int | None) -> None:
         if self.server.state.closed:  # so that nobody keeps asking a server that ends
@@ -124,11 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_meant(self) -> bool:
         """Whether this page asks, not another one that the user has open: neither by its name nor from its scripts."""
         host = self.headers.get("Host", "")
-        if self.server.local and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self.server.local and not _is_loopback(_split(f"//{host}").hostname or ""):
             self._refuse(HTTPStatus.FORBIDDEN, f"this page is at {self.server.url}, not at {host!r}")
             return False
         origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             self._refuse(HTTPStatus.FORBIDDEN, "another page asks")
             return False
         return True
@@ -148,6 +148,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address; empty ones where it is none, such as `http://[`."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _number(query: str, name: str) -> int | None:

@@ -8,8 +8,9 @@ from crossnets.evaluation.evaluation import Evaluation
 
 try:
     import matplotlib as mpl
-except ImportError as error:
-    raise ImportError("A report needs matplotlib: pip install 'crossnets[train]', or leave --report out.") from error
+except ModuleNotFoundError as error:  # the command line names what to install
+    text = "A report needs matplotlib: pip install 'crossnets[train]', or leave --report out."
+    raise ModuleNotFoundError(text, name="matplotlib") from error
 
 from crossnets.evaluation.report.examples import pictures, worst_and_median
 from crossnets.evaluation.report.page import page

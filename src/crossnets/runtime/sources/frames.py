@@ -30,11 +30,13 @@ class DepthFrame:
     time_s: float
     """Since the source was opened; grows from frame to frame."""
     number: int
-    """From 0; a number that is left out is a frame that was lost."""
+    """From 0; of folders, a number that is left out is a frame that could not be read."""
     joints_mm: Float32[np.ndarray, "J 3"] | None = None
     """The truth, where the source knows it: rendered hands and labelled recordings."""
 
 
+LEAST_STEP_S = 1e-4
+"""Between frames whose clock has stood still or gone back."""
 UNOPENED = CameraPreset(Pinhole(1.0, 1.0, 0.0, 0.0), 0, 0, 1.0, "not opened yet")
 
 

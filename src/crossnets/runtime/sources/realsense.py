@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.runtime.sources.frames import UNOPENED, Closing, DepthFrame, SourceError, Tell
+from crossnets.runtime.sources.frames import LEAST_STEP_S, UNOPENED, Closing, DepthFrame, SourceError, Tell
 from crossnets.types import Pinhole
 
 _POLL_S = 0.1
@@ -52,19 +53,25 @@ class RealSense(Closing):
         """`device` is librealsense's; `recorded` ones are read without losing a frame, and end."""
         self.name, self._device, self._tell = name, device, tell
         self.live, self.endless = not recorded, not recorded
-        self._queue: queue.Queue[tuple[np.ndarray, float, int]] = queue.Queue(4)
+        self._queue: queue.Queue[tuple[np.ndarray, float]] = queue.Queue(4)
         self._closed, self._stopped = threading.Event(), threading.Lock()
         self._sensor: Any = None
         self.preset = UNOPENED
-        self._last_s = -1.0
 
     def __enter__(self) -> "RealSense":
         """Start the stream.
 
         Raises:
-            SourceError: the device has no depth stream.
+            SourceError: the device has no depth stream, or cannot start it.
         """
-        rs = library()
+        try:
+            self._start(library())
+        except RuntimeError as error:
+            self.close()
+            raise SourceError(f"{self.name} cannot be started: {error}") from error
+        return self
+
+    def _start(self, rs: Any) -> None:
         sensor, profile = _depth_stream(rs, self._device, self.name)
         found = profile.get_intrinsics()
         unit_mm = 1.0
@@ -81,7 +88,6 @@ class RealSense(Closing):
         sensor.open(profile)
         self._sensor = sensor
         sensor.start(self._take)
-        return self
 
     def close(self) -> None:
         """See `DepthSource`."""
@@ -90,11 +96,9 @@ class RealSense(Closing):
             if self._sensor is None:
                 return
             sensor, self._sensor = self._sensor, None
-        try:
-            sensor.stop()
-            sensor.close()
-        except RuntimeError:  # it was unplugged, or has ended
-            pass
+        for end in (sensor.stop, sensor.close):
+            with suppress(RuntimeError):  # it was unplugged, has ended, or never began
+                end()
 
     def __iter__(self) -> Iterator[DepthFrame]:
         """Frames as they come; of a recording all, in order.
@@ -102,18 +106,20 @@ class RealSense(Closing):
         Raises:
             SourceError: the camera was unplugged.
         """
-        first_s: float | None = None
-        number, idle_since = 0, time.monotonic()
+        before_s: float | None = None
+        number, since_s, idle_since = 0, 0.0, time.monotonic()
         while not self._closed.is_set():
             try:
-                counts, time_s, _ = self._queue.get(timeout=_POLL_S)
+                counts, time_s = self._queue.get(timeout=_POLL_S)
             except queue.Empty:
                 if self._over(time.monotonic() - idle_since):
                     return
                 continue
-            first_s = time_s if first_s is None else first_s
+            if before_s is not None:  # the device's clock may be set back
+                since_s += max(time_s - before_s, LEAST_STEP_S)
+            before_s = time_s
             depth_mm = counts if self.preset.depth_unit_mm == 1 else _millimetres(counts, self.preset.depth_unit_mm)
-            yield DepthFrame(depth_mm, self.preset.pinhole, time_s - first_s, number)
+            yield DepthFrame(depth_mm, self.preset.pinhole, since_s, number)
             number, idle_since = number + 1, time.monotonic()
 
     def _over(self, idle_s: float) -> bool:
@@ -131,7 +137,7 @@ class RealSense(Closing):
 
     def _take(self, frame: Any) -> None:
         """Called by librealsense, in a thread of its own, for each frame."""
-        item = np.array(frame.get_data()), frame.get_timestamp() / 1e3, frame.get_frame_number()
+        item = np.array(frame.get_data()), frame.get_timestamp() / 1e3
         while not self._closed.is_set():
             try:
                 self._queue.put(item, timeout=_POLL_S)

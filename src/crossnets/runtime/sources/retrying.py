@@ -9,7 +9,15 @@ from typing import Any
 
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.runtime.sources.frames import UNOPENED, Closing, DepthFrame, DepthSource, SourceError, Tell
+from crossnets.runtime.sources.frames import (
+    LEAST_STEP_S,
+    UNOPENED,
+    Closing,
+    DepthFrame,
+    DepthSource,
+    SourceError,
+    Tell,
+)
 
 _POLL_S = 0.05
 _LEAVING_S = 2.0
@@ -97,7 +105,7 @@ class Retrying(Closing):
                 offset_s = time.monotonic() - began
                 continue
             failures = 0
-            time_s = max(frame.time_s + offset_s, last_s + 1e-4)
+            time_s = max(frame.time_s + offset_s, last_s + LEAST_STEP_S)
             yield replace(frame, number=number, time_s=time_s)
             number, last_s, frame = number + 1, time_s, None
 
@@ -113,12 +121,12 @@ class Retrying(Closing):
 
     def _fetch(self) -> DepthFrame | None:
         """The next frame, of a camera opened again if need be; None after `close`."""
-        timeout_s = self._retries.timeout_s
-        if self._reader is None:
+        reader, timeout_s = self._reader, self._retries.timeout_s
+        if reader is None:
             if self._closed.is_set():
                 return None
-            self._reader, timeout_s = self._read(), self._retries.opening_s
-        reader = self._reader
+            self._reader = reader = self._read()
+            timeout_s = self._retries.opening_s
         try:
             return reader.next(timeout_s, self._closed)
         except SourceError:

@@ -11,6 +11,7 @@ const cloud = new Cloud(get("cloud"), () => redraw());
 let head = null; // what the server said last
 let shown = null; // the frame on the screen, with its image and colours
 let chosen = null; // number of a frame that was scrubbed to; null follows the camera
+let pausedFrom = -1; // the version with which our pause began; answers on their way since before still say "live"
 let drawing = false;
 
 async function ask(url) {
@@ -23,9 +24,15 @@ async function ask(url) {
   return said;
 }
 
+/** The version of the state that follows the command; -1 where the connection is lost. */
 async function tell(command) {
   const body = JSON.stringify(command);
-  await fetch("/command", { method: "POST", headers: { "Content-Type": "application/json" }, body }).catch(() => {});
+  try {
+    const answer = await fetch("/command", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    return (await answer.json()).version;
+  } catch {
+    return -1;
+  }
 }
 
 function show(frame) {
@@ -75,12 +82,13 @@ async function follow() {
       if (said.protocol !== PROTOCOL) return say("lost", "crossnets was updated: reload this page");
       version = said.version;
       head = said;
+      if (said.version < pausedFrom) head.paused = true;
       showHead();
       if (chosen === null) show(said.frame);
       redraw();
       await new Promise(requestAnimationFrame);
     } catch (error) {
-      version = -1; // it may be another process with other versions
+      version = pausedFrom = -1; // it may be another process with other versions
       say("lost", "connection lost, trying again");
       await new Promise((done) => setTimeout(done, 1000));
     }
@@ -95,7 +103,8 @@ async function scrubTo(number) {
   chosen = wanted;
   if (!head.paused) {
     head.paused = true;
-    await tell({ pause: true });
+    pausedFrom = Infinity;
+    pausedFrom = await tell({ pause: true });
   }
   if (fetching) return;
   fetching = true;
@@ -118,10 +127,10 @@ get("pause").onclick = pause;
 get("record").onclick = record;
 get("scrub").oninput = (event) => scrubTo(Number(event.target.value));
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.id === "cloud") return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return; // the cloud turns by arrows
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (event.key === " " && event.target.tagName !== "BUTTON") pause();
-  else if (event.key === "r") record();
+  if (event.key === " " && event.target.tagName !== "BUTTON") event.repeat || pause();
+  else if (event.key === "r") event.repeat || record();
   else if (step && event.target.id !== "scrub") scrubTo((chosen ?? head?.kept.last ?? 0) + step);
   else return;
   event.preventDefault();

@@ -1,0 +1,54 @@
+"""What scripts would find out only after hours of training or scoring."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from crossnets import presets
+from crossnets.detection import Detection
+from crossnets.types import Pinhole
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+CAMERA = Pinhole(475.0, 475.0, 320.0, 240.0)
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_row_of_what_helped_is_a_training_of_its_own() -> None:
+    rows = script("what_helped")
+    configs = [rows.config(change, 3, 42) for change in rows.ROWS.values()]
+    assert configs[0].rendered == presets.crossnets().rendered
+    assert len({repr(config) for config in configs}) == len(configs)
+    assert {tuple((stage.name, stage.epochs) for stage in config.stages) for config in configs} == {(("estimate", 3),)}
+
+
+def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
+    scores = script("detector_scores")
+
+    class Finder:
+        """Sees a right hand where there is one, and another where there is none."""
+
+        def find(self, depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
+            places = ((0.9, [0, 0, 500]), (0.5, [300, 0, 500]))
+            return [
+                Detection(np.array(at, np.float32), score, 0.9, 180.0, (0.0, 0.0, 1.0, 1.0)) for score, at in places
+            ]
+
+    def row(threshold: float, *sides: int) -> dict[str, float | None]:
+        cases = [scores.Case(np.zeros((2, 2)), CAMERA, [(np.array([5.0, 0, 500]), side)], []) for side in sides]
+        return scores.row([scores.look(Finder(), case, 60.0, []) for case in cases], threshold)
+
+    assert row(0.4, 0)["side"] is None
+    assert row(0.4, 1, -1, 0)["side"] == 0.5
+    both = row(0.4, 1)
+    assert (both["recall"], both["precision"], both["frames with a false one"], both["median mm"]) == (1, 0.5, 1, 5)
+    assert row(0.6, 1)["precision"] == 1
