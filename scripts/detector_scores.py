@@ -1,10 +1,12 @@
-"""How well a detector of hands does: on rendered frames of other seeds than its training's, and on CVAR's real ones.
+"""How well hands are found: on rendered frames of other seeds than the training's, and on CVAR's real ones.
 
     python scripts/detector_scores.py --model RUN --cvar ../shared/data/cvar --out scores.json
+    python scripts/detector_scores.py --cvar ../shared/data/cvar
 
-A table for each threshold: hands found, what was found that is none, how far centres are from the mean of the joints,
-sides told rightly, frames without hands in which one is found. The threshold is chosen on this table, and
-`--set-threshold` writes it into the model of the run; export it afterwards.
+With a detector, a table for each of its thresholds; without, one row: what `crossnets.load().predict` says, which is
+the detector of the package with the estimator's word on it. Hands found, what was found that is none, how far centres
+are from the mean of the joints, sides told rightly, frames without hands in which one is found. A threshold is chosen
+on this table, and `--set-threshold` writes it into the model of the run; export it afterwards.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+import crossnets
 from crossnets import bundle, presets
 from crossnets.data.cvar import CVAR
 from crossnets.data.scenes import PRESENT, UNCLEAR, SyntheticScenes
@@ -27,17 +30,33 @@ from crossnets.geometry.camera import unproject
 from crossnets.runtime.detect import load_detector
 from crossnets.types import Pinhole
 
-SEED = 9_000_000
-"""Of the first camera's frames; presets keep far below."""
+SEED, PACKAGE_SEED = 9_000_000, 9_000_100
+"""Of the first camera's frames, for a detector and for the package; presets keep far below."""
 CVAR_SEQUENCES = ("P1", "P4", "P5")
 LEAST = 0.05
 """Score from which detections are kept for the table."""
 NEAR_MM, CVAR_NEAR_MM = 80.0, 60.0
 """A detection nearer than this to the mean of a hand's joints has found it."""
-UNCLEAR_MM = 150.0
+UNCLEAR_MM, ERASED_MM = 150.0, 160.0
 LEAST_MM2 = 1500.0
 """A hand of which less is seen is not asked for."""
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+class Package:
+    """What a user gets, as a detector."""
+
+    def __init__(self) -> None:
+        self._tracker = crossnets.load(runtime="onnxruntime")
+
+    def find(self, depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
+        """The hands of `Tracker.predict`."""
+        found = []
+        for hand in self._tracker.predict(depth_mm, camera):
+            assert hand.side_probability is not None
+            right = hand.side_probability if hand.side == "right" else 1 - hand.side_probability
+            found.append(Detection(hand.joints_mm.mean(axis=0), 1.0, right, hand.size_mm or 0.0, hand.box))
+        return found
 
 
 class Case(NamedTuple):
@@ -105,7 +124,16 @@ def real_frames(root: Path, sequence: str, count: int) -> Iterator[Case]:
         yield Case(frame.depth_mm, frame.camera, [(frame.joints_mm.mean(axis=0), 0)], [])
 
 
-def look(detector: HandDetector, case: Case, near_mm: float, times: list[float]) -> Seen:
+def erased(case: Case) -> Case:
+    """The frame with nothing left where its hand is: what is found there is none."""
+    depth = case.depth_mm.astype(np.float64)
+    v, u = np.indices(depth.shape)
+    points = unproject(np.stack([u, v, depth], axis=-1), case.camera)
+    near = np.any([np.linalg.norm(points - center, axis=-1) < ERASED_MM for center, _ in case.hands], axis=0)
+    return case._replace(depth_mm=np.where(near, 0, case.depth_mm).astype(case.depth_mm.dtype), hands=[])
+
+
+def look(detector: HandDetector | Package, case: Case, near_mm: float, times: list[float]) -> Seen:
     """Find, and give each hand the best detection near it."""
     began = time.perf_counter()
     found = detector.find(case.depth_mm, case.camera)
@@ -154,8 +182,10 @@ def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterato
     cameras = presets.CROSSNETS_CAMERAS
     each, without = arguments.frames // len(cameras), arguments.empty // len(cameras)
 
+    first = PACKAGE_SEED if arguments.model is None else SEED
+
     def of_all(make: Callable[..., Iterator[Case]], count: int, **more: float) -> Callable[[], Iterator[Case]]:
-        return lambda: (case for k, camera in enumerate(cameras) for case in make(camera, SEED + k, count, **more))
+        return lambda: (case for k, camera in enumerate(cameras) for case in make(camera, first + k, count, **more))
 
     listed: dict[str, tuple[Callable[[], Iterator[Case]], float]] = {
         "rendered, whole": (of_all(whole_frames, each), NEAR_MM),
@@ -169,13 +199,17 @@ def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterato
                 lambda name=name: real_frames(arguments.cvar, name, arguments.cvar_frames),
                 CVAR_NEAR_MM,
             )
+            listed[f"CVAR {name}, hand erased"] = (
+                lambda name=name: map(erased, real_frames(arguments.cvar, name, arguments.cvar_frames)),
+                CVAR_NEAR_MM,
+            )
     return listed
 
 
 def main() -> None:
     """Print the tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="run, model folder, or exported file")
+    parser.add_argument("--model", type=Path, help="a detector: run, model folder, or exported file")
     parser.add_argument("--frames", type=int, default=1000, help="rendered ones with hands, of all cameras together")
     parser.add_argument("--empty", type=int, default=1000)
     parser.add_argument("--cvar", type=Path)
@@ -185,15 +219,17 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     if arguments.set_threshold is not None:
+        if arguments.model is None:
+            parser.error("--set-threshold writes into a run; name it with --model.")
         set_threshold(arguments.model, arguments.set_threshold)
         return
-    loaded = load_detector(arguments.model) if arguments.model.is_file() else bundle.load_detector(arguments.model)
-    detector = HandDetector(loaded.maps, replace(loaded.model, threshold=LEAST))
+    detector = Package() if arguments.model is None else every_score(arguments.model)
+    thresholds = (0.5,) if arguments.model is None else THRESHOLDS
     tables = {}
     for name, (make, near_mm) in kinds(arguments).items():
         times: list[float] = []
         frames = [look(detector, case, near_mm, times) for case in make()]
-        rows = [row(frames, threshold) for threshold in THRESHOLDS]
+        rows = [row(frames, threshold) for threshold in thresholds]
         tables[name] = {"frames": len(frames), "median ms": round(float(np.median(times)), 3), "rows": rows}
         print(f"\n{name}: {len(frames)} frames, {tables[name]['median ms']} ms each")
         print("  ".join(rows[0]))
@@ -201,6 +237,12 @@ def main() -> None:
             print("  ".join("-" if value is None else f"{value:g}" for value in numbers.values()))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+
+
+def every_score(path: Path) -> HandDetector:
+    """A detector that gives what it hardly believes too."""
+    loaded = load_detector(path) if path.is_file() else bundle.load_detector(path)
+    return HandDetector(loaded.maps, replace(loaded.model, threshold=LEAST))
 
 
 def set_threshold(run: Path, threshold: float) -> None:

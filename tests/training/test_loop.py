@@ -137,6 +137,18 @@ def test_weights_that_are_no_numbers_are_not_kept(data: Path, tmp_path: Path) ->
     assert not (tmp_path / "model").exists()
 
 
+def test_a_resume_elsewhere_says_what_is_not_as_it_was(tmp_path: Path) -> None:
+    run.begin(tmp_path, {}, [1], "cpu")
+    assert run.changes(tmp_path, "cpu") == []
+    path = tmp_path / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"git": "abc", "threads": 64}))
+    git, threads = run.changes(tmp_path, "cpu")
+    assert git.startswith("git was 'abc', is ")
+    assert threads.startswith("threads was '64', is ")
+    path.unlink()
+    assert run.changes(tmp_path, "cpu") == []
+
+
 def test_what_a_kill_left_before_a_run_began_is_no_run(data: Path, tmp_path: Path) -> None:
     for name in ("config.json.part", "problems.jsonl.part", "problems.jsonl"):
         (tmp_path / name).write_text("{")

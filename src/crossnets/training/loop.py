@@ -240,6 +240,8 @@ def _run_stages(session: _Session, console: Console) -> None:
     try:
         if place.stage or place.step:
             console.print(f"Going on in {out} at stage {place.stage + 1}, step {place.step}.", highlight=False)
+            for change in run.changes(out, str(session.device)):
+                console.print(f"Not bit for bit as it would have been: {change}.", highlight=False)
             state.restore(out, session.networks, None)
         for number in range(place.stage, len(config.stages)):
             first = place.step if number == place.stage else 0

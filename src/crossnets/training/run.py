@@ -18,6 +18,9 @@ from crossnets.training.config import TrainConfig
 
 _BEFORE = ("crops", "problems.jsonl")
 """What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
+_BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
+"""Parts of the environment that the last bits of a training depend on."""
+_SHOWN = 60
 _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
 
@@ -71,6 +74,17 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     else:
         return {prefix: value}
     return {k: v for name, entry in items for k, v in _flat(entry, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def changes(run: Path, device: str) -> list[str]:
+    """What is not as it was when the run began, so that it does not go on bit for bit; empty if nothing, or unknown."""
+    try:
+        old = json.loads((run / "environment.json").read_text())
+    except (OSError, ValueError):
+        return []
+    old, new = _flat({key: old.get(key) for key in _BITS}), _flat({key: environment(device)[key] for key in _BITS})
+    differing = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    return [f"{key} was {str(old.get(key))[:_SHOWN]!r}, is {str(new.get(key))[:_SHOWN]!r}" for key in differing]
 
 
 def environment(device: str) -> dict[str, Any]:
