@@ -21,7 +21,6 @@ _EXTRAS = {
     "array_api_compat": "render",
     "onnx": "export",
     "onnxscript": "export",
-    "onnxruntime": "export",
     "openvino": "fast",
     "pyrealsense2": "realsense",
 }

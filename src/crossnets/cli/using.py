@@ -17,7 +17,7 @@ def predict(
     split: Literal["train", "test"] = "test",
     draw: bool = True,
 ) -> None:
-    """Estimate the joints in depth images: a file of millimetres, and a picture of each frame.
+    """Estimate one hand in each depth image, the likeliest: a file of millimetres, and a picture of each frame.
 
     Args:
         frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. Before them a run or

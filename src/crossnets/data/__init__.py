@@ -1,1 +1,1 @@
-"""Readers of the published data sets and of our own recordings: lazy, honest about what is broken."""
+"""Readers and writers of data sets and recordings, lazy and honest about what is broken; rendered hands without end."""

@@ -90,7 +90,8 @@ def camera_named(name: str) -> CameraPreset:
     if name not in CAMERAS:
         raise ValueError(
             f"No camera is named {name!r}. Known: {', '.join(CAMERAS)}. "
-            "For another sensor give its intrinsics as fx,fy,cx,cy in pixels."
+            "For another sensor give its intrinsics in pixels: crossnets.Pinhole(fx_px, fy_px, cx_px, cy_px) in "
+            "Python, fx,fy,cx,cy on the command line."
         )
     return CAMERAS[name]
 

@@ -1,1 +1,1 @@
-"""The networks of the paper, and what predicts with them."""
+"""All networks: the paper's, our estimator (dense.py) and the detector; and what predicts with them."""

@@ -38,16 +38,17 @@ def load(
         path: The model that comes with the package unless given; else a run of `crossnets train`, a model folder, or
             a file of `crossnets export`. A run that was not exported needs torch (crossnets[train]).
         runtime: `auto` takes OpenVINO where it is installed (crossnets[fast]), else ONNX Runtime.
-        threads: Of the processor.
-        precision: bfloat16 is OpenVINO's alone: faster, and within 1 mm. int8 is for models that were exported so, as
-            the package's is: faster still, joints move by 1 mm in the mean. The detector stays float32 then.
+        threads: Of the processor, for each network; 1 is best for one hand.
+        precision: bfloat16 is OpenVINO's alone: faster, joints move by some tenths of a millimetre in the mean and in
+            rare frames by centimetres. int8 is for models that were exported so, as the package's is: joints move by
+            1 to 2 mm in the mean. The detector stays float32 then.
         hands: Most hands in an image.
         smooth: Whether `Tracker.track` filters joints over time.
 
     Raises:
         FileNotFoundError: there is no model.
         ModuleNotFoundError: what would run it is not installed.
-        ValueError: the model's files are damaged, or the precision is not one of the runtime's.
+        ValueError: the model's files are damaged, the precision is not one of the runtime's, or `hands` is below 1.
     """
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     finder = open_finder(runtime, threads, "float32" if precision == "int8" else precision)

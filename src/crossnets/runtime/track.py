@@ -89,14 +89,14 @@ class Tracker:
         self._time_s: float | None = None
 
     def predict(self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> list[Hand]:
-        """The hands in one image, whatever came before, the likeliest first; empty where there is none.
+        """The hands in one image, whatever came before: at most `hands`, the likeliest first; none gives an empty list.
 
         Args:
             depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing; uint16 or float.
             camera: A preset's name, such as realsense-d435, or the intrinsics that belong to this image size.
 
         Raises:
-            ValueError: not a depth image in mm, or not of the camera's size.
+            ValueError: not a depth image in mm, not of the camera's size, or no such camera.
         """
         image = depth_image(depth_mm, camera)
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)

@@ -1,4 +1,4 @@
-"""The model that comes with the package: config.json, weights.safetensors, and its model card, README.md."""
+"""The model that comes with the package: networks to run, weights to go on from, and its card, README.md."""
 
 from pathlib import Path
 
