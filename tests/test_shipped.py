@@ -30,6 +30,11 @@ def test_it_is_small_enough() -> None:
     assert sum(sizes.values()) < 8e6
 
 
+def test_it_says_nothing_of_the_machine_it_was_made_on() -> None:
+    for path in SHIPPED.glob("*.onnx"):
+        assert b"crossnets/export.py" not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_hands_in_whole_frames(hands: SyntheticHands, runtime: str) -> None:
     pytest.importorskip(runtime)

@@ -91,6 +91,9 @@ def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> No
 def _write(proto: Any, description: str, path: Path) -> None:
     import onnx
 
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]  # torch leaves where each line of code lies on this machine
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, description
     onnx.checker.check_model(proto)
