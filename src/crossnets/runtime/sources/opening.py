@@ -52,7 +52,7 @@ def open_source(
     if kind == "realsense":
         from crossnets.runtime.sources import realsense
 
-        realsense.library()
+        realsense.load_library()
         return Retrying(text, lambda: realsense.open_camera(rest or None, tell), retries or Retries(), tell, held)
     if not folder:
         from crossnets.runtime.sources import realsense

@@ -26,7 +26,7 @@ _WANTED = (640, 480, 30)
 """Width, height and frames a second that are preferred; with enough pixels on a hand and little noise."""
 
 
-def library() -> Any:
+def load_library() -> Any:
     """The module pyrealsense2.
 
     Raises:
@@ -65,7 +65,7 @@ class RealSense(Closing):
             SourceError: the device has no depth stream, or cannot start it.
         """
         try:
-            self._start(library())
+            self._start(load_library())
         except RuntimeError as error:
             self.close()
             raise SourceError(f"{self.name} cannot be started: {error}") from error
@@ -133,7 +133,7 @@ class RealSense(Closing):
                 raise SourceError("it was unplugged")
             return False
         status = self._device.as_playback().current_status()
-        return idle_s > _ENDED_S and status == library().playback_status.stopped
+        return idle_s > _ENDED_S and status == load_library().playback_status.stopped
 
     def _take(self, frame: Any) -> None:
         """Called by librealsense, in a thread of its own, for each frame."""
@@ -153,7 +153,7 @@ def open_camera(serial: str | None, tell: Tell) -> RealSense:
     Raises:
         ModuleNotFoundError, SourceError: as `library`, or there is no such camera.
     """
-    rs = library()
+    rs = load_library()
     found = {device.get_info(rs.camera_info.serial_number): device for device in rs.context().query_devices()}
     if not found or (serial is not None and serial not in found):
         wanted = "camera" if serial is None else f"camera with the serial number {serial}"
@@ -172,7 +172,7 @@ def open_recording(path: Path, tell: Tell) -> RealSense:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    rs = library()
+    rs = load_library()
     try:
         device = rs.context().load_device(str(path))
     except RuntimeError as error:
