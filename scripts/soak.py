@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--kept", type=int, default=256, help="frames rendered before")
     parser.add_argument("--model", default=None)
     parser.add_argument("--runtime", default="auto", choices=["auto", "onnxruntime", "openvino"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     if given.frames < _PARTS or given.kept < 1:
@@ -44,7 +45,7 @@ def main() -> None:
     hands = SyntheticHands(SyntheticConfig(camera=CAMERA, seed=4, noise=(0.5, 1.5), clutter=Clutter()))
     frames = [hands.frame(k).depth_mm.astype(np.uint16) for k in range(given.kept)]
     empty = np.zeros_like(frames[0])
-    tracker = crossnets.load(given.model, runtime=given.runtime, smooth=True)
+    tracker = crossnets.load(given.model, runtime=given.runtime, precision=given.precision, smooth=True)
     for frame in frames:  # everything that is made once is made now
         tracker.track(frame, CAMERA)
     lines, found, part = [], 0, given.frames // _PARTS
