@@ -24,7 +24,7 @@ import crossnets
 from crossnets import bundle, presets
 from crossnets.data.cvar import CVAR
 from crossnets.data.scenes import PRESENT, UNCLEAR, SyntheticScenes
-from crossnets.data.synthetic import SyntheticHands
+from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticHands
 from crossnets.detection import Detection, HandDetector
 from crossnets.geometry.camera import unproject
 from crossnets.runtime.detect import load_detector
@@ -179,7 +179,7 @@ def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
 
 def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterator[Case]], float]]:
     """Names of the kinds of frames, what makes them, and how near is found."""
-    cameras = presets.CROSSNETS_CAMERAS
+    cameras = KINDS_OF_SENSOR
     each, without = arguments.frames // len(cameras), arguments.empty // len(cameras)
 
     first = PACKAGE_SEED if arguments.model is None else SEED

@@ -79,7 +79,8 @@ def main() -> None:
     bundle.save(estimator, given.out, half=True)
     estimator = bundle.load(given.out)
     to_onnx(estimator, given.out / NETWORK, given.out / WEIGHTS)
-    to_int8(given.out / NETWORK, given.out / INTEGERS, estimator.arrays(rendered(512, "calibrate").crops))
+    crops = rendered(512, "calibrate", estimator.config.cube_mm).crops
+    to_int8(given.out / NETWORK, given.out / INTEGERS, estimator.arrays(crops))
     if given.detector is not None:
         detector_to_onnx(bundle.load_detector(given.detector), given.out / DETECTOR)
     numbers = measured(estimator, given.frames, seed=2)

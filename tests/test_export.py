@@ -182,13 +182,20 @@ def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path],
 def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_recording(tmp_path / "rec", frames=3, skeleton=MSRA21).root
     (root / "000001.png").write_bytes(b"no image")
-    compared = export_command_module._real(str(root))
+    compared = export_command_module._real(str(root), 200.0)
     assert (len(compared.crops), compared.skeleton, compared.what) == (2, MSRA21, f"2 frames of {root}")
+    assert {crop.cube_mm for crop in compared.crops} == {200.0}
     assert compared.joints_mm is not None
     assert compared.joints_mm.shape == (2, 21, 3)
     said = capsys.readouterr().err
     assert said.startswith("Left out because they are broken: 1, such as ")
     assert "000001.png: this is no PNG file" in said
+
+
+def test_rendered_hands_are_cropped_as_the_model_crops() -> None:
+    compared = export_command_module.rendered(4, "compare", 180.0)
+    assert [crop.cube_mm for crop in compared.crops] == [180.0] * 4
+    assert len({crop.camera for crop in compared.crops}) == 4
 
 
 def test_the_command_says_what_an_export_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

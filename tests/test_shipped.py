@@ -78,3 +78,9 @@ def test_real_frames_of_a_sensor_it_never_saw(tmp_path: Path, real_data: Path) -
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert (scores["frames"], scores["missed"]) == (371, 0)
     assert scores["mean_mm"] < 15
+
+
+@pytest.mark.parametrize("hands", [0, 3])
+def test_as_many_hands_as_the_detector_finds(hands: int) -> None:
+    with pytest.raises(ValueError, match=f"hands={hands}: expected 1 to 2"):
+        crossnets.load(hands=hands)

@@ -20,7 +20,9 @@ WORKING_FOCAL_PX = 118.0
 CELL_PX, MULTIPLE_PX = 4, 16
 """Side of a cell, and what the sides of an image must be multiples of."""
 CHANNELS = 2
-_NEAREST_M, _UNIT_M = 0.17, 0.5
+_NEAREST_MM = 170.0
+INVERSE_MM = 500.0
+"""The first channel of an image is this over the depth."""
 _WINDOW_PX, _RELIEF_MM = 9, 40.0
 _NONE = np.float32(1e-9)
 """Pixels seen where there is none, so that a mean over them is a number; added to 1 or more it is lost."""
@@ -103,7 +105,7 @@ def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], strid
 
 
 def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H W"]:
-    """The network's image of a thinned frame: half a metre over the depth, and how far before its surroundings.
+    """The network's image of a thinned frame: 0.5 m divided by the depth, and how far before its surroundings.
 
     Both are 0 where nothing is seen, as beyond the image's edge: nothing is infinitely far.
     """
@@ -112,7 +114,7 @@ def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H
     mean = cv2.boxFilter(thinned_mm, -1, **window)
     mean /= cv2.boxFilter(seen, cv2.CV_32F, **window) + _NONE
     out = np.zeros((CHANNELS, *thinned_mm.shape), np.float32)
-    cv2.copyTo(_UNIT_M * 1e3 / np.maximum(thinned_mm, _NEAREST_M * 1e3), seen, out[0])
+    cv2.copyTo(INVERSE_MM / np.maximum(thinned_mm, _NEAREST_MM), seen, out[0])
     mean -= thinned_mm
     mean *= 1 / _RELIEF_MM
     cv2.copyTo(np.clip(mean, -1, 1, out=mean), seen, out[1])
@@ -184,7 +186,7 @@ def nearest_around(inverse: Float[np.ndarray, "H W"], row: int, column: int) -> 
     margin = (AROUND_PX - CELL_PX) // 2
     rows, columns = (slice(max(0, CELL_PX * k - margin), CELL_PX * (k + 1) + margin) for k in (row, column))
     most = float(inverse[rows, columns].max())
-    return _UNIT_M * 1e3 / most if most > 0 else FALLBACK_MM
+    return INVERSE_MM / most if most > 0 else FALLBACK_MM
 
 
 def _same(one: Detection, other: Detection) -> bool:

@@ -88,7 +88,7 @@ def hand_odds(found: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B
     """How likely it is that hands were found there: above 0 one is taken for a hand.
 
     The log-odds of the detector's scores, and how sure the network is of its joints for a hand of that size: what is no
-    hand has a low score, or joints that could be anywhere. Infinite where the joints are no numbers.
+    hand has a low score, or joints that could be anywhere. Minus infinity where the joints are no numbers.
 
     Args:
         found: What the network says of what was found.

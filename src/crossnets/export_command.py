@@ -12,7 +12,7 @@ from jaxtyping import Float
 from crossnets import bundle, metrics
 from crossnets.data.dataset import readable_frames
 from crossnets.data.opening import open_dataset
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
 from crossnets.detection import as_image, stride_of, thin
 from crossnets.estimation import CropEstimator
 from crossnets.export import detector_to_onnx, to_onnx, to_openvino
@@ -30,7 +30,6 @@ from crossnets.types import HandCrop
 Format: TypeAlias = Literal["onnx", "openvino"]
 
 _COMPARED, _CALIBRATION = 128, 512
-_CAMERAS = ("realsense-sr300", "realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
 _SEEDS = {"calibrate": 10**12 + 10**6, "compare": 10**12 + 2 * 10**6}
 """Far from those of trainings."""
 
@@ -61,12 +60,13 @@ def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Pat
         return
     estimator = bundle.load(run)
     path = _named(out or folder / f"model{'.int8' if int8 else ''}{suffix}", to)
-    compared = rendered(_COMPARED, "compare") if data is None else _real(data)
+    cube_mm = estimator.config.cube_mm
+    compared = rendered(_COMPARED, "compare", cube_mm) if data is None else _real(data, cube_mm)
     with tempfile.TemporaryDirectory() as temporary:
         exact, last = Path(temporary) / "model.onnx", path if to == "onnx" else Path(temporary) / "last.onnx"
         to_onnx(estimator, exact if int8 else last, folder / "weights.safetensors")
         if int8:
-            to_int8(exact, last, estimator.arrays(rendered(_CALIBRATION, "calibrate").crops))
+            to_int8(exact, last, estimator.arrays(rendered(_CALIBRATION, "calibrate", cube_mm).crops))
         if to == "openvino":
             to_openvino(last, path)
     print(f"{path}: {_megabytes(path):.1f} MB")
@@ -85,21 +85,21 @@ def _megabytes(path: Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def rendered(count: int, what: str) -> Compared:
-    """Rendered hands, as many of each camera, that no training sees."""
+def rendered(count: int, what: str, cube_mm: float) -> Compared:
+    """Rendered hands, as many of each camera, that no training sees; crops of this cube."""
     crops, joints = [], []
-    for number, camera in enumerate(_CAMERAS):
+    for number, camera in enumerate(KINDS_OF_SENSOR):
         config = SyntheticConfig(camera=camera, seed=_SEEDS[what] + number, noise=(0.5, 1.5), clutter=Clutter())
         hands = SyntheticHands(config)
-        for frame in map(hands.frame, range(count // len(_CAMERAS))):
+        for frame in map(hands.frame, range(count // len(KINDS_OF_SENSOR))):
             assert frame.joints_mm is not None
-            crops.append(crop_hand(frame.depth_mm, frame.camera, frame.joints_mm.mean(axis=0)))
+            crops.append(crop_hand(frame.depth_mm, frame.camera, frame.joints_mm.mean(axis=0), cube_mm))
             joints.append(frame.joints_mm)
     return Compared(crops, np.stack(joints), SyntheticConfig().skeleton, f"{count} rendered hands")
 
 
-def _real(data: str) -> Compared:
-    """Every frame of a data set in which our finder sees a hand."""
+def _real(data: str, cube_mm: float) -> Compared:
+    """Every frame of a data set in which our finder sees a hand; crops of this cube."""
     dataset = open_dataset(data)
     crops: list[HandCrop] = []
     labels: list[Float[np.ndarray, "J 3"]] = []
@@ -107,7 +107,7 @@ def _real(data: str) -> Compared:
     for _, frame in readable_frames(dataset, problems):
         center_mm = find_center(frame.depth_mm, frame.camera)
         if center_mm is not None:
-            crops.append(crop_hand(frame.depth_mm, frame.camera, center_mm))
+            crops.append(crop_hand(frame.depth_mm, frame.camera, center_mm, cube_mm))
             if frame.joints_mm is not None:
                 labels.append(frame.joints_mm)
     if problems:

@@ -2,7 +2,7 @@
 
 from crossnets.data.loader import CropConfig
 from crossnets.data.scenes import SceneConfig
-from crossnets.data.synthetic import SyntheticConfig
+from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticConfig
 from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import MSRA21, Skeleton
@@ -76,8 +76,6 @@ CROSSNETS_STAGES = (
     StageConfig(name="joint", batch=200, lr=1e-3, epochs=20),
 )
 """An epoch is the 8,192 rendered hands that are kept; `estimate` sees others, 2.5 million, each twice."""
-CROSSNETS_CAMERAS = ("realsense-sr300", "realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
-"""Structured light, stereo, and time of flight of few and of many pixels."""
 
 
 def crossnets_networks() -> CrossNetConfig:
@@ -99,14 +97,14 @@ def crossnets(
         SyntheticConfig(
             camera=camera,
             skeleton=MSRA21,
-            seed=seed * len(CROSSNETS_CAMERAS) + number,
+            seed=seed * len(KINDS_OF_SENSOR) + number,
             noise=(0.5, 1.5),
             cube_mm=(190.0, 290.0),
             center_spread_mm=10.0,
             again_share=0.5,
             clutter=Clutter(),
         )
-        for number, camera in enumerate(CROSSNETS_CAMERAS)
+        for number, camera in enumerate(KINDS_OF_SENSOR)
     )
     return TrainConfig(
         preset="crossnets",
@@ -145,8 +143,8 @@ def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: flo
     """What finds hands in whole frames, trained on rendered ones."""
     # Other frames than those of `crossnets` with the same seed.
     sources = tuple(
-        detector_scenes(camera, 1_000_000 + seed * len(CROSSNETS_CAMERAS) + number)
-        for number, camera in enumerate(CROSSNETS_CAMERAS)
+        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number)
+        for number, camera in enumerate(KINDS_OF_SENSOR)
     )
     return TrainConfig(
         preset="detector",

@@ -39,3 +39,9 @@ def test_time_must_grow() -> None:
     smooth(np.zeros((2, 3)), 1.0)
     with pytest.raises(ValueError, match="times must grow"):
         smooth(np.zeros((2, 3)), 1.0)
+
+
+@pytest.mark.parametrize("wrong", [{"min_cutoff_hz": 0.0}, {"beta_per_mm": -1.0}, {"speed_cutoff_hz": np.inf}])
+def test_constants_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected cutoffs above 0 Hz"):
+        OneEuroConfig(**wrong)

@@ -239,7 +239,7 @@ def test_an_estimator_learns_real_labels_by_heart(frames: TrainingFrames) -> Non
     config = settings()
     nets = build(config.networks, torch.Generator().manual_seed(0))
     stage = make_stage(nets, replace(config.stages[1], lr=3e-3), config.terms)
-    hands = rendering.Renderings(RENDERED, 4)
+    hands = rendering.renderings(RENDERED, 4)
     batch = hands[0]
     batch = type(batch)(*(part.float() for part in batch))
     errors = []

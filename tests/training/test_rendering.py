@@ -9,9 +9,10 @@ from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.geometry.crop import crop_hand, normalise
 from crossnets.geometry.cube import into_cubes, views_of
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.render.skeletons import joints_length
 from crossnets.tensors import RenderedBatch
 from crossnets.training.config import RenderedConfig
-from crossnets.training.rendering import hand_length, kept, rendered, stream
+from crossnets.training.rendering import kept, rendered, stream
 
 SOURCES = (
     SyntheticConfig(camera="realsense-sr300", seed=5, noise=(0.0, 0.0)),
@@ -59,7 +60,7 @@ def test_crops_are_those_that_a_frame_of_the_stream_gives() -> None:
         crop = crop_hand(frame.depth_mm, frame.camera, crops.centers_mm[k], float(crops.cube_mm[k]))
         np.testing.assert_allclose(found.image[k, 0].float(), normalise(crop, "metric"), atol=1e-3)
         np.testing.assert_allclose(found.joints[k], into_cubes(frame.joints_mm[None], views_of([crop]))[0], atol=1e-3)
-        length = hand_length(frame.joints_mm[None], MSRA21)[0]
+        length = joints_length(frame.joints_mm[None], MSRA21)[0]
         assert 90 < length < 230
         assert float(found.log_size[k].exp()) * crop.cube_mm == pytest.approx(length, rel=1e-4)
 

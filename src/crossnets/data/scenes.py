@@ -19,6 +19,7 @@ from crossnets.render import noise
 from crossnets.render.clutter import HAIR, owners, without_hands
 from crossnets.render.clutter_parts import FINGERS, SPHERES
 from crossnets.render.raster import CropGrid, cast
+from crossnets.render.skeletons import joints_length
 from crossnets.render.spheremesh import SphereMesh
 from crossnets.types import Pinhole
 
@@ -39,7 +40,6 @@ _PRESENT_SHARE, _UNCLEAR_SHARE = 0.6, 0.05
 """Of the hand's spheres within the image's borders, at least."""
 _PRESENT_MM2, _UNCLEAR_MM2 = 1500.0, 150.0
 """Surface of the hand, as its pixels that the sensor reports show it, at least."""
-_LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,6 @@ class SyntheticScenes:
         self._thinned = thinned_camera(preset.pinhole, self.stride)
         self._size = (preset.width_px // self.stride, preset.height_px // self.stride)
         self._sensor = _thinned_sensor(noise.SENSORS[config.hands.camera], self.stride)
-        self._chain = [self._hands.skeleton.joints.index(name) for name in _LENGTH]
 
     def draw(self, indices: Sequence[int] | Int64[np.ndarray, "B"]) -> Scenes:
         """These frames.
@@ -200,7 +199,7 @@ class SyntheticScenes:
             for k, (joints_mm, hand_side) in enumerate(view.picture.hands):
                 uvd[b, k] = project(joints_mm.mean(axis=0), view.camera)
                 side[b, k] = hand_side
-                length[b, k] = np.linalg.norm(np.diff(joints_mm[self._chain], axis=0), axis=-1).sum()
+                length[b, k] = joints_length(joints_mm[None], self._hands.skeleton)[0]
                 pixels = np.count_nonzero((owner[b] == k + 1) & (depth[b] > 0))
                 state[b, k] = self._state(view, k, uvd[b, k], int(pixels))
         return Scenes(depth, tuple(view.camera for view in views), uvd, side, length, state)

@@ -28,6 +28,8 @@ from crossnets.render.spheremesh import SphereMesh
 from crossnets.render.surface import surface
 from crossnets.types import HandFrame
 
+KINDS_OF_SENSOR = ("realsense-sr300", "realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
+"""Structured light, stereo, and time of flight of few and of many pixels."""
 BLOCK = 256
 _KEPT_BLOCKS = 16
 _BEYOND_MM = 10.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU14, NYU36, Skeleton
 from crossnets.render.kinematics import PALM, HandFrames, attach, bone
@@ -37,6 +37,7 @@ _ANATOMY = {
     "tip": (3, 1.0),
 }
 _ICVL = {"base": (1, 0.5), "mid": (2, 0.5), "tip": (3, 0.5)}
+_LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
 _TIP_INSIDE_MM = 5.0
 """Labelled tips lie inside the skin, about where the bone ends (Buryanov & Kotiuk 2010: 3.7 to 5.7 mm of flesh)."""
 
@@ -128,3 +129,9 @@ def joints(frames: HandFrames, skeleton: Skeleton) -> Any:
     """(*B, J, 3): the skeleton's joints on posed hands, camera frame, mm; differentiable in torch."""
     places = PLACES[skeleton.name]
     return attach(frames, places.bones, places.along, places.offsets_mm)
+
+
+def joints_length(joints_mm: Float[np.ndarray, "B J 3"], skeleton: Skeleton) -> Float[np.ndarray, "B"]:
+    """Length of hands in mm along the middle finger, from the wrist to the tip, by their joints: as if straightened."""
+    chain = joints_mm[:, [skeleton.joints.index(name) for name in _LENGTH]]
+    return np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)

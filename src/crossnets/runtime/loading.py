@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from crossnets.detection import LENGTH_MM, Detection, Finder
+from crossnets.detection import LENGTH_MM, MOST_HANDS, Detection, Finder
 from crossnets.estimation import CropEstimator, Refinement
 from crossnets.geometry.localise import Centers, find_center
 from crossnets.runtime.detect import load_detector
@@ -48,8 +48,11 @@ def load(
     Raises:
         FileNotFoundError: there is no model.
         ModuleNotFoundError: what would run it is not installed.
-        ValueError: the model's files are damaged, the precision is not one of the runtime's, or `hands` is below 1.
+        ValueError: the model's files are damaged, the precision is not one of the runtime's, or `hands` is
+            not 1 or 2.
     """
+    if not 1 <= hands <= MOST_HANDS:
+        raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}, which is what the detector finds in an image.")
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     finder = open_finder(runtime, threads, "float32" if precision == "int8" else precision)
     return Tracker(estimator, finder, hands=hands, smooth=smooth)

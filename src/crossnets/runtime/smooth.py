@@ -17,6 +17,11 @@ class OneEuroConfig:
     speed_cutoff_hz: float = 1.0
     """Of the speed that the cutoff depends on."""
 
+    def __post_init__(self) -> None:
+        cutoffs = (self.min_cutoff_hz, self.speed_cutoff_hz)
+        if not (min(cutoffs) > 0 and self.beta_per_mm >= 0 and np.isfinite([*cutoffs, self.beta_per_mm]).all()):
+            raise ValueError(f"{self}: expected cutoffs above 0 Hz and a beta of 0 or more.")
+
 
 class OneEuro:
     """A filter for each coordinate of an array; the cutoff of a joint depends on the speed of all its coordinates."""

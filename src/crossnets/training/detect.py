@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
 from crossnets.data.scenes import PRESENT, UNCLEAR
-from crossnets.detection import AROUND_PX, CELL_PX, DEPTH_UNIT_MM, FALLBACK_MM, LENGTH_MM
+from crossnets.detection import AROUND_PX, CELL_PX, DEPTH_UNIT_MM, FALLBACK_MM, INVERSE_MM, LENGTH_MM
 from crossnets.models.detector import DetectorNet
 from crossnets.tensors import SceneBatch
 from crossnets.training.batches import Draw
@@ -98,7 +98,7 @@ def _squares(
 def nearest_depth(image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B h w"]:
     """As `detection.nearest_around`, of every cell, in mm."""
     most = F.max_pool2d(image[:, :1].float(), AROUND_PX, CELL_PX, (AROUND_PX - CELL_PX) // 2)[:, 0]
-    return torch.where(most > 0, 500.0 / most.clamp_min(_EPS), torch.full_like(most, FALLBACK_MM))
+    return torch.where(most > 0, INVERSE_MM / most.clamp_min(_EPS), torch.full_like(most, FALLBACK_MM))
 
 
 def detection_terms(found: Float[Tensor, "B 6 h w"], targets: Targets) -> Losses:

@@ -2,31 +2,32 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
 from crossnets.atomic import replacing, write_text
 from crossnets.data.loader import TrainingFrames
-from crossnets.data.synthetic import SyntheticCrops, SyntheticHands
+from crossnets.data.synthetic import SyntheticConfig, SyntheticCrops, SyntheticHands
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, views_at
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.render.casting import normalise
+from crossnets.render.skeletons import joints_length
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
 
 _AHEAD = 4
 """Renderings that each process may be ahead by."""
-_LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
 _KEPT_FROM = 1_000_003
 """Number of the first rendering that is kept: no stream comes so far, so they are other hands than its own."""
 _PIECE = 256
@@ -35,28 +36,38 @@ _PIECE = 256
 AnyBatch = TypeVar("AnyBatch", RenderedBatch, SceneBatch)
 
 
-class Renderings(Dataset[RenderedBatch]):
-    """Rendering number k: hands k count to (k + 1) count, as many of each source."""
+class Renderings(Dataset[AnyBatch]):
+    """Rendering number k: frames k count to (k + 1) count, as many of each source."""
 
-    def __init__(self, config: RenderedConfig, count: int) -> None:
-        if count % len(config.sources):
-            raise ValueError(f"A batch of {count} frames cannot be shared by {len(config.sources)} cameras.")
-        self.config, self.each = config, count // len(config.sources)
-        self._hands: list[SyntheticHands] | None = None
+    def __init__(self, sources: Sequence[Callable[[], Callable[[np.ndarray], AnyBatch]]], count: int) -> None:
+        """`sources` are opened in the process that renders; each then gives the frames of these indices."""
+        if count % len(sources):
+            raise ValueError(f"A batch of {count} frames cannot be shared by {len(sources)} cameras.")
+        self._sources, self._each = tuple(sources), count // len(sources)
+        self._opened: list[Callable[[np.ndarray], AnyBatch]] | None = None
 
-    def __getitem__(self, number: int) -> RenderedBatch:
-        if self._hands is None:  # in the process that renders
-            self._hands = [SyntheticHands(source) for source in self.config.sources]
-        indices = np.arange(number * self.each, (number + 1) * self.each)
-        parts = [rendered(hands, indices) for hands in self._hands]
-        return RenderedBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    def __getitem__(self, number: int) -> AnyBatch:
+        if self._opened is None:
+            self._opened = [opened() for opened in self._sources]
+        indices = np.arange(number * self._each, (number + 1) * self._each)
+        parts = [drawn(indices) for drawn in self._opened]
+        return type(parts[0])(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def renderings(config: RenderedConfig, count: int) -> Renderings[RenderedBatch]:
+    """Of crops of hands."""
+    return Renderings([partial(_opened, source) for source in config.sources], count)
+
+
+def _opened(source: SyntheticConfig) -> Callable[[np.ndarray], RenderedBatch]:
+    return partial(rendered, SyntheticHands(source))
 
 
 def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
     """These frames of a stream as a network takes them; images as float16, which their noise makes exact enough."""
     crops = hands.crops(indices)
     joints = in_crop(crops, hands)
-    size = np.log(hand_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
+    size = np.log(joints_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
     numbers = (joints, crops.side, size)
     normalise(crops.depth_mm, crops.centers_mm[:, 2], crops.cube_mm / 2)
     image = torch.from_numpy(crops.depth_mm).half()[:, None]
@@ -68,16 +79,10 @@ def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray,
     return into_cubes(crops.joints_mm, views_at([hands.camera], crops.centers_mm, crops.cube_mm))
 
 
-def hand_length(joints_mm: Float32[np.ndarray, "B J 3"], skeleton: Skeleton) -> Float32[np.ndarray, "B"]:
-    """Along the middle finger, from the wrist to the tip."""
-    chain = joints_mm[:, [skeleton.joints.index(name) for name in _LENGTH]]
-    return np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1)
-
-
 @contextmanager
 def stream(config: RenderedConfig, batch: int, first: int, total: int) -> Iterator[Iterator[RenderedBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, whatever ran before."""
-    with rendered_twice(Renderings(config, batch), config.workers, first, total) as batches:
+    with rendered_twice(renderings(config, batch), config.workers, first, total) as batches:
         yield batches
 
 
@@ -140,7 +145,7 @@ def kept(
     """
     count = config.kept_frames
     config = replace(config, sources=tuple(replace(source, clutter=None) for source in config.sources))
-    whole = Renderings(config, _PIECE)
+    whole = renderings(config, _PIECE)
     request = json.loads(json.dumps([count, [str(source) for source in config.sources]]))
     index_path, images_path = cache / "rendered.json", cache / "rendered.npy"
     if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):

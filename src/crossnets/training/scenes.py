@@ -1,35 +1,22 @@
 """Rendered frames for the training of a detector: an endless stream made by other processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from crossnets.data.loader import TrainingFrames
-from crossnets.data.scenes import SyntheticScenes
+from crossnets.data.scenes import SceneConfig, SyntheticScenes
 from crossnets.detection import LENGTH_MM, as_image
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
-from crossnets.training.rendering import rendered_twice
+from crossnets.training.rendering import Renderings, rendered_twice
 
 
-class SceneRenderings(Dataset[SceneBatch]):
-    """Rendering number k: frames k count to (k + 1) count, as many of each source."""
-
-    def __init__(self, config: ScenesConfig, count: int) -> None:
-        if count % len(config.sources):
-            raise ValueError(f"A batch of {count} frames cannot be shared by {len(config.sources)} cameras.")
-        self.config, self.each = config, count // len(config.sources)
-        self._scenes: list[SyntheticScenes] | None = None
-
-    def __getitem__(self, number: int) -> SceneBatch:
-        if self._scenes is None:  # in the process that renders
-            self._scenes = [SyntheticScenes(source) for source in self.config.sources]
-        indices = np.arange(number * self.each, (number + 1) * self.each)
-        parts = [rendered_scenes(scenes, indices) for scenes in self._scenes]
-        return SceneBatch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+def _opened(source: SceneConfig) -> Callable[[np.ndarray], SceneBatch]:
+    return partial(rendered_scenes, SyntheticScenes(source))
 
 
 def rendered_scenes(scenes: SyntheticScenes, indices: np.ndarray) -> SceneBatch:
@@ -52,5 +39,6 @@ def no_frames(config: ScenesConfig) -> TrainingFrames:
 @contextmanager
 def stream(config: ScenesConfig, batch: int, first: int, total: int) -> Iterator[Iterator[SceneBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
-    with rendered_twice(SceneRenderings(config, batch), config.workers, first, total) as batches:
+    renderings = Renderings([partial(_opened, source) for source in config.sources], batch)
+    with rendered_twice(renderings, config.workers, first, total) as batches:
         yield batches

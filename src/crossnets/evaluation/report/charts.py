@@ -91,7 +91,8 @@ def calibration_chart(scores: Scores) -> str:
     should = [100 * gaussian_coverage(float(sigmas)) for sigmas in SIGMAS]
     axes.plot(SIGMAS, should, color=INK, alpha=0.5, linewidth=1.2, label="as it should be")
     parts = list(scores.sequences.items()) if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else []
-    shown = [(name, part, style, 1.2) for (name, part), style in zip(parts, _SEQUENCE_STYLES, strict=False)]
+    styles = _SEQUENCE_STYLES[: len(parts)]
+    shown = [(name, part, style, 1.2) for (name, part), style in zip(parts, styles, strict=True)]
     for name, part, style, width in [*shown, ("this result", scores, "-", 2.4)]:
         if part.coverage is not None:
             axes.plot(SIGMAS, 100 * part.coverage, style, color=_OURS, linewidth=width, label=name)
