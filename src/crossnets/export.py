@@ -24,6 +24,7 @@ from crossnets.models.estimator import Estimator
 from crossnets.models.networks import Networks
 from crossnets.runtime import detect
 from crossnets.runtime.description import KEY, OUTPUTS, digest, to_text
+from crossnets.runtime.engines import openvino_core
 from crossnets.types import POSE_UNIT_MM
 
 _LARGE = 64
@@ -169,6 +170,6 @@ def to_openvino(onnx: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / path.name
-        openvino.save_model(openvino.Core().read_model(str(onnx)), str(written), compress_to_fp16=False)
+        openvino.save_model(openvino_core().read_model(str(onnx)), str(written), compress_to_fp16=False)
         for suffix in (".bin", ".xml"):  # the one that is asked for last
             written.with_suffix(suffix).replace(path.with_suffix(suffix))

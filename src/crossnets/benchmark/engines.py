@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from crossnets.runtime.engines import Precision, Run, Runtime, open_network
+from crossnets.runtime.engines import Precision, Run, Runtime, open_network, openvino_core
 
 Engine: TypeAlias = Literal["onnxruntime", "openvino", "openvino-bf16"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -67,6 +67,4 @@ def open_run(path: Path, engine: Engine, names: Sequence[str]) -> Run:
 
 
 def _has_bf16() -> bool:
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,5 +1,6 @@
 """What runs an exported network: ONNX Runtime, or OpenVINO where it is installed."""
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,10 +105,21 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     return session.get_modelmeta().custom_metadata_map.get(KEY), run
 
 
-def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[str]) -> tuple[str | None, Run]:
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the process and never let go of.
+
+    Each core gives the thread that makes it a stack for signals. Dropped, it puts back the one it found, even if that
+    belonged to another core that is gone, and with the next signal, Ctrl-C for one, the process dies (openvino
+    2026.4.1, `SigAltStackSetup` in its CPU plugin).
+    """
     import openvino
 
-    core = openvino.Core()
+    return openvino.Core()
+
+
+def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[str]) -> tuple[str | None, Run]:
+    core = openvino_core()
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
