@@ -3,7 +3,8 @@
     python scripts/cvar_table.py --data ../shared/data/cvar --out runs/cvar --budget 6m
 
 Trains one run after the other and skips those that are there, so it can be stopped and started again. It writes
-table.md into --out. The folds hold out one sequence each; nothing is chosen on the sequence that is held out.
+table.md into --out. The folds hold out one sequence each. No label of the held-out sequence is used; only the settings
+of the finder that says where hands are were chosen on these three sequences.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from crossnets.atomic import write_text
 
 FOLDS = {"P5": "P1,P4", "P4": "P1,P5", "P1": "P4,P5"}
 """Held-out sequence to the training sequences."""
@@ -112,7 +115,7 @@ def write_table(path: Path, chosen: list[Row]) -> None:
     scored = [row for row in chosen if (row.run / "evaluation" / "scores.json").is_file()]
     scored.sort(key=lambda row: list(FOLDS).index(row.held_out))
     rule = "---".join("|" * (len(COLUMNS) + 1))
-    path.write_text("\n".join([f"| {' | '.join(COLUMNS)} |", rule, *map(line, scored)]) + "\n")
+    write_text(path, "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *map(line, scored)]) + "\n")
 
 
 if __name__ == "__main__":

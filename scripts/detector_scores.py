@@ -22,6 +22,7 @@ import numpy as np
 
 import crossnets
 from crossnets import bundle, presets
+from crossnets.atomic import write_text
 from crossnets.data.cvar import CVAR
 from crossnets.data.scenes import PRESENT, UNCLEAR, SyntheticScenes
 from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticHands
@@ -236,7 +237,7 @@ def main() -> None:
         for numbers in rows:
             print("  ".join("-" if value is None else f"{value:g}" for value in numbers.values()))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+        write_text(arguments.out, json.dumps(tables, indent=2) + "\n")
 
 
 def every_score(path: Path) -> HandDetector:

@@ -50,6 +50,7 @@ def main() -> None:
     while len(cells) % given.columns:
         cells.append(np.full_like(cells[0], _DARK))
     rows = [np.concatenate(cells[k : k + given.columns], axis=1) for k in range(0, len(cells), given.columns)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)[:-_GAP_PX, :-_GAP_PX]).quantize(128).save(given.out, optimize=True)
     print(json.dumps({"frames": len(counts), "hands in a frame": counts, "picture": str(given.out)}))
 

@@ -59,9 +59,11 @@ def main(
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr is not None
-        line = server.stderr.readline()
-        if not line.startswith("http"):
-            sys.exit(f"The server did not start: {line}{server.stderr.read()}")
+        said: list[str] = []
+        while not (line := server.stderr.readline()).startswith("http"):  # warnings come before
+            said.append(line)
+            if not line:
+                sys.exit(f"The server did not start: {''.join(said)}")
         shots = film(line.split()[0], seconds, fps, turns)
     finally:
         server.send_signal(signal.SIGINT)

@@ -39,6 +39,7 @@ def main() -> None:
         )
         hands = SyntheticHands(config)
         rows.append(np.concatenate([_cell(tracker, hands, k, camera) for k in range(given.columns)], axis=1))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)[:-_GAP_PX, :-_GAP_PX]).quantize(256).save(given.out, optimize=True)
     print(f"{given.out}: {given.out.stat().st_size / 1e3:.0f} kB")
 

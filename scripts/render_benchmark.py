@@ -12,6 +12,7 @@ out. Embree has no hand to bend: a new pose is a new mesh, so its cost is castin
 """
 
 import argparse
+import itertools
 import platform
 import time
 from collections.abc import Callable
@@ -21,8 +22,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull
 
+from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.render.clutter import Clutter
 from crossnets.render.kinematics import forward
 from crossnets.render.noise import SENSORS, apply, render_noisy_crops
 from crossnets.render.raster import cast, crop_grid, pixel_slopes, render, render_crops
@@ -110,6 +113,21 @@ def time_crops(lines: Lines, count: int) -> None:
             f"noisy crops/s, {name}",
             count,
             lambda c=camera, m=meshes, p=centers, n=model: render_noisy_crops(m, c, p, cubes, n, seeds),
+        )
+
+
+def time_training_crops(lines: Lines, count: int) -> None:
+    """Crops with clutter and noise as the preset `crossnets` is trained on, other ones in each repetition."""
+    for name in KINDS_OF_SENSOR:
+        config = SyntheticConfig(
+            camera=name, noise=(0.5, 1.5), cube_mm=(190.0, 290.0), center_spread_mm=10.0, again_share=0.5,
+            clutter=Clutter(),
+        )  # fmt: skip
+        hands, starts = SyntheticHands(config), itertools.count(0, count)
+        lines.rate(
+            f"crops/s with clutter, as trained on, {name}",
+            count,
+            lambda hands=hands, starts=starts: hands.crops(next(starts) + np.arange(count)),
         )
 
 
@@ -238,6 +256,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = Lines(options.repetitions)
     time_crops(lines, options.crops)
+    time_training_crops(lines, options.crops)
     time_steps(lines, options.crops, _CAMERA)
     time_frames(lines)
     compare(lines)

@@ -46,6 +46,7 @@ def main() -> None:
     config = SyntheticConfig(camera=given.camera, seed=given.seed, noise=(0.5, 1.5), clutter=Clutter())
     rendered = list(SyntheticHands(config).crops(np.arange(count)).depth_mm)
     sheet = np.concatenate([_sheet(real), _sheet(rendered)], axis=1)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(given.out)
     print(f"{given.out}: {len(real)} real crops left, {len(rendered)} rendered ones right")
 

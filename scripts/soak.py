@@ -8,6 +8,7 @@ tracker; every 200th is empty, so that hands are lost and found. Prints memory a
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ _MB = 1e6
 def resident_mb() -> float:
     """Memory of this process that is in use."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / _MB
+    return pages * os.sysconf("SC_PAGE_SIZE") / _MB
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossnets import presets
+from crossnets.atomic import write_text
 from crossnets.data.synthetic import SyntheticConfig
 from crossnets.render.anthropometry import People
 from crossnets.render.sampler import Views
@@ -88,7 +89,7 @@ def main() -> None:
         scores = [evaluated(run, given.data, sequence) for sequence in SEQUENCES]
         cells = [f"{part[key]:.1f}" for part in scores for key in ("mean_mm", "median_mm")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
+        write_text(given.out / "table.md", "\n".join(lines) + "\n")
         print(lines[-1], flush=True)
 
 

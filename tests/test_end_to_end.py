@@ -1,5 +1,6 @@
 """From frames on disk to numbers, through the command line as a person uses it."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -8,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import tyro
 
+from crossnets import cli
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.training.run import check_same
 from crossnets.training.state import load_place
 from tests.data.make import make_recording
 
@@ -46,6 +50,15 @@ def test_train_and_evaluate(recording: Path, run: Path, tmp_path: Path) -> None:
     refused = crossnets(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is not overwritten" in refused.stderr
+
+
+def test_frames_that_came_or_went_are_told(recording: Path, run: Path) -> None:
+    begun = json.loads((run / "config.json").read_text())
+    assert begun["data"]["frames"] == [{"name": "recording", "frames": 6, "sequences": ["desk"]}]
+    asked = copy.deepcopy(begun)
+    asked["data"]["frames"][0]["frames"] = 9
+    with pytest.raises(ValueError, match=r"\(data.frames.0.frames: 6 there, 9 asked\)"):
+        check_same(run, begun, asked)
 
 
 def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: Path) -> None:
@@ -92,3 +105,14 @@ def test_a_missing_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code, "info"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'crossnets[train]'" in done.stderr
+
+
+def test_ctrl_c_ends_in_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*words: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tyro.extras, "subcommand_cli_from_dict", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert "stopped" in capsys.readouterr().err

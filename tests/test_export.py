@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from crossnets import bundle, presets
 from crossnets import export_command as export_command_module
 from crossnets.benchmark.graphs import INPUT, Graph
 from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.estimation import CropEstimator, CropModel, Raw
 from crossnets.export import to_onnx, to_openvino
 from crossnets.export_command import export_command
 from crossnets.geometry.crop import crop_hand
@@ -20,9 +22,10 @@ from crossnets.models.estimator import Estimator, EstimatorConfig
 from crossnets.models.networks import NetworksConfig, build
 from crossnets.quantise import to_int8
 from crossnets.render.skeleton_maps import skeleton_maps
+from crossnets.runtime import loading
 from crossnets.runtime.description import KEY, from_text, to_text
-from crossnets.runtime.engines import Runtime, load_exported
-from crossnets.runtime.loading import open_estimator
+from crossnets.runtime.engines import Runtime, check_settings, load_exported
+from crossnets.runtime.loading import finding, open_estimator
 from crossnets.types import HandCrop
 from tests.data.make import make_recording
 
@@ -177,6 +180,48 @@ def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path],
     (tmp_path / "weights.safetensors").write_bytes(weights[:-1] + b"?")
     with pytest.raises(ValueError, match=r"model\.onnx was exported from other weights than"):
         open_estimator(tmp_path, "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threads": 0}, "threads=0: expected 1 or more"),
+        ({"precision": "int8"}, "is one file, which computes in what it was exported to"),
+    ],
+)
+def test_settings_that_there_are_not(settings: dict[str, Any], message: str, exported: tuple[Estimator, Path]) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_estimator(exported[1], **settings)
+    with pytest.raises(ValueError, match="precision='bf16': expected float32, bfloat16"):
+        check_settings("auto", 1, "bf16")
+    with pytest.raises(ValueError, match="runtime='tensorrt': expected auto, onnxruntime, openvino"):
+        check_settings("tensorrt", 1, "float32")
+
+
+def test_settings_of_runtimes_need_an_exported_network(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+    bundle.save(exported[0], tmp_path)
+    with pytest.raises(ValueError, match="was not exported, so PyTorch runs it, in float32"):
+        open_estimator(tmp_path, "onnxruntime")
+
+
+def test_openvino_s_files_are_not_for_onnx_runtime(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text("<net/>")
+    with pytest.raises(ValueError, match="OpenVINO's own format, which ONNX Runtime cannot read"):
+        open_estimator(tmp_path / "model.xml", "onnxruntime")
+
+
+def test_without_torch_a_model_that_is_not_there_is_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"No model at .*nope\.onnx"):
+        open_estimator(tmp_path / "nope.onnx")
+
+
+def test_a_model_gets_the_centres_that_it_was_trained_with() -> None:
+    for trained, found in (("image", "image"), ("image-paper", "image-paper"), ("label", "image")):
+        model = CropModel(preset="paper", skeleton="cvar21", normalisation="per-frame", centers=trained)
+        assert finding("auto", CropEstimator(model, Raw))[0] == found
 
 
 def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,10 +25,13 @@ OPTIONS: dict[str, Any] = {"camera": None, "refinement": "none", "centers": "ima
 MSRA = {"camera": "msra-senz3d"}
 
 
-def save_model(folder: Path, shared_latent: bool = True) -> Path:
+def save_model(folder: Path, shared_latent: bool = True, metric_learned: bool = False) -> Path:
     networks = presets.paper_networks(21, shared_latent=shared_latent)
     config = EstimatorConfig(preset="paper", skeleton="cvar21", networks=networks)
-    bundle.save(Estimator(config, build(networks, torch.Generator().manual_seed(3))), folder)
+    built = build(networks, torch.Generator().manual_seed(3))
+    if metric_learned:
+        built.get_buffer("disc.met.convs.1.num_batches_tracked").fill_(1)
+    bundle.save(Estimator(config, built), folder)
     return folder
 
 
@@ -165,6 +168,18 @@ def test_numbers_of_a_camera_take_images_of_any_size_and_unit(images: Made) -> N
     assert source[0].camera.fx_px == 241.42
 
 
+def test_numbers_of_a_camera_are_of_one_image_size(model: Path, images: Made, tmp_path: Path) -> None:
+    """Its middle would be the corner of smaller ones."""
+    small = images.root / "small.png"
+    Image.fromarray(np.full((120, 160), 600, np.uint16)).save(small)
+    files = [str(path) for path in sorted(images.root.glob("0*.png"))]
+    predict_command(model, [*files, str(small)], out=tmp_path / "out", **OPTIONS | {"camera": "241,241,160,120"})
+    assert len(read_predictions(tmp_path / "out/predictions.jsonl").frames) == 4
+    (line,) = (tmp_path / "out/problems.jsonl").read_text().splitlines()
+    assert "160x120" in line
+    assert "320x240" in line
+
+
 def test_folders_of_image_folders(images: Made) -> None:
     (source,) = open_sources([str(images.root.parent)], "msra-senz3d")
     assert len(source) == 4
@@ -189,15 +204,28 @@ def test_predictions_are_not_overwritten(model: Path, images: Made, tmp_path: Pa
     assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == before
 
 
-def test_refinement_needs_a_latent_space(model: Path, images: Made, tmp_path: Path) -> None:
+def test_the_problems_of_a_run_are_not_overwritten(model: Path, images: Made, tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").write_text("of the training")
+    with pytest.raises(FileExistsError, match=r"problems\.jsonl is there already"):
+        predict_command(model, [str(images.root)], out=tmp_path, **OPTIONS | MSRA)
+    assert (tmp_path / "problems.jsonl").read_text() == "of the training"
+
+
+def test_a_metric_that_did_not_learn_cannot_refine(model: Path, images: Made, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its metric head was not trained, as with --no-smoothness"):
+        predict_command(model, [str(images.root)], out=tmp_path, **OPTIONS | MSRA | {"refinement": "update"})
+
+
+def test_refinement_needs_a_latent_space(images: Made, tmp_path: Path) -> None:
     plain = save_model(tmp_path / "plain", shared_latent=False)
+    learned = save_model(tmp_path / "learned", metric_learned=True)
     one = [str(images.root / "000000.png")]
     with pytest.raises(ValueError, match="without the shared latent space"):
         predict_command(plain, one, out=tmp_path / "out", **OPTIONS | MSRA | {"refinement": "update"})
     assert not (tmp_path / "out").exists()
     for refinement in ("none", "update"):
         options = OPTIONS | MSRA | {"refinement": refinement, "draw": False}
-        predict_command(model, one, out=tmp_path / refinement, **options)
+        predict_command(learned, one, out=tmp_path / refinement, **options)
     none, update = (read_predictions(tmp_path / name / "predictions.jsonl").frames[0] for name in ("none", "update"))
     assert none.joints_mm is not None
     assert update.joints_mm is not None

@@ -1,5 +1,8 @@
 """Files that appear whole or not at all: written under a temporary name, then renamed."""
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,28 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def allocate(path: Path) -> None:
+    """Give a file the room on the disk that its size says: the process would die of writing to it as memory without.
+
+    Raises:
+        OSError: the disk is too full.
+    """
+    if not hasattr(os, "posix_fallocate"):  # pragma: no cover - neither Linux nor BSD
+        return
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            name, free = path.name.removesuffix(".part"), shutil.disk_usage(path.parent).free
+            raise OSError(
+                f"{path.parent} is on a disk that is too full: {name} takes {size / 1e9:.2f} GB, {free / 1e9:.2f} GB "
+                "are free. Make room, or write to another disk."
+            ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -90,7 +90,8 @@ def _files(path: Path) -> tuple[Path, Path]:
         if not file.is_file():
             raise FileNotFoundError(
                 f"No model at {path}: {file} is missing. Give a run folder of `crossnets train` (its model appears "
-                "with the first checkpoint) or a folder with config.json and weights.safetensors."
+                "with the first checkpoint of a stage that trains it) or a folder with config.json and "
+                "weights.safetensors."
             )
     return files
 

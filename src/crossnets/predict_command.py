@@ -17,7 +17,7 @@ from rich.progress import Progress
 from crossnets import predict
 from crossnets.atomic import replacing, write_text
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
-from crossnets.data.files import png_size, read_png16
+from crossnets.data.files import png_size, read_png16, sized
 from crossnets.data.opening import detect_format, open_dataset
 from crossnets.data.recording import CAMERA_FILE, images_in
 from crossnets.detection import Finder
@@ -30,6 +30,7 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.runtime.loading import Finding, estimator_for, finding, is_model
 from crossnets.types import HandFrame, PredictedFrame
 
+_PROBLEMS = "problems.jsonl"
 _SHOWN = 5
 """Broken frames, and frames without a hand, that are printed; the files list all."""
 _OVERLAY_PX = 480
@@ -85,8 +86,9 @@ def predict_command(
         ValueError: no camera for image files, a text that names no frames, or not one frame could be read.
     """
     path = out / "predictions.jsonl"
-    if path.exists():
-        raise FileExistsError(f"{path} is there already and is not overwritten. Give another --out.")
+    for file in (path, path.with_name(_PROBLEMS)):  # a run has problems of its own
+        if file.exists():
+            raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
     sources = open_sources(frames, camera, split)
     estimator = estimator_for(model, refinement)
     how, finder = finding(centers, estimator)
@@ -148,6 +150,8 @@ def open_sources(
             f"--camera {camera} is for image files and folders without {CAMERA_FILE}; "
             f"what is given here ({_some(texts)}) knows its own camera. Leave it out."
         )
+    if preset is not None and not all((preset.width_px, preset.height_px)):
+        preset = sized(preset, bare) or preset
     sources: list[HandDataset] = []
     for source in opened:
         if isinstance(source, tuple):
@@ -278,7 +282,7 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
     if tally.without_hand:
         lines.append(f"No hand found in {len(tally.without_hand)}, whose joints are null: {_some(tally.without_hand)}")
     if problems:
-        listed = path.with_name("problems.jsonl")
+        listed = path.with_name(_PROBLEMS)
         fields = [{"path": str(p.path), "line": p.line, "what": p.what} for p in tally.problems]
         write_text(listed, "".join(json.dumps(entry) + "\n" for entry in fields))
         lines += [f"Left out because they are broken: {len(problems)}, listed in {listed}:"]

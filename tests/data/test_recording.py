@@ -147,6 +147,23 @@ def test_broken_label_line(tmp_path: Path, old: str, new: str, message: str) -> 
         raise FrameError(problem)
 
 
+@pytest.mark.parametrize("sound_first", [True, False])
+def test_two_labels_of_a_frame_leave_it_out_in_any_order(sound_first: bool, tmp_path: Path) -> None:
+    root = make_recording(tmp_path / "a").root
+    head, first, *others = (root / "labels.jsonl").read_text().splitlines()
+    broken = first.replace("[[", "[[NaN, 0, 500], [")
+    pair = [first, broken] if sound_first else [broken, first]
+    (root / "labels.jsonl").write_text("\n".join([head, *pair, *others]) + "\n")
+    found = Recording(root)
+    assert "recording/a/000000" not in [found[index].key for index in range(len(found))]
+    assert len(found) == len(others)
+
+
+def test_the_folder_one_is_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_recording(tmp_path / "a").root)
+    assert Recording(".")[0].key == "recording/a/000000"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -600.0, 1e40])
 def test_impossible_joint_leaves_out_the_frame(tmp_path: Path, value: float) -> None:
     make_recording(tmp_path / "a", frames=2)

@@ -174,6 +174,15 @@ def test_first_and_counts_are_checked(tmp_path: Path) -> None:
         evaluate("nyu", predictions=(longer,), labels=labels, first=9)
 
 
+def test_a_part_of_the_labels_is_of_no_sequence_unless_it_is_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of the middle of a file would be credited to its first sequence."""
+    labels = _text(tmp_path / "l.txt", LABELS_MM)
+    assert set(_json(capsys, "nyu", predictions=(labels,), labels=labels)["sequences"]) == {"all"}
+    assert set(_json(capsys, "nyu", predictions=(labels,), labels=labels, first=6)["sequences"]) == {"s1"}
+
+
 def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
     labels, text = _text(tmp_path / "l.txt", LABELS_MM), _text(tmp_path / "p.txt", LABELS_MM)
     fewer = _text(tmp_path / "q.txt", LABELS_MM[:, EVALUATED])
@@ -279,6 +288,8 @@ def test_text_predictions_of_a_data_set_go_by_order(
     write_uvd_text(tmp_path / "q.txt", project(opened.joints_mm[:4].astype(np.float64), opened.camera))
     with pytest.raises(ValueError, match=r"q has 4 frames, but the data set has 8\. .*--first 4"):
         evaluate("cvar", predictions=(tmp_path / "q.txt",), data="tiny")
+    first = _json(capsys, "cvar", predictions=(tmp_path / "p.txt",), data="tiny", first=4)
+    assert first["frames"] < 6
 
 
 @pytest.mark.parametrize(("skeleton", "name", "message"), [(None, "cvar", "has no labels"), (CVAR21, "msra", "format")])

@@ -25,8 +25,8 @@ class FakeCamera(Closing):
     skeleton: Skeleton | None = None
     preset = CameraPreset(CAMERA, 32, 24, 1.0, "test")
 
-    def __init__(self, *script: tuple[int, int] | Exception | str) -> None:
-        self.script = script
+    def __init__(self, *script: tuple[int, int] | Exception | str, camera: Pinhole = CAMERA) -> None:
+        self.script, self.camera = script, camera
         self.closed = threading.Event()
 
     def __enter__(self) -> "FakeCamera":
@@ -46,7 +46,7 @@ class FakeCamera(Closing):
                 time.sleep(30)
             if isinstance(step, tuple):
                 time.sleep(0.005)
-                yield DepthFrame(np.full(step[::-1], 500, np.uint16), CAMERA, number / 30, number)
+                yield DepthFrame(np.full(step[::-1], 500, np.uint16), self.camera, number / 30, number)
 
 
 OK = (32, 24)
@@ -96,6 +96,15 @@ def test_each_fault_is_told_and_the_camera_opened_again(fault: tuple[int, int] |
     times = [frame.time_s for frame in frames]
     assert all(a < b for a, b in pairwise(times)), "times grow over the retry"
     assert "found no camera. It was opened again 2 times in a row without success" in end
+
+
+def test_another_camera_of_the_same_size_is_refused() -> None:
+    """Its frames would be written down, and become millimetres, with the intrinsics of the first."""
+    frames, told, _ = play(
+        FakeCamera(OK, SourceError("it was unplugged")), FakeCamera(OK, camera=Pinhole(70, 70, 16, 12))
+    )
+    assert len(frames) == 1
+    assert "a frame of another camera came, with fx, fy, cx, cy of 70.0, 70.0, 16.0, 12.0, expected 50.0" in told[1]
 
 
 def test_a_driver_that_hangs_is_left_behind() -> None:

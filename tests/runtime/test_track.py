@@ -45,6 +45,8 @@ class Blobs:
     def __init__(self, *centers_mm: np.ndarray) -> None:
         self.centers_mm = list(centers_mm)
         self.searches = 0
+        self.wrong_mm = np.zeros(3, np.float32)
+        """How far off the finder is."""
 
     def image(self) -> np.ndarray:
         depth = np.zeros((480, 640), np.uint16)
@@ -57,7 +59,7 @@ class Blobs:
 
     def __call__(self, depth_mm: np.ndarray, camera: Pinhole) -> Sequence[Detection]:
         self.searches += 1
-        return [Detection(center, 0.9, 0.5, 190.0, (0.0, 0.0, 1.0, 1.0)) for center in self.centers_mm]
+        return [Detection(center + self.wrong_mm, 0.9, 0.5, 190.0, (0.0, 0.0, 1.0, 1.0)) for center in self.centers_mm]
 
 
 def tracker(blobs: Blobs, **options: bool | int) -> tuple[Tracker, BlobNetwork]:
@@ -108,6 +110,24 @@ def test_followed_hands_are_searched_for_now_and_then_only() -> None:
             assert np.linalg.norm(hand.joints_mm.mean(axis=0) - center) < 5
     assert numbers == {(0, 1)}
     assert blobs.searches == 3
+
+
+def test_a_followed_hand_that_is_found_elsewhere_stays_one() -> None:
+    """The detector is wrong about the depth; the estimator puts both looks at the same hand."""
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    follow.track(blobs.image(), CAMERA)
+    blobs.wrong_mm = np.float32([0, 0, 85])
+    hands = [follow.track(blobs.image(), CAMERA) for _ in range(3 * FINDS_EVERY)]
+    assert {tuple(hand.track for hand in found) for found in hands} == {(0,)}
+    assert blobs.searches == 4
+
+
+def test_joints_behind_the_camera_are_no_hand() -> None:
+    blobs = Blobs(np.float32([0, 0, 25]))
+    follow, _ = tracker(blobs)
+    assert follow.track(blobs.image(), CAMERA) == []
+    assert follow.track(blobs.image(), CAMERA) == []
 
 
 def test_a_lost_hand_is_searched_for_at_once() -> None:
@@ -173,6 +193,7 @@ def test_times_must_grow_until_reset() -> None:
         (np.zeros((480, 640, 3), np.uint16), CAMERA, "expected a depth image"),
         (np.zeros((0, 640), np.uint16), CAMERA, "expected a depth image"),
         (np.zeros((480, 640), bool), CAMERA, "expected a depth image"),
+        (np.full((480, 640), 80, np.uint8), CAMERA, "Found depth of type uint8.*IMREAD_UNCHANGED"),
         (np.full((480, 640), 0.5, np.float32), CAMERA, "looks like metres"),
         (np.zeros((240, 320), np.uint16), "realsense-d435", "320 x 240 pixels, but the camera has 640 x 480"),
         (np.zeros((480, 640), np.uint16), "kinect 9", "No camera is named"),

@@ -156,3 +156,46 @@ def test_what_a_kill_left_before_a_run_began_is_no_run(data: Path, tmp_path: Pat
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="no run of crossnets"):
         run.read(tmp_path)
+
+
+def test_somebody_s_folder_called_crops_is_not_touched(tmp_path: Path) -> None:
+    for name in ("crops.npy", "crops.json", "rendered.npy.part"):
+        (tmp_path / "crops").mkdir(exist_ok=True)
+        (tmp_path / "crops" / name).touch()
+    assert run.read(tmp_path) is None
+    (tmp_path / "crops" / "mine.png").touch()
+    with pytest.raises(FileExistsError, match="no run of crossnets"):
+        run.read(tmp_path)
+    run.remove_crops(tmp_path)
+    assert [path.name for path in (tmp_path / "crops").iterdir()] == ["mine.png"]
+
+
+def test_one_training_in_a_folder(tmp_path: Path) -> None:
+    with run.held(tmp_path) as found:
+        assert found is None
+        with pytest.raises(ValueError, match="Another training is running in"), run.held(tmp_path):
+            pass
+    with run.held(tmp_path):
+        pass
+
+
+def test_a_config_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="is not the config of a run"):
+        run.read(tmp_path)
+
+
+def test_there_is_no_model_until_a_stage_trained_what_predicts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the model is written before the place, so that a run that says it is finished has its last one."""
+    seen: list[tuple[int, bool]] = []
+    save = state.save
+
+    def saved(out: Path, place: state.Place, *parts: Any) -> None:
+        seen.append((place.stage, (out / "model" / "weights.safetensors").is_file()))
+        save(out, place, *parts)
+
+    monkeypatch.setattr(state, "save", saved)
+    small.train(data, tmp_path)
+    assert dict(seen) == {0: False, 1: False, 2: True, 3: True, 4: True}

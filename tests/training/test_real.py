@@ -91,6 +91,8 @@ def test_real_crops_are_a_loss_of_their_own_and_the_run_says_what_they_are(run: 
     assert all(set(losses) == {"joints", "votes", "spread", "side", "size", "real"} for losses in of_estimate)
     found = json.loads((run / "config.json").read_text())
     assert found["train"]["real"]["crops"] == 3
+    frames = found["data"].pop("frames")
+    assert [(entry["name"], entry["frames"]) for entry in frames] == [("cvar", len(CVAR(data)))]
     assert found["data"] == {"data": f"cvar:{data}", "unlabelled": [], "labels": "20%", "budget": None}
     assert not (run / "crops").exists()
     estimator = bundle.load(run).speaking(CVAR21)

@@ -169,6 +169,19 @@ def test_two_viewers_a_reload_pause_scrub_and_record(browser: Any, live: Live) -
     assert not page.faults + second.faults
 
 
+def test_a_recording_that_was_asked_for_while_paused_can_be_taken_back(browser: Any, live: Live) -> None:
+    page = open_page(browser, live.server.url)
+    page.click("#pause")
+    until(page, "document.getElementById('status').dataset.kind === 'paused'")
+    page.click("#record")
+    until(page, "document.getElementById('record').innerText.trim() === 'Records on resume'")
+    page.click("#record")
+    until(page, "document.getElementById('record').innerText.trim() === 'Record'")
+    page.click("#pause")
+    moves(page)
+    assert not live.record_to.exists()
+
+
 def test_going_back_while_live_stays_there_though_answers_are_late(browser: Any, live: Live) -> None:
     page = browser.new_page()
     page.add_init_script(

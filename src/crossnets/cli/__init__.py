@@ -62,6 +62,8 @@ def main() -> None:
         if (error.name or "").startswith("crossnets"):
             raise
         end(f"{error.name} is not installed, but this command needs it: pip install 'crossnets[{extra}]'.", 2)
+    except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
+        end("stopped; what was not finished is not written.", 130)
     except BrokenPipeError:  # who read our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -27,7 +27,7 @@ def predict(
         out: Folder for predictions.jsonl (a header, then a frame a line), which is never overwritten, and overlays/.
         refine: After the estimate: the paper's learned update, or its energy minimised.
         centers: How the hand is found: by the detector of the package, our finder or the paper's. auto takes the
-            detector for models that look twice, and our finder for the others.
+            detector for models that look twice, for others what they were trained with.
         split: Of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
     """

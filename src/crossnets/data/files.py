@@ -255,6 +255,17 @@ def png_size(path: Path) -> tuple[int, int]:
     return _png_header(read_image_bytes(path), path)[:2]
 
 
+def sized(camera: CameraPreset, images: Sequence[Path]) -> CameraPreset | None:
+    """A camera of any size with that of the first image that has one, since its intrinsics belong to one; or None."""
+    for path in images:
+        try:
+            width, height = png_size(path)
+        except FrameError:
+            continue
+        return camera._replace(width_px=width, height_px=height)
+    return None
+
+
 def _png_header(data: bytes, path: Path) -> tuple[int, int, int, int]:
     """Width, height, bits a channel and colour type."""
     if data[:8] != _PNG_SIGNATURE[: len(data)]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from crossnets.atomic import replacing, write_text
+from crossnets.atomic import allocate, replacing, write_text
 from crossnets.data.augment import RealHands
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.geometry.crop import CROP_PX, Normalisation, crop_hand, normalise
@@ -136,6 +136,12 @@ def labelled_rows(crops: KeptCrops, labels: str, seed: int) -> Int64[np.ndarray,
     return choose_labelled(np.array(sorted(crops.joints_mm), np.int64), labels, seed)
 
 
+def identity(dataset: HandDataset) -> dict[str, object]:
+    """What tells a data set from what it was before frames came or went."""
+    sequences = sorted({dataset.sequence_of(index) for index in range(len(dataset))})
+    return {"name": dataset.name, "frames": len(dataset), "sequences": sequences}
+
+
 def keep_crops(
     labelled: HandDataset | None,
     unlabelled: Sequence[HandDataset],
@@ -149,7 +155,7 @@ def keep_crops(
     request = {
         "crop": [crop.cube_mm, crop.normalisation, crop.centers, CROP_PX],
         "sources": list(sources),
-        "data": [[d.name, len(d), sorted({d.sequence_of(i) for i in range(len(d))})] for d in datasets],
+        "data": [identity(dataset) for dataset in datasets],
         "labels": labelled is not None,
     }
     index_path = cache / "crops.json"
@@ -182,6 +188,7 @@ def _write_crops(
     problems = [problem for dataset in datasets for problem in dataset.problems]
     with replacing(cache / "crops.npy") as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(total, CROP_PX, CROP_PX))
+        allocate(part)
         for dataset, number, frame in _frames(datasets, problems, on_progress):
             center_mm = center_of(frame, None if labelled is None else labelled.skeleton, crop.centers)
             if center_mm is None:

@@ -73,6 +73,7 @@ class Recording:
             ValueError: camera.json or the head of labels.jsonl is wrong, or there are no images.
         """
         root = Path(root)
+        root = root.resolve() if root.name in ("", "..") else root  # these are no names
         require_folder(root, f"16-bit depth PNGs and {CAMERA_FILE}, or folders of such")
         if depth_unit_mm is not None and not 0 < depth_unit_mm < 1000:
             raise ValueError(f"depth_unit_mm={depth_unit_mm}; expected millimetres per count, above 0 and below 1000.")
@@ -252,11 +253,11 @@ def _read_labels(folder: _Folder, skeleton: Skeleton, problems: list[Problem]) -
             name, joints = parse_label(line, path, number)
             if name not in folder.images:
                 raise broken(path, f"there is no image {name!r}", number)
-            folder.rejected.add(name)  # until the label has passed
-            joints_mm = label_joints(joints, skeleton, path, number)
-            if name in folder.joints_mm:
+            if name in folder.joints_mm or name in folder.rejected:
+                folder.rejected.add(name)
                 raise broken(path, f"a second label of {name!r}; the frame is left out", number)
-            folder.joints_mm[name] = joints_mm
+            folder.rejected.add(name)  # until the label has passed
+            folder.joints_mm[name] = label_joints(joints, skeleton, path, number)
             folder.rejected.discard(name)
         except FrameError as error:
             problems.append(error.problem)

@@ -73,7 +73,7 @@ def evaluate(
         labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
         centers: Where the crops of a model are centred: by the detector of the package, our finder or the paper's; or
             at the labelled joint, which no one has in use and which makes results better than they are. auto takes the
-            detector for models that look twice, and our finder for the others.
+            detector for models that look twice, for others what they were trained with.
         refine: After a model's estimate: the paper's learned update, or its energy minimised.
         camera: Of the text files or images, a name or fx,fy,cx,cy; by default the data set's.
         list_file: Paths of the labelled frames, one a line; their first folder names the sequence.
@@ -179,7 +179,8 @@ def _score_dataset(choice: _Choice, predictions: tuple[Path, ...], frames: HandD
     predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
     problems = list(frames.problems)
     labelled = compare.read_labels(frames, choice.protocol, problems)
-    compared = compare.meet(compare.match_dataset(predicted, labelled, len(frames)), labelled, frames.camera)
+    matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
+    compared = compare.meet(matched, labelled, frames.camera)
     if problems:
         for problem in problems[:_SHOWN_PROBLEMS]:
             print(problem, file=sys.stderr)

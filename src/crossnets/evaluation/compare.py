@@ -114,6 +114,8 @@ def read_label_file(
 ) -> Labelled:
     """Labels in the field's format, all or the first so many lines.
 
+    Sequences are told by place where the file is the whole test set, or so many first lines of it were asked for.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is broken or has fewer lines than asked for.
@@ -121,9 +123,11 @@ def read_label_file(
     joints_mm, skeleton = read_text_mm(path, protocol, camera)
     if first is not None and not 1 <= first <= len(joints_mm):
         raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames; expected 1 to that.")
+    whole = first is not None or listed is not None or len(joints_mm) == protocol.frames
     joints_mm = joints_mm[:first]
     notes = _partial(len(joints_mm), protocol)
-    return Labelled(joints_mm, skeleton, protocol.sequences(len(joints_mm), listed), notes=notes)
+    sequences = protocol.sequences(len(joints_mm), listed) if whole else ("all",) * len(joints_mm)
+    return Labelled(joints_mm, skeleton, sequences, notes=notes)
 
 
 def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem]) -> Labelled:
@@ -160,13 +164,14 @@ def match_lines(predicted: Predicted, labelled: Labelled, first: int | None) -> 
     return predicted
 
 
-def match_dataset(predicted: Predicted, labelled: Labelled, frames: int) -> Predicted:
+def match_dataset(predicted: Predicted, labelled: Labelled, frames: int, first: int | None) -> Predicted:
     """Predictions of the labelled frames of a data set, by key, or by order where a text file has none.
 
     Args:
         predicted: For every frame of the data set.
         labelled: Its labelled frames.
         frames: Number of its frames, labelled or not.
+        first: How many of the first frames were asked for; more lines of a text file are those of later ones.
 
     Raises:
         ValueError: there are predictions for other frames; the message has both counts.
@@ -174,7 +179,7 @@ def match_dataset(predicted: Predicted, labelled: Labelled, frames: int) -> Pred
     found = len(predicted.joints_mm)
     if predicted.frames is None:
         assert labelled.indices is not None
-        if found != frames:
+        if found != frames and not (first is not None and found > frames):
             hint = f" If they are for the first {found} of them, add --first {found}." if found < frames else ""
             raise ValueError(f"{predicted.source} has {found} frames, but the data set has {frames}.{hint}")
         return _rows(predicted, labelled.indices)

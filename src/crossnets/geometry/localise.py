@@ -138,7 +138,7 @@ def find_center(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> Float3
     end furthest from there. The largest circle inside it is the palm; the centre is the mean of the points from the
     middle of the palm to the fingertips. Sizes are in mm, so no constant depends on the camera.
 
-    Limits: its constants were chosen on CVAR (hand and forearm in front of a desk or nothing). On 19 held-back frames
+    Limits: its constants were chosen on CVAR (hand and forearm in front of a desk or nothing). On the 19 frames
     of an SR305 that show the whole upper body it finds the hand in 10 and gives a wrong centre, not None, in 9.
     """
     step = max(1, int(min(camera.fx_px, camera.fy_px) // _WORKING_FOCAL_PX))

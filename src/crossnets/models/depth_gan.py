@@ -78,6 +78,11 @@ class Discriminator(nn.Module):
         """Estimated latent of image a less that of image b, from Met's outputs for both."""
         return a - b if self.metric_kind == "separate" else self.met_pair(torch.cat([a, b], dim=1))
 
+    def metric_learned(self) -> bool:
+        """Whether Met has had an update; without L_smo it stays as it was drawn."""
+        counts = (m.num_batches_tracked for m in self.met.modules() if isinstance(m, nn.BatchNorm2d))
+        return any(count is not None and int(count) > 0 for count in counts)
+
     def metric_parameters(self) -> list[nn.Parameter]:
         """Those of Met alone, without the trunk."""
         pair = list(self.met_pair.parameters()) if self.metric_kind == "combined" else []

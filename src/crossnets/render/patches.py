@@ -11,10 +11,14 @@ hook away from functions that numba compiles.
 """
 
 import math
+from pathlib import Path
 from typing import no_type_check
 
 from numba import njit
 
+from crossnets.render.kernel_cache import forget_if_changed
+
+forget_if_changed(Path(__file__).parent)
 NEAR_MM = 1.0
 """Surfaces nearer than this are not seen."""
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}

@@ -4,7 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -68,15 +68,34 @@ def open_network(
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.
     """
+    check_settings(runtime, threads, precision)
     if not path.is_file():
         raise FileNotFoundError(f"There is no exported network {path}; `crossnets export RUN` writes one.")
     if runtime == "auto":
         runtime = "openvino" if _has_openvino() else "onnxruntime"
+    if path.suffix == ".xml" and runtime == "onnxruntime":
+        raise ValueError(
+            f"{path} is in OpenVINO's own format, which ONNX Runtime cannot read: pip install 'crossnets[fast]' and "
+            "leave the runtime out, or export with --to onnx."
+        )
     if runtime == "openvino":
         return _openvino(path, threads, precision, names)
     if precision != "float32":
         raise ValueError("ONNX Runtime computes in float32 on processors; bfloat16 needs runtime='openvino'.")
     return _onnxruntime(path, threads, names)
+
+
+def check_settings(runtime: str, threads: int, precision: str) -> None:
+    """Refuse what there is not.
+
+    Raises:
+        ValueError: no such runtime or precision, or less than one thread.
+    """
+    for what, found, known in (("runtime", runtime, get_args(Runtime)), ("precision", precision, get_args(Precision))):
+        if found not in known:
+            raise ValueError(f"{what}={found!r}: expected {', '.join(known)}.")
+    if threads < 1:
+        raise ValueError(f"threads={threads}: expected 1 or more.")
 
 
 def _has_openvino() -> bool:

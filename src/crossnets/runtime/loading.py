@@ -1,5 +1,6 @@
 """A tracker from the model in the package, from a run, or from an exported file."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -9,7 +10,7 @@ from crossnets.detection import LENGTH_MM, MOST_HANDS, Detection, Finder
 from crossnets.estimation import CropEstimator, Refinement
 from crossnets.geometry.localise import Centers, find_center
 from crossnets.runtime.detect import load_detector
-from crossnets.runtime.engines import Precision, Runtime, load_exported
+from crossnets.runtime.engines import Precision, Runtime, check_settings, load_exported
 from crossnets.runtime.smooth import OneEuroConfig
 from crossnets.runtime.track import Tracker
 from crossnets.types import Pinhole
@@ -48,8 +49,8 @@ def load(
     Raises:
         FileNotFoundError: there is no model.
         ModuleNotFoundError: what would run it is not installed.
-        ValueError: the model's files are damaged, the precision is not one of the runtime's, or `hands` is
-            not 1 or 2.
+        ValueError: the model's files are damaged, the settings are none or not of this model or runtime, or `hands`
+            is not 1 or 2.
     """
     if not 1 <= hands <= MOST_HANDS:
         raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}, which is what the detector finds in an image.")
@@ -67,7 +68,10 @@ def open_estimator(
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load`.
     """
     name, floats = (INTEGERS, "float32") if precision == "int8" else (NETWORK, precision)
+    check_settings(runtime, threads, floats)
     if path.is_file():
+        if precision == "int8":
+            raise ValueError(f"{path} is one file, which computes in what it was exported to; leave precision out.")
         return load_exported(path, runtime, threads=threads, precision=floats)
     for folder in (path, path / "model"):
         if (folder / name).is_file():
@@ -81,6 +85,13 @@ def open_estimator(
             "This copy of the package has no model in it. Train one with `crossnets train --preset crossnets --out "
             "RUN` and name it, or install a release."
         )
+    if is_model(path) and (runtime != "auto" or precision != "float32"):
+        raise ValueError(
+            f"{path} was not exported, so PyTorch runs it, in float32. Leave runtime and precision out, or `crossnets "
+            f"export {path} --to onnx` first."
+        )
+    if not is_model(path) and not find_spec("torch"):  # else what loads it says more
+        raise FileNotFoundError(f"No model at {path}: expected a run, a model folder or an exported file.")
     from crossnets import bundle
 
     return bundle.load(path)
@@ -98,7 +109,11 @@ def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
     from crossnets import bundle
 
     estimator = bundle.load(path)
-    estimator.latent_networks()  # raises where there is none
+    if not estimator.latent_networks().disc.metric_learned():
+        raise ValueError(
+            f"The model of {path} cannot refine: its metric head was not trained, as with --no-smoothness. Predict "
+            "without refining, or train with that term."
+        )
     return estimator
 
 
@@ -110,14 +125,16 @@ def finding(
     Where every frame is known to show a hand, as in a benchmark, our finder without a network adds one more place, and
     the likeliest is taken.
 
-    A model that looks twice forgives where it looks first; the others were trained on centres of one kind.
+    A model that looks twice forgives where it looks first. The others were trained on centres of one kind and get
+    those, except that no label is taken unless it is asked for.
 
     Raises:
         FileNotFoundError: the detector is asked for, and the package has none.
     """
     there = (SHIPPED / DETECTOR).is_file()
     if how == "auto":
-        how = "detector" if there and estimator.model.looks > 1 else "image"
+        trained = estimator.model.centers
+        how = "detector" if there and estimator.model.looks > 1 else "image" if trained == "label" else trained
     if how != "detector":
         return how, None
     if not there:

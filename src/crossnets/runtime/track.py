@@ -153,27 +153,35 @@ class Tracker:
     def _search_and_follow(self, image: Image, rows: list[tuple[_Followed, Hand]]) -> list[tuple[_Followed, Hand]]:
         """`rows` without hands that the searches miss, and with those that are new."""
         self._since_search = 0
-        found = self._search(image)
-        new: list[Detection] = list(found)
-        kept = []
-        for followed, hand in rows:
+        new = self._search(image)
+        for followed, _ in rows:
             middle = followed.joints_mm.mean(axis=0)
             near = [d for d in new if np.linalg.norm(d.center_mm - middle) < _SAME_MM]
             new = [d for d in new if not any(d is n for n in near)]
             followed.misses = 0 if near else followed.misses + 1
-            if followed.misses < _MISSES:
-                kept.append((followed, hand))
+        begun = self._begin(image, new, [followed for followed, _ in rows])
+        kept = [(followed, hand) for followed, hand in rows if followed.misses < _MISSES]
         if any(followed.misses for followed, _ in kept):
             self._since_search = FINDS_EVERY  # look again at once
-        return [*kept, *self._begin(image, new, self.hands - len(kept))]
+        return [*kept, *begun]
 
-    def _begin(self, image: Image, found: Sequence[Detection], most: int) -> list[tuple[_Followed, Hand]]:
-        """New hands, after all looks; the likeliest if there are more than `most`."""
-        if not found or most < 1:
+    def _begin(
+        self, image: Image, found: Sequence[Detection], others: Sequence[_Followed]
+    ) -> list[tuple[_Followed, Hand]]:
+        """New hands, after all looks, the likeliest first; one of `others` that is found again is not missed."""
+        if not found:
             return []
-        begun = []
         estimates, crops, rows = self._estimate(image, found)
-        for row in rows[:most]:
+        new = []
+        for row in rows:
+            middle = estimates.joints_mm[row].mean(axis=0)
+            same = [o for o in others if np.linalg.norm(o.joints_mm.mean(axis=0) - middle) < _SAME_MM]
+            for other in same:
+                other.misses = 0
+            if not same:
+                new.append(row)
+        begun = []
+        for row in new[: self.hands - sum(other.misses < _MISSES for other in others)]:
             smooth = OneEuro(self._smooth) if self._smooth else None
             followed = _Followed(self._next_number, estimates.joints_mm[row], crops[row].cube_mm, smooth)
             self._next_number += 1
@@ -251,6 +259,11 @@ def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> I
             f"Found an array of shape {depth.shape} and type {depth.dtype}, expected a depth image: (height, width), "
             "uint16 or float, in millimetres."
         )
+    if depth.itemsize == 1:
+        raise ValueError(
+            f"Found depth of type {depth.dtype}, whose 8 bits hold no millimetres, expected uint16 or float. OpenCV "
+            "reads 16-bit PNGs so with cv2.imread(path, cv2.IMREAD_UNCHANGED)."
+        )
     if isinstance(preset, CameraPreset):
         size = preset.height_px, preset.width_px
         if all(size) and depth.shape != size:
@@ -297,6 +310,7 @@ def _hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np
     middles = estimates.joints_mm.mean(axis=1)
     for row in np.argsort(-odds, kind="stable").tolist():
         again = any(np.linalg.norm(middles[row] - middles[other]) < _SAME_MM for other in kept)
-        if odds[row] > 0 and _seen(crops[row]) and not again:
+        before_it = estimates.joints_mm[row, :, 2].min() > 0
+        if odds[row] > 0 and _seen(crops[row]) and before_it and not again:
             kept.append(row)
     return kept

@@ -1,7 +1,6 @@
 """`crossnets train`: data sets to a run folder."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import Progress
 
 from crossnets.atomic import write_text
 from crossnets.data.dataset import HandDataset
-from crossnets.data.loader import TrainingFrames, prepare
+from crossnets.data.loader import TrainingFrames, identity, prepare
 from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
@@ -53,30 +52,32 @@ def train_command(
             raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(threads)
     labelled = None if data is None else open_dataset(data)
+    others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
     stages = with_epochs(config.stages, epochs)
     config = replace(config, stages=stages, precision=loop.resolve_precision(config.precision))
-    request = run.request_of(config, {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget})
+    frames = [identity(dataset) for dataset in ([] if labelled is None else [labelled]) + others]
+    asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
+    request = run.request_of(config, asked)
     budget_s = None if budget is None else parse_budget(budget)
-    found = run.read(out)
-    if found is not None:
-        run.check_same(out, found, request)
-        place = load_place(out)
-        if place is not None and place.stage == len(config.stages):
-            console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
+    with run.held(out) as found:
+        if found is None:
+            run.remove_crops(out)  # of a start that ended before the run began
+        else:
+            run.check_same(out, found, request)
+            place = load_place(out)
+            if place is not None and place.stage == len(config.stages):
+                console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
+                return
+        if config.scenes is not None:
+            _tell(console, config, scenes.no_frames(config.scenes), out)
+            loop.train_detector(config, out, request=request, budget_s=budget_s, console=console)
             return
-    if config.scenes is not None:
-        _tell(console, config, scenes.no_frames(config.scenes), out)
-        loop.train_detector(config, out, request=request, budget_s=budget_s, console=console)
-        return
-    if found is None:
-        shutil.rmtree(out / "crops", ignore_errors=True)  # of a start that ended before the run began
-    others = [open_dataset(spec) for spec in unlabelled]
-    maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
-    sources = (*(() if data is None else (data,)), *unlabelled)
-    frames = _frames(config, labelled, others, maps, labels, out / "crops", sources, console)
-    _tell(console, config, frames, out)
-    loop.train(config, frames, out, request=request, budget_s=budget_s, console=console, maps=maps)
+        maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
+        sources = (*(() if data is None else (data,)), *unlabelled)
+        crops = _frames(config, labelled, others, maps, labels, out / run.CROPS, sources, console)
+        _tell(console, config, crops, out)
+        loop.train(config, crops, out, request=request, budget_s=budget_s, console=console, maps=maps)
 
 
 def _frames(

@@ -1,6 +1,6 @@
 """The stage that trains the detector of hands on rendered frames, each seen once and once in a mirror."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,6 +30,8 @@ _EPS = 1e-6
 
 class DetectStage:
     """Scores, places, depths, sides and lengths of hands in frames."""
+
+    trains_pose: ClassVar[bool] = True
 
     def __init__(self, nets: DetectorNet, config: StageConfig) -> None:
         self.nets = nets

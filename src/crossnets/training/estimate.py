@@ -1,5 +1,7 @@
 """The stage that trains the dense estimator: rendered hands, each seen once and once in a mirror, and real ones."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +22,8 @@ WEIGHT_DECAY = 0.01
 
 class EstimateStage:
     """Joints, their spread, the hand's side and size from crops of rendered hands."""
+
+    trains_pose: ClassVar[bool] = True
 
     def __init__(self, nets: CrossNet, config: StageConfig) -> None:
         self.nets = nets

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import math
-import shutil
 import signal
 import threading
 import time
@@ -248,7 +247,7 @@ def _run_stages(session: _Session, console: Console) -> None:
             _run_stage(session, reporter, number, first, place.elapsed_s)
     finally:
         reporter.close()
-    shutil.rmtree(out / "crops", ignore_errors=True)
+    run.remove_crops(out)
     console.print(f"Done: {out / 'model'}", highlight=False, soft_wrap=True)
 
 
@@ -264,8 +263,10 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
         place = state.Place(at_stage, at_step, elapsed)
+        model = session.out / "model"
+        if stage.trains_pose or model.is_dir() or at_stage == len(session.plan):  # before, it would say noise
+            bundle.save(_model(session), model)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
-        bundle.save(_model(session), session.out / "model")
 
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as rendered:
         for step in range(first, total):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 
 from crossnets.data.augment import RealConfig, RealHands
 from crossnets.data.dataset import FrameError, HandDataset, Problem
-from crossnets.data.loader import CropConfig, KeptCrops, TrainingFrames, keep_crops, labelled_rows
+from crossnets.data.loader import CropConfig, KeptCrops, TrainingFrames, identity, keep_crops, labelled_rows
 from crossnets.data.patches import Patches, Reach, keep_patches
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import Skeleton
@@ -136,7 +136,8 @@ def _patches(
             except FrameError as error:  # it could be read a moment ago
                 problems.append(error.problem)
 
-    request = {"sources": list(sources), "labels": share, "seed": seed, "real": asdict(config)}
+    asked = {"sources": list(sources), "labels": share, "seed": seed, "real": asdict(config)}
+    request = {**asked, "data": identity(dataset)}
     return keep_patches(frames(), len(rows), cache, request, problems, on_progress)
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
-from crossnets.atomic import replacing, write_text
+from crossnets.atomic import allocate, replacing, write_text
 from crossnets.data.loader import TrainingFrames
 from crossnets.data.synthetic import SyntheticConfig, SyntheticCrops, SyntheticHands
 from crossnets.geometry.crop import CROP_PX
@@ -152,6 +152,7 @@ def kept(
         joints = np.empty((count, len(skeleton), 3), np.float32)
         with replacing(images_path) as part:
             images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(count, CROP_PX, CROP_PX))
+            allocate(part)
             for start in range(0, count, _PIECE):
                 on_progress(start, count)
                 piece, end = whole[_KEPT_FROM + start // _PIECE], min(start + _PIECE, count)

@@ -5,6 +5,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from crossnets.atomic import write_text
 from crossnets.training.config import TrainConfig
 
-_BEFORE = ("crops", "problems.jsonl")
+CROPS = "crops"
+"""Folder of what a training keeps of its frames, until it is finished."""
+_CROPS = ("crops.json", "crops.npy", "patches.bin", "patches.json", "rendered.json", "rendered.npy")
+_LOCK = ".lock"
+_BEFORE = (CROPS, "problems.jsonl", _LOCK)
 """What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
 _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
@@ -44,13 +51,48 @@ def read(run: Path) -> dict[str, Any] | None:
     """
     path = run / "config.json"
     if not path.is_file():
-        if run.is_dir() and any(p.name not in _BEFORE and p.suffix != ".part" for p in run.iterdir()):
+        if run.is_dir() and (_others(run, _BEFORE) or _others(run / CROPS, _CROPS)):
             raise FileExistsError(f"{run} holds files, but no run of crossnets. Give --out a new folder.")
         return None
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}. Give --out a new folder.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not the config of a run. Give --out a new folder.")
+    return found
+
+
+def _others(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """What is in a folder beside files of these names, whole or in part."""
+    return [p for p in folder.glob("*") if p.name not in names and p.suffix != ".part"]
+
+
+@contextmanager
+def held(run: Path) -> Iterator[dict[str, Any] | None]:
+    """What `read` says, and no other training in the folder meanwhile.
+
+    Raises:
+        FileExistsError, ValueError: as `read`; or another training is there.
+    """
+    read(run)  # before anything is written into what may be somebody's folder
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / _LOCK, timeout=0):
+            yield read(run)
+    except Timeout as error:
+        raise ValueError(
+            f"Another training is running in {run}. Wait for it, or give --out a folder of its own."
+        ) from error
+
+
+def remove_crops(run: Path) -> None:
+    """Remove what a training kept of its frames, and nothing else."""
+    folder = run / CROPS
+    for path in [*folder.glob("*.part"), *(folder / name for name in _CROPS)]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()
 
 
 def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,8 @@ WALK_LENGTH = 5
 class Stage(Protocol):
     """A stage that can be stepped and saved."""
 
+    trains_pose: ClassVar[bool]
+    """Whether what predicts joints, or finds hands, learns in it."""
     optimisers: dict[str, Adam]
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
@@ -70,6 +72,8 @@ def noisy_latent(nets: CrossingNets, pose: PoseBatch, generator: torch.Generator
 class PoseVAEStage:
     """Stage A: the pose VAE alone, sums over the batch (spec 3.1 and 4)."""
 
+    trains_pose: ClassVar[bool] = False
+
     def __init__(self, nets: CrossingNets, config: StageConfig) -> None:
         self.nets = nets
         self.optimisers = {"vae": Adam(nets.vae.parameters(), config.lr, BETAS, fused=True)}
@@ -89,6 +93,8 @@ class PoseVAEStage:
 
 class DepthGANStage:
     """Stage B: Gen and Dis on depth alone, latents uniform in (-1, 1) (spec 4)."""
+
+    trains_pose: ClassVar[bool] = False
 
     def __init__(self, nets: CrossingNets, config: StageConfig) -> None:
         self.nets = nets
@@ -121,6 +127,8 @@ class DepthGANStage:
 
 class WarmUpStage:
     """Stage C1: Ali alone with Gen frozen, and the heads Met and Pos alone with the trunk frozen (spec 4)."""
+
+    trains_pose: ClassVar[bool] = True
 
     def __init__(self, nets: CrossingNets, config: StageConfig, terms: Terms) -> None:
         self.nets, self.terms = nets, terms
@@ -186,6 +194,8 @@ class JointStage:
     too, unlabelled ones reach the adversarial terms alone.
     """
 
+    trains_pose: ClassVar[bool] = True
+
     def __init__(self, nets: CrossingNets, config: StageConfig, terms: Terms) -> None:
         self.nets, self.terms = nets, terms
         self.generating = [*nets.ali.parameters(), *nets.gen.parameters()]
@@ -243,6 +253,8 @@ class JointStage:
 
 class RegressionStage:
     """The baseline: joints straight from the image, labelled frames only."""
+
+    trains_pose: ClassVar[bool] = True
 
     def __init__(self, nets: Regressor, config: StageConfig) -> None:
         self.nets = nets

@@ -20,6 +20,7 @@ def pack(state: LiveState, number: int | None = None) -> bytes:
     """
     version, status, moment, (seconds, first, last) = state.look(number)
     head: dict[str, Any] = {"protocol": VERSION, "version": version, **asdict(status)}
+    head["wants_recording"] = state.wants_recording
     head["kept"] = {"seconds": round(seconds, 3), "first": first, "last": last}
     head["frame"] = None
     image = b""

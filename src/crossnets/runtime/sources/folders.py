@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossnets.data.dataset import FrameError
-from crossnets.data.files import png_size
+from crossnets.data.files import sized
 from crossnets.data.recording import CAMERA_FILE, Recording, images_in
 from crossnets.data.recording_format import read_camera
 from crossnets.geometry.camera import CAMERAS, CameraPreset
@@ -40,7 +40,9 @@ class FolderSource(Closing):
                 f"one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
             )
         if camera is not None and not all((camera.width_px, camera.height_px)):
-            camera = _sized(camera, list(images.values()))
+            camera = sized(camera, list(images.values()))
+            if camera is None:
+                raise ValueError(f"None of the {len(images)} files in {folder} is a PNG image.")
         self._frames = Recording(folder, camera=camera)
         for problem in self._frames.problems:
             tell(str(problem))
@@ -87,14 +89,3 @@ def _check_single(folder: Path) -> None:
     if inner:
         raise ValueError(f"{folder} holds several recordings ({', '.join(inner[:5])}); give one: {folder / inner[0]}.")
     raise ValueError(f"{folder} holds no PNG. Expected a recording ({CAMERA_FILE} and 16-bit depth PNGs).")
-
-
-def _sized(camera: CameraPreset, images: list[Path]) -> CameraPreset:
-    """The camera with the size of the first image that has one."""
-    for path in images:
-        try:
-            width, height = png_size(path)
-        except FrameError:
-            continue
-        return camera._replace(width_px=width, height_px=height)
-    raise ValueError(f"None of the {len(images)} files in {images[0].parent} is a PNG image.")

@@ -98,7 +98,7 @@ class Retrying(Closing):
                     frame = self._fetch()
                 if frame is None:
                     return
-                self._check_size(frame)
+                self._check_same(frame)
             except SourceError as error:
                 frame, failures = None, failures + 1
                 self._wait_to_retry(error, failures)
@@ -134,13 +134,21 @@ class Retrying(Closing):
                 return None
             raise
 
-    def _check_size(self, frame: DepthFrame) -> None:
+    def _check_same(self, frame: DepthFrame) -> None:
+        """Refuse frames that the intrinsics of the first ones do not belong to.
+
+        Raises:
+            SourceError: of another size, or of another camera.
+        """
         height, width = frame.depth_mm.shape
         expected = self.preset.width_px, self.preset.height_px
         if (width, height) != expected:
             raise SourceError(
                 f"a frame of {width}x{height} pixels came, expected {expected[0]}x{expected[1]} as before"
             )
+        if frame.camera != self.preset.pinhole:
+            found, before = (", ".join(f"{n:.1f}" for n in camera) for camera in (frame.camera, self.preset.pinhole))
+            raise SourceError(f"a frame of another camera came, with fx, fy, cx, cy of {found}, expected {before}")
 
     def _wait_to_retry(self, error: SourceError, failures: int) -> None:
         """Leave the camera and wait.

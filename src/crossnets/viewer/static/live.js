@@ -122,7 +122,7 @@ async function scrubTo(number) {
 }
 
 const pause = () => head && tell({ pause: !head.paused });
-const record = () => head && tell({ record: !head.recording });
+const record = () => head && tell({ record: !head.wants_recording });
 get("pause").onclick = pause;
 get("record").onclick = record;
 get("scrub").oninput = (event) => scrubTo(Number(event.target.value));

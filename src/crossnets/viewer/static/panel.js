@@ -16,8 +16,9 @@ export function showTransport(head, chosen) {
   const back = last > first && chosen !== null ? (seconds * (last - chosen)) / (last - first) : 0;
   get("time").textContent = head.paused ? `−${back.toFixed(2)} s` : `live, ${seconds.toFixed(0)} s`;
   const record = get("record");
-  record.toggleAttribute("data-on", head.recording !== null);
-  record.querySelector("span").textContent = head.recording !== null ? `Stop, ${head.recorded}` : "Record";
+  record.toggleAttribute("data-on", head.wants_recording);
+  const text = head.recording !== null ? `Stop, ${head.recorded}` : head.wants_recording && head.paused ? "Records on resume" : "Record";
+  record.querySelector("span").textContent = text;
   record.title = head.recording ?? (head.saved ? `saved: ${head.saved}` : "r");
   get("pictureNote").textContent = head.recording ? `recording to ${head.recording}` : head.saved ? `saved ${head.saved}` : "";
 }

@@ -1,0 +1,29 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossnets.atomic import allocate
+
+
+def test_a_file_gets_its_room(tmp_path: Path) -> None:
+    path = tmp_path / "images.npy"
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(100, 128, 128))
+    allocate(path)
+    assert path.stat().st_blocks * 512 >= images.nbytes
+    assert not images.any()
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    path = tmp_path / "crops.npy.part"
+    path.write_bytes(bytes(20_000_000))
+    with pytest.raises(OSError, match=r"on a disk that is too full: crops\.npy takes 0\.02 GB, .* GB are free"):
+        allocate(path)
