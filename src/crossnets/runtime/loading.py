@@ -133,8 +133,11 @@ def finding(
     """
     there = (SHIPPED / DETECTOR).is_file()
     if how == "auto":
-        trained = estimator.model.centers
-        how = "detector" if there and estimator.model.looks > 1 else "image" if trained == "label" else trained
+        how = estimator.model.centers
+        if how == "label":
+            how = "image"
+        if there and estimator.model.looks > 1:
+            how = "detector"
     if how != "detector":
         return how, None
     if not there:

@@ -151,7 +151,7 @@ def open_camera(serial: str | None, tell: Tell) -> RealSense:
     """A camera that is plugged in: the one of this serial number, or the first.
 
     Raises:
-        ModuleNotFoundError, SourceError: as `library`, or there is no such camera.
+        ModuleNotFoundError, SourceError: as `load_library`, or there is no such camera.
     """
     rs = load_library()
     found = {device.get_info(rs.camera_info.serial_number): device for device in rs.context().query_devices()}
@@ -167,7 +167,7 @@ def open_recording(path: Path, tell: Tell) -> RealSense:
     """A .db3 file that librealsense recorded, or a .bag of its older versions.
 
     Raises:
-        ModuleNotFoundError: as `library`.
+        ModuleNotFoundError: as `load_library`.
         OSError: there is no such file, or it cannot be played.
     """
     if not path.is_file():
