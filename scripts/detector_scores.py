@@ -56,7 +56,7 @@ class Package:
         for hand in self._tracker.predict(depth_mm, camera):
             assert hand.side_probability is not None
             right = hand.side_probability if hand.side == "right" else 1 - hand.side_probability
-            found.append(Detection(hand.joints_mm.mean(axis=0), 1.0, right, hand.size_mm or 0.0, hand.box))
+            found.append(Detection(hand.joints_mm.mean(axis=0), 1.0, right, hand.size_mm or 0.0))
         return found
 
 
@@ -248,7 +248,7 @@ def every_score(path: Path) -> HandDetector:
 
 def set_threshold(run: Path, threshold: float) -> None:
     """Write the threshold into the model of a run."""
-    folder = run if (run / "weights.safetensors").is_file() else run / "model"
+    folder = bundle.model_folder(run)
     detector = bundle.load_detector(folder)
     detector.config = replace(detector.config, threshold=threshold)
     bundle.save(detector, folder)

@@ -13,10 +13,8 @@ out. Embree has no hand to bend: a new pose is a new mesh, so its cost is castin
 
 import argparse
 import itertools
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from scipy.spatial import ConvexHull
 from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.processor import processor_name
 from crossnets.render.clutter import Clutter
 from crossnets.render.kinematics import forward
 from crossnets.render.noise import SENSORS, apply, render_noisy_crops
@@ -75,7 +74,7 @@ class Lines:
 
     def __init__(self, repetitions: int) -> None:
         self._repetitions = repetitions
-        print(f"{machine()}; medians of {repetitions}")
+        print(f"{processor_name()}, one thread; medians of {repetitions}")
         print(f"{'':50}{'processor':>12}{'wall clock':>12}")
 
     def rate(self, name: str, count: int, work: Callable[[], object]) -> float:
@@ -89,14 +88,6 @@ class Lines:
         processor, wall = (1e3 * s / count for s in median(work, self._repetitions))
         print(f"{name:50}{processor:12.2f}{wall:12.2f}", flush=True)
         return processor
-
-
-def machine() -> str:
-    """The processor's name, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or 'unknown processor'}, one thread"
 
 
 def time_crops(lines: Lines, count: int) -> None:

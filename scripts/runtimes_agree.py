@@ -6,11 +6,12 @@ Prints how far each is from torch in float32: mean over all joints, and the most
 """
 
 import argparse
+import sys
 
 import numpy as np
 
 from crossnets import bundle
-from crossnets.data.dataset import readable_frames
+from crossnets.data.dataset import Problem, readable_frames
 from crossnets.data.opening import open_dataset
 from crossnets.estimation import CropEstimator
 from crossnets.geometry.crop import crop_hand
@@ -36,12 +37,14 @@ def crops_of(text: str, camera: str | None) -> list[HandCrop]:
     _, finder = finding("detector", estimator, sure_of_a_hand=True)
     assert finder is not None
     sources = [open_dataset(text)] if ":" in text else open_sources([text], camera)
-    crops = []
+    crops, problems = [], list[Problem]()
     for source in sources:
-        for _, frame in readable_frames(source, []):
+        for _, frame in readable_frames(source, problems):
             found = finder(frame.depth_mm, frame.camera)
             if found:
                 crops.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm))
+    for problem in problems:
+        print(f"Left out: {problem}", file=sys.stderr)
     if not crops:
         raise SystemExit(f"No hand is found in the frames of {text}; give others.")
     return crops

@@ -6,13 +6,14 @@ Real crops are centred by the image alone. The pictures hold real frames: keep t
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from crossnets.data.dataset import readable_frames
+from crossnets.data.dataset import Problem, readable_frames
 from crossnets.data.opening import open_dataset
 from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.draw import depth_to_rgb
@@ -37,11 +38,13 @@ def main() -> None:
     rng, finder = np.random.default_rng(given.seed), open_finder("onnxruntime")
     dataset = open_dataset(given.data)
     order = set(rng.permutation(len(dataset))[: 2 * count].tolist())
-    real = []
-    for index, frame in readable_frames(dataset, []):
+    real, problems = [], list[Problem]()
+    for index, frame in readable_frames(dataset, problems):
         found = finder(frame.depth_mm, frame.camera) if index in order else []
         if found:
             real.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm, given.cube).depth_mm)
+    for problem in problems:
+        print(f"Left out: {problem}", file=sys.stderr)
     real = [real[k] for k in rng.permutation(len(real))[:count]]
     config = SyntheticConfig(camera=given.camera, seed=given.seed, noise=(0.5, 1.5), clutter=Clutter())
     rendered = list(SyntheticHands(config).crops(np.arange(count)).depth_mm)

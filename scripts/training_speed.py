@@ -10,7 +10,6 @@ GLIBC_TUNABLES=glibc.malloc.hugetlb=1, as `crossnets train` starts itself, to me
 
 import argparse
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -27,6 +26,7 @@ from crossnets.data.loader import TrainingFrames, prepare
 from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.models.networks import build
+from crossnets.processor import processor_name
 from crossnets.tensors import RenderedBatch
 from crossnets.training import rendering
 from crossnets.training.batches import Draw
@@ -54,7 +54,8 @@ class Steps:
         draw = Draw(self.frames, self.stage, self.done, 0, _CPU, True, batches)
         with mixed_precision(_CPU, self.config.precision):
             losses = self.steps.step(draw, torch.Generator().manual_seed(self.done))
-        {name: float(value.detach()) for name, value in losses.items()}
+        for value in losses.values():
+            value.item()  # waits for it, as the log of a training does
         self.done += 1
         return time.perf_counter() - began
 
@@ -101,7 +102,7 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     tunables = os.environ.get("GLIBC_TUNABLES", "none")
-    console.print(f"{platform.processor()}, {torch.get_num_threads()} threads, GLIBC_TUNABLES: {tunables}")
+    console.print(f"{processor_name()}, {torch.get_num_threads()} threads, GLIBC_TUNABLES: {tunables}")
     with tempfile.TemporaryDirectory() as folder:
         if given.data is not None:
             table = Table("step of", "float32", "bfloat16", title="samples a second, medians")

@@ -83,6 +83,9 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
     [
         (("data", "info", "/nowhere"), "/nowhere"),
         (("train", "--data", "/nowhere", "--out", "x"), "/nowhere"),
+        (("train", "--preset", "crossnets", "--metric", "combined", "--out", "x"), "has no use for --metric"),
+        (("train", "--preset", "detector", "--no-smoothness", "--out", "x"), "has no use for --no-smoothness"),
+        (("train", "--preset", "crossnets", "--labels", "2%", "--out", "x"), "--data, which is not given"),
         (("evaluate", "--labels", "a", "--predictions", "b"), "add --dataset"),
         (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),
     ],
@@ -95,7 +98,7 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_help_needs_no_torch() -> None:
+def test_the_command_line_needs_no_torch() -> None:
     code = "import sys; import crossnets.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -69,7 +69,7 @@ def test_of_several_places_the_likeliest_is_predicted(sure: bool) -> None:
         out = []
         for (z, u), score, behind in zip(places.items(), (0.7, 0.6), (0.0, 100.0), strict=True):
             at = np.array([(u - 160) / 240 * z, (90 - 120) / 240 * z, z + behind], np.float32)
-            out.append(Detection(at, score, 0.5, 180.0, (0.0, 0.0, 1.0, 1.0)))
+            out.append(Detection(at, score, 0.5, 180.0))
         return out if not lonely else out[:1]
 
     options: dict[str, Any] = {"finder": finder, "sure_of_a_hand": sure}

@@ -39,9 +39,7 @@ def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
 
         def find(self, depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
             places = ((0.9, [0, 0, 500]), (0.5, [300, 0, 500]))
-            return [
-                Detection(np.array(at, np.float32), score, 0.9, 180.0, (0.0, 0.0, 1.0, 1.0)) for score, at in places
-            ]
+            return [Detection(np.array(at, np.float32), score, 0.9, 180.0) for score, at in places]
 
     def row(threshold: float, *sides: int) -> dict[str, float | None]:
         cases = [scores.Case(np.zeros((2, 2)), CAMERA, [(np.array([5.0, 0, 500]), side)], []) for side in sides]

@@ -82,9 +82,14 @@ def load_detector(path: Path) -> Detector:
     return Detector(config, networks)
 
 
+def model_folder(path: Path) -> Path:
+    """Where a bundle's files lie: in the folder itself, or in a run's folder `model`."""
+    return path if (path / "weights.safetensors").is_file() else path / "model"
+
+
 def _files(path: Path) -> tuple[Path, Path]:
     """Config and weights of a bundle, or of the newest bundle of a run."""
-    folder = path if (path / "weights.safetensors").is_file() else path / "model"
+    folder = model_folder(path)
     files = folder / "config.json", folder / "weights.safetensors"
     for file in files:
         if not file.is_file():

@@ -33,8 +33,6 @@ AROUND_PX = 12
 SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
 """Peaks nearer than this, or than that seen from the camera, are one hand."""
 MOST_HANDS = 2
-BOX_LENGTHS = 1.2
-"""Side of a detection's box over the hand's length."""
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
@@ -69,8 +67,6 @@ class Detection:
     """Probability of a right hand."""
     length_mm: float
     """Wrist to tip of the middle finger."""
-    box_px: tuple[float, float, float, float]
-    """Left, top, right and bottom around the hand, pixels of the frame; it may reach over its edges."""
 
 
 Finder: TypeAlias = Callable[[np.ndarray, Pinhole], Sequence[Detection]]
@@ -164,11 +160,8 @@ def _detection(
     x = (cell_px(column + aside) - thinned.cx_px) / thinned.fx_px
     y = (cell_px(row + below) - thinned.cy_px) / thinned.fy_px
     length = LENGTH_MM * math.exp(min(max(log_length, -1), 1))
-    u, v = camera.fx_px * x + camera.cx_px, camera.fy_px * y + camera.cy_px
-    half_u, half_v = (focal * BOX_LENGTHS / 2 * length / depth for focal in (camera.fx_px, camera.fy_px))
     center_mm = np.array([x * depth, y * depth, depth], np.float32)
-    box = (u - half_u, v - half_v, u + half_u, v + half_v)
-    return Detection(center_mm, _probability(score), _probability(side), length, box)
+    return Detection(center_mm, _probability(score), _probability(side), length)
 
 
 def _probability(logit: float) -> float:

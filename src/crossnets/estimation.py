@@ -47,7 +47,10 @@ class CropModel:
 
     def __post_init__(self) -> None:
         if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
-            raise ValueError(f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}.")
+            raise ValueError(
+                f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}. Expected "
+                f"{' or '.join(get_args(Normalisation))}, and {', '.join(get_args(Centers))}."
+            )
         if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
             raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
         if self.skeleton not in SKELETONS:
@@ -55,7 +58,7 @@ class CropModel:
         if self.looks not in (1, 2, 3):
             raise ValueError(f"A frame is looked at 1 to 3 times, not {self.looks!r}.")
         if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
-            raise ValueError(f"A standard deviation is not {self.std_per_spread!r} of what a network expects.")
+            raise ValueError(f"std_per_spread={self.std_per_spread!r}: expected a finite number above 0.")
 
 
 class Raw(NamedTuple):

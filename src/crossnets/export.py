@@ -5,7 +5,7 @@ import itertools
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,26 +67,27 @@ def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> No
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-
-    outputs = _Outputs(estimator.networks).eval()
-    names = list(OUTPUTS) if isinstance(estimator.networks, CrossNet) else list(OUTPUTS[:1])
+    names = OUTPUTS if isinstance(estimator.networks, CrossNet) else OUTPUTS[:1]
     image = torch.zeros(2, 1, CROP_PX, CROP_PX)
+    sizes = {0: torch.export.Dim("batch")}
+    proto = _program(_Outputs(estimator.networks).eval(), image, "depth", names, sizes)
+    _write(proto, to_text(estimator.model, estimator.maps, None if weights is None else digest(weights)), path)
+
+
+def _program(network: nn.Module, image: Tensor, depth: str, outputs: Sequence[str], sizes: dict[int, Any]) -> Any:
+    """The network as ONNX; `sizes` are the axes of the image that may differ."""
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            outputs,
+            network,
             (image,),
-            input_names=["depth"],
-            output_names=names,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=[depth],
+            output_names=list(outputs),
+            dynamic_shapes=(sizes,),
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    _write(
-        program.model_proto,
-        to_text(estimator.model, estimator.maps, None if weights is None else digest(weights)),
-        path,
-    )
+    return program.model_proto
 
 
 def _write(proto: Any, description: str, path: Path) -> None:
@@ -94,7 +95,7 @@ def _write(proto: Any, description: str, path: Path) -> None:
 
     for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
         part.doc_string = ""
-        del part.metadata_props[:]  # torch leaves where each line of code lies on this machine
+        del part.metadata_props[:]  # where in the exporter and on this machine each came from
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, description
     onnx.checker.check_model(proto)
@@ -108,22 +109,9 @@ def detector_to_onnx(detector: Detector, path: Path) -> None:
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-    import onnx  # noqa: F401
-
-    networks = folded(detector.networks)
     sizes = {0: torch.export.Dim("batch"), **{k: 16 * torch.export.Dim(name) for k, name in ((2, "h16"), (3, "w16"))}}
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            networks,
-            (torch.zeros(2, CHANNELS, 128, 160),),
-            input_names=[detect.INPUT],
-            output_names=[detect.OUTPUT],
-            dynamic_shapes=(sizes,),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
+    image = torch.zeros(2, CHANNELS, 128, 160)
+    proto = _program(folded(detector.networks), image, detect.INPUT, [detect.OUTPUT], sizes)
     _halve_weights(proto)
     _write(proto, detect.to_text(detector.model), path)
 
@@ -151,10 +139,6 @@ def _halve_weights(proto: Any) -> None:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
             casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *proto.graph.node]
-    for node in nodes:  # where in the exporter each came from is a quarter of the file
-        del node.metadata_props[:]
-    for value in proto.graph.value_info:
-        del value.metadata_props[:]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
 

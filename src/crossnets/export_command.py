@@ -51,7 +51,7 @@ def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Pat
         OSError: there is no model.
         ValueError: its files are damaged, a detector is asked for in int8, or the data hold no hand.
     """
-    folder = run if (run / "weights.safetensors").is_file() else run / "model"
+    folder = bundle.model_folder(run)
     suffix = ".xml" if to == "openvino" else ".onnx"
     if bundle.is_detector(run):
         if int8 or data is not None:

@@ -1,6 +1,5 @@
 """The command `predict`: depth images without labels to a file of joints, and a picture of each."""
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from crossnets import predict
-from crossnets.atomic import replacing, write_text
-from crossnets.data.dataset import HandDataset, Problem, readable_frames
-from crossnets.data.files import png_size, read_png16, sized
+from crossnets.atomic import replacing
+from crossnets.data.dataset import PROBLEMS_FILE, HandDataset, Problem, readable_frames, write_problems
 from crossnets.data.opening import detect_format, open_dataset
+from crossnets.data.png import png_size, read_png16, sized
 from crossnets.data.recording import CAMERA_FILE, images_in
 from crossnets.detection import Finder
 from crossnets.draw import depth_to_rgb, draw_skeleton
@@ -30,7 +29,6 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.runtime.loading import Finding, estimator_for, finding, is_model
 from crossnets.types import HandFrame, PredictedFrame
 
-_PROBLEMS = "problems.jsonl"
 _SHOWN = 5
 """Broken frames, and frames without a hand, that are printed; the files list all."""
 _OVERLAY_PX = 480
@@ -86,7 +84,7 @@ def predict_command(
         ValueError: no camera for image files, a text that names no frames, or not one frame could be read.
     """
     path = out / "predictions.jsonl"
-    for file in (path, path.with_name(_PROBLEMS)):  # a run has problems of its own
+    for file in (path, path.with_name(PROBLEMS_FILE)):  # a run has problems of its own
         if file.exists():
             raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
     sources = open_sources(frames, camera, split)
@@ -282,9 +280,8 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
     if tally.without_hand:
         lines.append(f"No hand found in {len(tally.without_hand)}, whose joints are null: {_some(tally.without_hand)}")
     if problems:
-        listed = path.with_name(_PROBLEMS)
-        fields = [{"path": str(p.path), "line": p.line, "what": p.what} for p in tally.problems]
-        write_text(listed, "".join(json.dumps(entry) + "\n" for entry in fields))
+        listed = path.with_name(PROBLEMS_FILE)
+        write_problems(listed, tally.problems)
         lines += [f"Left out because they are broken: {len(problems)}, listed in {listed}:"]
         lines += [f"  {problem}" for problem in problems[:_SHOWN]]
     if overlays is not None:

@@ -190,7 +190,7 @@ def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
     write_predictions(own, PredictionHeader("nyu36", "image", "m"), [])
     write_predictions(other, PredictionHeader("nyu36", "label", "m"), [])
     for files, message in (
-        ((text, own), "files of one kind"),
+        ((text, own), "two kinds, expected one"),
         ((text, fewer), "different numbers of joints"),
         ((own, other), "differ in skeleton or centres"),
     ):

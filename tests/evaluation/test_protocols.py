@@ -44,23 +44,23 @@ def test_msra_subjects_agree_with_the_public_list(real_data: Path) -> None:
 
 
 def test_cameras_by_name_and_by_numbers() -> None:
-    nyu = PROTOCOLS["nyu"]
-    assert scoring_camera(None, nyu) == Pinhole(588.03, 587.07, 320.0, 240.0)
-    assert scoring_camera("icvl-senz3d", nyu).fx_px == 240.99
-    assert scoring_camera("1,2,3,4", nyu) == Pinhole(1, 2, 3, 4)
+    assert scoring_camera("icvl-senz3d").fx_px == 240.99
+    assert scoring_camera("1,2,3,4") == Pinhole(1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("1,2,3", "expected fx,fy,cx,cy"),
-        ("588,-587,320,240", "positive focal lengths"),
+        ("588,-587,320,240", "focal lengths .* positive"),
+        ("588,587,nan,240", "must be finite"),
+        ("588,587,320,240,0.125", "no use for a depth unit"),
         ("kinect9", "No camera is named"),
     ],
 )
 def test_wrong_cameras_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        scoring_camera(text, PROTOCOLS["nyu"])
+        scoring_camera(text)
 
 
 def test_a_subset_keeps_bones_across_gaps() -> None:

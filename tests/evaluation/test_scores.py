@@ -110,7 +110,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         score(LABELS[:0], LABELS[:0], [], CVAR21)
     with pytest.raises(ValueError, match=r"6 frames of 21 joints and 6 sequence names; expected 14 joints \(nyu14\)"):
         score(LABELS, LABELS, NAMES, NYU14)
-    with pytest.raises(ValueError, match="A label is not finite"):
+    with pytest.raises(ValueError, match="label of frame 0 is not finite"):
         score(LABELS, LABELS * np.nan, NAMES, CVAR21)
     half = LABELS.copy()
     half[4, 3, 0] = np.nan

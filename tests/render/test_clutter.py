@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import CVAR21, MSRA21
 from crossnets.render.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
-from crossnets.render.clutter_parts import FINGERS, PARTS, SPHERES, hidden_share, hide, hide_outside, nothing
+from crossnets.render.clutter_parts import HAND_SPHERES, PARTS, SPHERES, hidden_share, hide, hide_outside, nothing
 from crossnets.render.kinematics import forward
 from crossnets.render.raster import crop_grid, render_crops, render_patches
 from crossnets.render.sampler import EGOCENTRIC, Scene, sample_views
@@ -71,15 +71,15 @@ def test_the_hand_is_the_one_of_the_scene() -> None:
     views = scene(30)
     expected = surface(forward(views.shape, views.pose), views.shape)
     found = surrounded(views, FULL).mesh
-    assert_allclose(found.centers_mm[:, :FINGERS], expected.centers_mm[:, :FINGERS], atol=1e-9)
-    assert_allclose(found.radii_mm[:, :FINGERS], expected.radii_mm[:, :FINGERS], atol=1e-9)
+    assert_allclose(found.centers_mm[:, :HAND_SPHERES], expected.centers_mm[:, :HAND_SPHERES], atol=1e-9)
+    assert_allclose(found.radii_mm[:, :HAND_SPHERES], expected.radii_mm[:, :HAND_SPHERES], atol=1e-9)
 
 
 def test_second_hands_touch_at_most_and_hide_little() -> None:
     made = surrounded(scene(300), replace(NONE, second_hand=1.0))
     rows = np.flatnonzero(made.second)
-    first, second = (made.mesh.centers_mm[rows, SPHERES[name]][:, :FINGERS] for name in ("hand", "second_hand"))
-    radii = [made.mesh.radii_mm[rows, SPHERES[name]][:, :FINGERS] for name in ("hand", "second_hand")]
+    first, second = (made.mesh.centers_mm[rows, SPHERES[name]][:, :HAND_SPHERES] for name in ("hand", "second_hand"))
+    radii = [made.mesh.radii_mm[rows, SPHERES[name]][:, :HAND_SPHERES] for name in ("hand", "second_hand")]
     gaps = np.linalg.norm(first[:, :, None] - second[:, None], axis=-1) - radii[0][:, :, None] - radii[1][:, None]
     nearest = gaps.min(axis=(1, 2))
     assert nearest.min() > -2
@@ -98,7 +98,7 @@ def test_arms_join_hands_and_body() -> None:
     rows = shown(made.mesh, "torso")
     assert rows.sum() > 30
     for arm, hand, both in (("arm", "hand", rows), ("second_arm", "second_hand", rows & made.second)):
-        elbow = made.mesh.centers_mm[both, SPHERES[hand]][:, FINGERS:].mean(axis=1)
+        elbow = made.mesh.centers_mm[both, SPHERES[hand]][:, HAND_SPHERES:].mean(axis=1)
         upper = made.mesh.centers_mm[both, SPHERES[arm]]
         assert_allclose(upper[:, 0], elbow, atol=1e-6)
         shoulder = made.mesh.centers_mm[both, SPHERES["torso"]][:, :2]

@@ -27,8 +27,8 @@ def step(near_mm: float = 500.0, far_mm: float = 700.0) -> np.ndarray:
     return image
 
 
-def error_mm(model: NoiseModel, ideal: np.ndarray) -> np.ndarray:
-    noisy = apply(ideal, CAMERA, model, 3)
+def error_mm(model: NoiseModel, ideal: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    noisy = apply(ideal, CAMERA, model, 3, strength)
     return (noisy - ideal)[8:-8, 8:-8][noisy[8:-8, 8:-8] > 0]
 
 
@@ -53,15 +53,22 @@ def test_strength_zero_is_the_ideal_image(name: str) -> None:
 
 def test_strength_scales_the_noise() -> None:
     model = SENSORS["cvar-senz3d"]
-    half, whole, double = (error_mm(model.scaled(s), plane(700)).std() for s in (0.5, 1.0, 2.0))
+    half, whole, double = (error_mm(model, plane(700), s).std() for s in (0.5, 1.0, 2.0))
     assert half < 0.7 * whole < 0.49 * double
 
 
-@pytest.mark.parametrize("name", SENSORS)
-@pytest.mark.parametrize("strength", [0.3, 1.7])
-def test_strength_is_that_of_the_scaled_model(name: str, strength: float) -> None:
-    expected = apply(step(), CAMERA, SENSORS[name].scaled(strength), 2)
-    np.testing.assert_array_equal(apply(step(), CAMERA, SENSORS[name], 2, strength), expected)
+def test_strength_is_a_factor_of_every_effect() -> None:
+    model = NoiseModel(kind="stereo", axial_mm=1.0, edge_loss=0.4, grazing_tan=3.0, min_mm=100.0, unit_mm=0.5)
+    for strength, least_mm in ((0.5, 50.0), (2.0, 100.0)):
+        expected = replace(
+            model,
+            axial_mm=strength,
+            edge_loss=0.4 * strength,
+            grazing_tan=3.0 / strength,
+            min_mm=least_mm,
+            unit_mm=0.5 * strength,
+        )
+        np.testing.assert_array_equal(apply(step(), CAMERA, model, 2, strength), apply(step(), CAMERA, expected, 2))
 
 
 @pytest.mark.parametrize("name", SENSORS)

@@ -10,19 +10,18 @@ from crossnets.geometry.camera import CAMERAS, parse_camera, project
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.render.anthropometry import mean_shape, sample_shape
 from crossnets.render.gestures import FAMILIES, draw_angles, relaxed_angles
-from crossnets.render.kinematics import ANGLES, FOREARM, LIMITS_RAD, HandPose, forward
+from crossnets.render.kinematics import ANGLES, FOREARM, LIMITS_RAD, forward
 from crossnets.render.sampler import (
     Views,
+    draw_kinds,
+    draw_rotations,
     passes_through_itself,
     sample_angles,
-    sample_rotations,
     sample_scene,
     take,
 )
 from crossnets.render.skeletons import joints
-from crossnets.render.spheremesh import SphereMesh
-from crossnets.render.surface import TOPOLOGY, surface
-from tests.render.hands import signed_distance
+from crossnets.render.surface import surface
 
 CAMERA = CAMERAS["realsense-sr300"]
 
@@ -99,17 +98,10 @@ def test_hands_are_in_the_image_and_in_reach(distance_mm: tuple[float, float]) -
     assert elbow[:, 2].min() > 100
 
 
-def test_joints_lie_inside_the_surface() -> None:
-    shape, pose = sample_scene(np.random.default_rng(8), 10, CAMERA)
-    frames = forward(shape, pose)
-    mesh, points = surface(frames, shape), joints(frames, MSRA21)
-    for k in range(10):
-        assert signed_distance(points[k], SphereMesh(mesh.centers_mm[k], mesh.radii_mm[k], TOPOLOGY)).max() <= 0
-
-
 def test_rotations_are_proper_and_views_differ() -> None:
     for views in (Views(), Views(front=1.0, above=0.0, egocentric=0.0, uniform=0.0)):
-        rotations = sample_rotations(np.random.default_rng(9), 500, views)
+        rng = np.random.default_rng(9)
+        rotations = draw_rotations(rng, draw_kinds(rng, 500, views))
         assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (500, 3, 3)), atol=1e-9)
         assert_allclose(np.linalg.det(rotations), 1)
     assert (rotations[:, 1, 1] < 0).mean() > 0.9  # fingers up
@@ -120,5 +112,6 @@ def test_wrong_distances_and_unknown_image_sizes() -> None:
     rng = np.random.default_rng(10)
     with pytest.raises(ValueError, match="at least 200 mm, in order"):
         sample_scene(rng, 2, CAMERA, distance_mm=(900.0, 300.0))
-    _, pose = sample_scene(rng, 2, parse_camera("475,475,320,240"))
-    assert isinstance(pose, HandPose)
+    shape, pose = sample_scene(rng, 50, parse_camera("475,475,320,240"))
+    hand_mm = joints(forward(shape, pose), MSRA21)
+    assert np.abs(hand_mm[..., :2] / hand_mm[..., 2:]).max() < 0.36  # the view assumed where the image has no size

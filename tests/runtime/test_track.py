@@ -59,7 +59,7 @@ class Blobs:
 
     def __call__(self, depth_mm: np.ndarray, camera: Pinhole) -> Sequence[Detection]:
         self.searches += 1
-        return [Detection(center + self.wrong_mm, 0.9, 0.5, 190.0, (0.0, 0.0, 1.0, 1.0)) for center in self.centers_mm]
+        return [Detection(center + self.wrong_mm, 0.9, 0.5, 190.0) for center in self.centers_mm]
 
 
 def tracker(blobs: Blobs, **options: bool | int) -> tuple[Tracker, BlobNetwork]:

@@ -61,7 +61,7 @@ def _tracker(asked: dict[str, Any]) -> Any:
 
     def finder(depth_mm: Any, camera: Any) -> list[Any]:
         detector.find(depth_mm, camera)
-        return [Detection(center_mm, 1.0, 0.5, 180.0, (0.0, 0.0, 0.0, 0.0))]
+        return [Detection(center_mm, 1.0, 0.5, 180.0)]
 
     return crossnets.Tracker(load_exported(Path(asked["estimator"]), **options), finder)
 

@@ -4,7 +4,8 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from crossnets.processor import processor_instructions, processor_name
 
 _PACKAGES = ("crossnets", "numpy", "opencv-python-headless", "onnx", "onnxruntime", "openvino")
 
@@ -36,13 +37,8 @@ def machine() -> Machine:
 
 def _processor() -> str:
     """Its name, and the instructions that matter to networks."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return platform.processor() or platform.machine()
-    rows = (line.partition(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    fields = {key.strip(): value.strip() for key, _, value in rows}
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
-    return fields.get("model name", platform.machine()) + (f" ({', '.join(flags)})" if flags else "")
+    found = processor_instructions()
+    return processor_name() + (f" ({', '.join(found)})" if found else "")
 
 
 def _version(package: str) -> str | None:

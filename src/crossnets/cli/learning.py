@@ -40,7 +40,7 @@ def train(
         data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
         preset: Which networks, losses and schedule: paper needs --data; crossnets renders hands, and takes real frames
             beside them; detector, which finds hands in whole frames, renders all. Options that a preset has no use
-            for are passed over: for crossnets normalisation, centers, metric and shared-latent.
+            for are refused.
         unlabelled: More frames, whose labels, if any, are not read.
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
         budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
@@ -62,6 +62,18 @@ def train(
     from crossnets.training.config import Terms
     from crossnets.training.loop import DivergedError, TrainingStoppedError
 
+    _refuse_useless(
+        preset,
+        {
+            "--normalisation": normalisation != "per-frame",
+            "--centers": centers != "image",
+            "--metric": metric != "separate",
+            "--no-shared-latent": not shared_latent,
+            "--no-smoothness": not smoothness,
+            "--no-adversarial": not adversarial,
+            "--no-use-unlabelled": not use_unlabelled,
+        },
+    )
     terms = Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled)
     paper = partial(
         presets.paper,
@@ -91,6 +103,23 @@ def train(
         end(str(stopped), 130)
     except DivergedError as error:
         end(str(error), 1)
+
+
+_ONLY_PAPER = ("--normalisation", "--centers", "--metric", "--no-shared-latent")
+_WITHOUT_USE = {
+    "paper": (),
+    "crossnets": _ONLY_PAPER,
+    "detector": (*_ONLY_PAPER, "--no-smoothness", "--no-adversarial", "--no-use-unlabelled"),
+}
+
+
+def _refuse_useless(preset: str, given: dict[str, bool]) -> None:
+    """What would change nothing is refused: nobody takes the run for what it is not."""
+    useless = [option for option in _WITHOUT_USE[preset] if given[option]]
+    if useless:
+        raise ValueError(
+            f"--preset {preset} has no use for {', '.join(useless)}: leave it out, or take --preset paper."
+        )
 
 
 def info(

@@ -28,6 +28,7 @@ def benchmark(
         out: A file for the JSON.
     """
     assert action == "latency"
+    # Whatever is missing is told now, not after the first minute.
     import numba  # noqa: F401
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401

@@ -14,11 +14,11 @@ from crossnets.data.files import (
     counted_rows,
     matching_camera,
     parse_joints,
-    read_png16,
     relative_image,
     require_folder,
     sound_joints,
 )
+from crossnets.data.png import read_png16
 from crossnets.geometry.camera import CAMERAS, CameraPreset, unproject
 from crossnets.geometry.skeleton import CVAR21, Skeleton
 from crossnets.types import HandFrame

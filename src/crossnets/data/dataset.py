@@ -1,10 +1,12 @@
 """What every reader offers, and how a broken file is reported."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from crossnets.atomic import write_text
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, Pinhole
 
@@ -21,6 +23,19 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}{'' if self.line is None else f':{self.line}'}: {self.what}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return {"path": str(self.path), "line": self.line, "what": self.what}
+
+
+PROBLEMS_FILE = "problems.jsonl"
+"""Beside what was made of frames: those that were left out."""
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """One JSON object a line; the file appears whole or not at all."""
+    write_text(path, "".join(json.dumps(problem.to_dict()) + "\n" for problem in problems))
 
 
 class FrameError(Exception):

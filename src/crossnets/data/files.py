@@ -1,15 +1,11 @@
-"""What the readers share: label lines, label files and image files, each checked before it is used."""
+"""What the readers share: folders, label files and label lines, each checked before it is used."""
 
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8, UInt16
-from PIL import Image
+from jaxtyping import Float32, Float64
 
 from crossnets.data.dataset import FrameError, Problem
 from crossnets.geometry.camera import CameraPreset
@@ -18,8 +14,6 @@ NOTHING_SEEN = 32001
 """What a Senz3D writes where it saw nothing."""
 _FARTHEST_MM = 1e5
 """A joint farther than 100 m is a typing error; the limit also keeps float32 from overflowing."""
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -226,81 +220,3 @@ def read_image_bytes(path: Path) -> bytes:
     if not data:
         raise broken(path, "the image file is empty")
     return data
-
-
-def read_png16(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt16[np.ndarray, "H W"]:
-    """A 16-bit grey PNG of one of the (width, height) `sizes`: raw depth counts.
-
-    Raises:
-        FrameError: missing, truncated, damaged, or another kind or size of image.
-    """
-    return _read_png(path, sizes, bits=16, colour=0).astype(np.uint16)
-
-
-def read_png_rgb(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt8[np.ndarray, "H W 3"]:
-    """An 8-bit RGB PNG of one of the (width, height) `sizes`.
-
-    Raises:
-        FrameError: missing, truncated, damaged, or another kind or size of image.
-    """
-    return _read_png(path, sizes, bits=8, colour=2)
-
-
-def png_size(path: Path) -> tuple[int, int]:
-    """(width px, height px) of a PNG file, from its first bytes.
-
-    Raises:
-        FrameError: it is no PNG.
-    """
-    return _png_header(read_image_bytes(path), path)[:2]
-
-
-def sized(camera: CameraPreset, images: Sequence[Path]) -> CameraPreset | None:
-    """A camera of any size with that of the first image that has one, since its intrinsics belong to one; or None."""
-    for path in images:
-        try:
-            width, height = png_size(path)
-        except FrameError:
-            continue
-        return camera._replace(width_px=width, height_px=height)
-    return None
-
-
-def _png_header(data: bytes, path: Path) -> tuple[int, int, int, int]:
-    """Width, height, bits a channel and colour type."""
-    if data[:8] != _PNG_SIGNATURE[: len(data)]:
-        raise broken(path, "this is no PNG file")
-    if len(data) < 33 or data[12:16] != b"IHDR":
-        raise broken(path, f"the PNG is truncated or damaged: no header in its {len(data)} bytes")
-    return struct.unpack(">IIBB", data[16:26])
-
-
-def _check_chunks(data: bytes, path: Path) -> None:
-    """Every part of a PNG carries a checksum, which Pillow does not compare for the pixels."""
-    at = 8
-    while True:
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if end > len(data):
-            raise broken(path, f"the PNG is truncated after {len(data)} bytes")
-        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise broken(path, f"the PNG is damaged: the checksum of the part at byte {at} is wrong")
-        if data[at + 4 : at + 8] == b"IEND":
-            return
-        at = end
-
-
-def _read_png(path: Path, sizes: Sequence[tuple[int, int]], bits: int, colour: int) -> np.ndarray:
-    data = read_image_bytes(path)
-    width, height, found_bits, found_colour = _png_header(data, path)
-    if (found_bits, found_colour) != (bits, colour):
-        found = f"{found_bits}-bit {_PNG_COLOURS.get(found_colour, 'unknown')}"
-        raise broken(path, f"found an image in {found}, expected {bits}-bit {_PNG_COLOURS[colour]}")
-    if (width, height) not in sizes:
-        expected = " or ".join(f"{w}x{h}" for w, h in sizes)
-        raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
-    _check_chunks(data, path)
-    try:
-        with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise broken(path, f"the PNG cannot be decoded: {error}") from error

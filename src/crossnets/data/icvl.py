@@ -15,11 +15,11 @@ from crossnets.data.files import (
     numbered_rows,
     parse_joints,
     read_lines,
-    read_png16,
     relative_image,
     require_folder,
     sound_joints,
 )
+from crossnets.data.png import read_png16
 from crossnets.geometry.camera import CAMERAS, CameraPreset, unproject
 from crossnets.geometry.skeleton import ICVL16, Skeleton
 from crossnets.types import HandFrame

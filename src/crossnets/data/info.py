@@ -16,7 +16,6 @@ from rich.table import Table
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.data.hand_size import HandSize, hand_size, size_notes
 from crossnets.data.opening import open_dataset
-from crossnets.geometry.camera import CameraPreset
 from crossnets.types import HandFrame, Pinhole
 
 _SHOWN_PROBLEMS = 20
@@ -134,7 +133,6 @@ class _Seen:
 def describe(
     spec: str,
     split: Literal["train", "test"] = "train",
-    camera: CameraPreset | None = None,
     *,
     progress: bool = False,
 ) -> DatasetInfo:
@@ -143,7 +141,7 @@ def describe(
     Raises:
         OSError, ValueError: the data set cannot be opened; see `open_dataset`.
     """
-    dataset = open_dataset(spec, split, camera)
+    dataset = open_dataset(spec, split)
     problems, seen = list(dataset.problems), _Seen()
     frames: Iterable[HandFrame] = _frames(dataset, problems)
     for frame in _tracked(frames, len(dataset)) if progress else frames:

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Float32
 from scipy.io import loadmat
 
 from crossnets.data.dataset import Problem
-from crossnets.data.files import joint_fault, matching_camera, read_png_rgb, require_folder
+from crossnets.data.files import joint_fault, matching_camera, require_folder
+from crossnets.data.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset
 from crossnets.geometry.skeleton import NYU36, Skeleton
 from crossnets.types import HandFrame

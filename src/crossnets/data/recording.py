@@ -17,7 +17,8 @@ from PIL import Image
 
 from crossnets.atomic import replacing, write_text
 from crossnets.data.dataset import FrameError, Problem
-from crossnets.data.files import Row, broken, choose, read_lines, read_png16, require_folder, sound_joints
+from crossnets.data.files import Row, broken, choose, read_lines, require_folder, sound_joints
+from crossnets.data.png import read_png16
 from crossnets.data.recording_format import (
     CAMERA_FILE,
     DOCS,

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.data.dataset import FrameError
-from crossnets.data.files import broken, png_size, read_lines, sound_joints
+from crossnets.data.files import broken, read_lines, sound_joints
+from crossnets.data.png import png_size
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.types import Pinhole

@@ -17,7 +17,7 @@ from crossnets.detection import stride_of, thinned_camera
 from crossnets.geometry.camera import project
 from crossnets.render import noise
 from crossnets.render.clutter import HAIR, owners, without_hands
-from crossnets.render.clutter_parts import FINGERS, SPHERES
+from crossnets.render.clutter_parts import HAND_SPHERES, SPHERES
 from crossnets.render.raster import CropGrid, cast
 from crossnets.render.skeletons import joints_length
 from crossnets.render.spheremesh import SphereMesh
@@ -207,7 +207,7 @@ class SyntheticScenes:
     def _state(self, view: _View, hand: int, uvd: Float32[np.ndarray, "3"], pixels: int) -> int:
         """Whether a hand is to be found."""
         part = SPHERES[("hand", "second_hand")[hand]]
-        spheres = project(view.picture.mesh.centers_mm[part][:FINGERS], view.camera)
+        spheres = project(view.picture.mesh.centers_mm[part][:HAND_SPHERES], view.camera)
         size = (self.config.width_px, view.rows)
         inside = np.all((spheres[:, :2] >= 0) & (spheres[:, :2] < size), axis=1).mean()
         surface = pixels * float(uvd[2]) ** 2 / (view.camera.fx_px * view.camera.fy_px)

@@ -69,9 +69,7 @@ class SyntheticConfig:
     """What is around the hand; None: nothing but its forearm. The hands are the same, forearms may be longer."""
 
     def __post_init__(self) -> None:
-        preset = camera_named(self.camera)
-        if not (preset.width_px and self.camera in noise.SENSORS):
-            raise ValueError(f"The camera {self.camera} has no image size or no noise model, so it cannot be rendered.")
+        noise.sensor_of(self.camera)
         if not 0 <= self.noise[0] <= self.noise[1] < np.inf:
             raise ValueError(f"noise={self.noise}: expected least and most strength, 0 or more, in order.")
         if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:

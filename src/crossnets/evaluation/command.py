@@ -85,7 +85,7 @@ def evaluate(
     protocol = _protocol(dataset, data)
     if model is None and data is not None and not predictions:
         model = str(SHIPPED)
-    chosen_camera = None if camera is None else scoring_camera(camera, protocol)
+    chosen_camera = None if camera is None else scoring_camera(camera)
     choice = _Choice(protocol, chosen_camera, list_file, first)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
 

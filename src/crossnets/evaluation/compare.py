@@ -80,7 +80,8 @@ def read_predicted(paths: Sequence[Path], protocol: Protocol, camera: Pinhole) -
         joints_mm = np.concatenate([part for part, _ in parts])
         return Predicted(joints_mm, parts[0][1], "unknown", source)
     if not all(own):
-        raise ValueError("Some files are text and some are our own JSON lines; give files of one kind.")
+        kinds = ", ".join(f"{path} ({'JSON lines' if ours else 'text'})" for path, ours in zip(paths, own, strict=True))
+        raise ValueError(f"Found files of two kinds, expected one: {kinds}.")
     return joined([read_predictions(path) for path in paths])
 
 

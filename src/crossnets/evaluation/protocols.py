@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from crossnets.geometry.camera import CAMERAS, camera_named
+from crossnets.geometry.camera import CAMERAS, parse_camera
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
@@ -68,23 +68,15 @@ PROTOCOLS: dict[str, Protocol] = {
 """Splits from spec 1.8: NYU's first 2,440 frames show the training subject; ICVL has two recordings."""
 
 
-def scoring_camera(text: str | None, protocol: Protocol) -> Pinhole:
-    """The protocol's camera, a named preset, or `fx,fy,cx,cy` in pixels.
+def scoring_camera(text: str) -> Pinhole:
+    """A named preset, or `fx,fy,cx,cy` in pixels.
 
     Raises:
-        ValueError: neither a preset nor four numbers with positive focal lengths.
+        ValueError: neither a preset nor four numbers that a camera has; in these files v points down.
     """
-    if text is None:
-        return protocol.camera
-    if "," not in text:
-        return camera_named(text).pinhole
-    try:
-        fx, fy, cx, cy = (float(word) for word in text.split(","))
-    except ValueError:
-        raise ValueError(f"Found camera {text!r}, expected fx,fy,cx,cy: four numbers in pixels.") from None
-    if not (fx > 0 and fy > 0):
-        raise ValueError(f"Found camera {text!r}, expected positive focal lengths: in these files v points down.")
-    return Pinhole(fx, fy, cx, cy)
+    if text.count(",") == 4:
+        raise ValueError(f"Found camera {text!r}, expected fx,fy,cx,cy: scores have no use for a depth unit.")
+    return parse_camera(text).pinhole
 
 
 def read_list(path: Path) -> tuple[str, ...]:

@@ -194,7 +194,8 @@ def _check(predicted_mm: np.ndarray, labels_mm: np.ndarray, sequences: Sequence[
             f"expected {len(skeleton)} joints ({skeleton.name}) and one name a frame."
         )
     if not np.isfinite(labels_mm).all():
-        raise ValueError("A label is not finite; leave frames without a label out.")
+        frame = int(np.flatnonzero(~np.isfinite(labels_mm).all(axis=(1, 2)))[0])
+        raise ValueError(f"The label of frame {frame} is not finite; leave frames without a label out.")
     joints = np.isfinite(predicted_mm).all(axis=2).sum(axis=1)
     half = np.flatnonzero((joints > 0) & (joints < len(skeleton)))
     if half.size:

@@ -23,7 +23,7 @@ class _EarlyMean:
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self.num_batches_tracked is not None:
             self.momentum = max(BN_STEP, 1 / (1 + int(self.num_batches_tracked)))
-        return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue]
+        return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue] - of the torch class beside this one
 
 
 class BatchNorm1d(_EarlyMean, nn.BatchNorm1d):

@@ -29,7 +29,10 @@ class CrossNetConfig:
 
     def __post_init__(self) -> None:
         if self.dense.num_joints != self.pose_vae.num_joints or not self.crossing.shared_latent:
-            raise ValueError("The estimator and the pose VAE must have the same joints, and a shared latent space.")
+            raise ValueError(
+                f"Found {self.dense.num_joints} joints of the estimator, {self.pose_vae.num_joints} of the pose VAE "
+                f"and shared_latent={self.crossing.shared_latent}; expected the same joints, and a shared latent space."
+            )
 
     @property
     def pose_vae(self) -> PoseVAEConfig:

@@ -1,7 +1,4 @@
-"""Whole frames of a sphere-mesh, patch by patch; compiled. `raster.py` describes the arguments.
-
-Numba's cache does not see changes in patches.py: after editing that file, remove __pycache__/*.nbi here.
-"""
+"""Whole frames of a sphere-mesh, patch by patch; compiled. `raster.py` describes the arguments."""
 
 from typing import no_type_check
 

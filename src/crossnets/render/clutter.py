@@ -18,7 +18,7 @@ from crossnets.render.clutter_hand import LONG_ARM_MM, SecondHands, resize_forea
 from crossnets.render.clutter_objects import Space, place_desk, place_objects, place_room
 from crossnets.render.clutter_parts import (
     ALL,
-    FINGERS,
+    HAND_SPHERES,
     NOWHERE,
     NUM_SPHERES,
     SPHERES,
@@ -86,8 +86,8 @@ def surround(rng: np.random.Generator, scene: Scene, clutter: Clutter, skeleton:
     arms = _arms(rng, scene, wanted["second_hand"])
     mesh, size, directions = nothing(n), arms.shape.scale[:, 1], arms.directions
     cloth, sleeved = draw_cloth(rng, size), wanted["sleeve"] & arms.clear
-    elbows = np.stack([skin.centers_mm[:, FINGERS:].mean(axis=1) for skin in arms.skins], axis=1)
-    outlines = [outline(skin.centers_mm[:, :FINGERS], skin.radii_mm[:, :FINGERS]) for skin in arms.skins]
+    elbows = np.stack([skin.centers_mm[:, HAND_SPHERES:].mean(axis=1) for skin in arms.skins], axis=1)
+    outlines = [outline(skin.centers_mm[:, :HAND_SPHERES], skin.radii_mm[:, :HAND_SPHERES]) for skin in arms.skins]
     thick = np.where(sleeved, cloth.thick_mm, 0)
     asked = wanted["body"] & arms.clear
     bodies = place_body(rng, mesh, asked, directions, elbows, size, outlines, arms.second, thick)
@@ -134,8 +134,8 @@ def _arms(rng: np.random.Generator, scene: Scene, wanted: Bool[np.ndarray, "n"])
     shape = replace(shape, forearm_mm=whole)
     skin = spheres(forward(shape, pose), shape)
     long = samples(resize_forearm(skin, wrist, np.minimum(LONG_ARM_MM * shape.flesh, longest_forearm(wrist, to_elbow))))
-    arm = (long.centers_mm[:, FINGERS:], long.radii_mm[:, FINGERS:] + _THICKEST_MM)
-    clear = hidden_share(skin.centers_mm[:, :FINGERS], *arm) < _HIDDEN_SHARE
+    arm = (long.centers_mm[:, HAND_SPHERES:], long.radii_mm[:, HAND_SPHERES:] + _THICKEST_MM)
+    clear = hidden_share(skin.centers_mm[:, :HAND_SPHERES], *arm) < _HIDDEN_SHARE
     found = second_hands(rng, np.flatnonzero(wanted), shape, pose.angles_rad, skin, scene.kind)
     second, wrists = np.zeros(n, np.bool_), wrist.copy()
     other = Spheres(skin.centers_mm.copy(), skin.radii_mm.copy())
@@ -174,7 +174,7 @@ def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
     of_sphere = np.zeros(num_spheres, np.int8)
     for hand, name in enumerate(("hand",) if bare else ("hand", "second_hand"), 1):
         start = 0 if bare else SPHERES[name].start
-        of_sphere[start : start + FINGERS] = hand
+        of_sphere[start : start + HAND_SPHERES] = hand
     if not bare:
         of_sphere[SPHERES["hair"]] = HAIR
     hulls = [of_sphere[rows].min(axis=1) for rows in (topology.capsules, topology.wedges)]
@@ -188,7 +188,7 @@ def _end(arms: _Arms, joined: Bool[np.ndarray, "n"], cut_mm: Float[np.ndarray, "
     """
     ended = []
     for skin, wrist in zip(arms.skins, arms.wrists_mm, strict=True):
-        arm = skin.centers_mm[:, FINGERS:].mean(axis=1) - wrist
+        arm = skin.centers_mm[:, HAND_SPHERES:].mean(axis=1) - wrist
         now = np.linalg.norm(arm, axis=1)
         long = np.minimum(LONG_ARM_MM * arms.shape.flesh, longest_forearm(wrist, arm / now[:, None]))
         length = np.where(joined, now, np.maximum(now, long))

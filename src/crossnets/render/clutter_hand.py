@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numba import njit
 
 from crossnets.render.anthropometry import HandShape
-from crossnets.render.clutter_parts import FINGERS, between, hidden_share
+from crossnets.render.clutter_parts import HAND_SPHERES, between, hidden_share
 from crossnets.render.kinematics import FOREARM, HandFrames, HandPose, forward
 from crossnets.render.patches import OPTIONS
 from crossnets.render.sampler import FRONT, UNIFORM, draw_rotations, longest_forearm, mirror, take
@@ -64,7 +64,7 @@ def second_hands(
     frames = forward(left, mirror(pose, left.side))
     one, other = samples(Spheres(skin.centers_mm[rows], skin.radii_mm[rows])), samples(spheres(frames, left))
     way, gap = _ways(rng, kind)
-    start = one.centers_mm[:, :FINGERS].mean(axis=1) - other.centers_mm[:, :FINGERS].mean(axis=1)
+    start = one.centers_mm[:, :HAND_SPHERES].mean(axis=1) - other.centers_mm[:, :HAND_SPHERES].mean(axis=1)
     start += 35.0 * rng.standard_normal((m, 3))
     moved = Spheres(other.centers_mm + start[:, None], other.radii_mm)
     move = start + (_contact(one, moved, way) + gap * shape.flesh)[:, None] * way
@@ -73,8 +73,8 @@ def second_hands(
     left = replace(left, forearm_mm=np.minimum(left.forearm_mm, reach))
     skins = spheres(_with_forearm(frames, left), left)
     long = samples(resize_forearm(skins, move, np.minimum(LONG_ARM_MM * left.flesh, reach)))
-    hidden = hidden_share(one.centers_mm[:, :FINGERS], *long)
-    keep = np.flatnonzero((hidden < _HIDDEN_SHARE) & (skins.centers_mm[:, :FINGERS, 2].min(axis=1) > _NEAREST_MM))
+    hidden = hidden_share(one.centers_mm[:, :HAND_SPHERES], *long)
+    keep = np.flatnonzero((hidden < _HIDDEN_SHARE) & (skins.centers_mm[:, :HAND_SPHERES, 2].min(axis=1) > _NEAREST_MM))
     chosen = HandFrames(*(part[keep] for part in vars(frames).values()))
     return SecondHands(rows[keep], chosen, Spheres(*(part[keep] for part in skins)))
 
@@ -93,8 +93,8 @@ def resize_forearm(skin: Spheres, wrist_mm: Float[np.ndarray, "n 3"], length_mm:
     now_mm = np.linalg.norm(arm, axis=1)
     share = np.minimum(length_mm / now_mm, 1)[:, None]
     more = np.maximum(length_mm / now_mm - 1, 0)[:, None] * arm
-    centers[:, FINGERS:] = wrist + share[..., None] * (elbow - wrist) + more[:, None]
-    radii[:, FINGERS:] = radii[:, ARM_ENDS[0]] + share * (radii[:, ARM_ENDS[1]] - radii[:, ARM_ENDS[0]])
+    centers[:, HAND_SPHERES:] = wrist + share[..., None] * (elbow - wrist) + more[:, None]
+    radii[:, HAND_SPHERES:] = radii[:, ARM_ENDS[0]] + share * (radii[:, ARM_ENDS[1]] - radii[:, ARM_ENDS[0]])
     return Spheres(centers, radii)
 
 
@@ -117,7 +117,7 @@ def samples(skin: Spheres) -> Spheres:
     parts = []
     for part, wider in zip(skin, (1.0, 1.5), strict=True):
         wrist, elbow = (part[:, end].mean(axis=1) for end in ARM_ENDS)
-        parts.append(np.concatenate([part[:, :FINGERS], wider * between(wrist, elbow, 7)[:, 1:]], axis=1))
+        parts.append(np.concatenate([part[:, :HAND_SPHERES], wider * between(wrist, elbow, 7)[:, 1:]], axis=1))
     return Spheres(*parts)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from crossnets.render.clutter_parts import FINGERS, SPHERES, Outline, may_hide, put
+from crossnets.render.clutter_parts import HAND_SPHERES, SPHERES, Outline, may_hide, put
 from crossnets.render.spheremesh import SphereMesh
 
 _BOXES_MM = np.array(
@@ -79,14 +79,14 @@ def place_objects(
     for name in ("box", "second_box", "bottle", "second_bottle"):
         on_desk = np.isfinite(desk_mm)
         centers, radii = _boxes(rng, n, space.down, on_desk) if "box" in name else _chains(rng, n, space.down, on_desk)
-        ahead = space.hands_mm[:, :FINGERS].mean(axis=1)
+        ahead = space.hands_mm[:, :HAND_SPHERES].mean(axis=1)
         way = _level(rng.standard_normal((n, 3)) + 0.5 * unit(ahead), space.down, on_desk)
         way *= np.where((way * ahead).sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
         gap = rng.uniform(0, 60, n) + np.where(rng.random(n) < _NEAR_SHARE, 0, rng.uniform(0, 500, n))
         aside = 80.0 * rng.standard_normal((n, 3))
         centers = centers + (ahead + aside)[:, None]
         nearest = (np.matmul(centers, way[:, :, None])[..., 0] - radii).min(axis=1)
-        centers = centers + ((space.reach(way, FINGERS) + gap - nearest)[:, None] * way)[:, None]
+        centers = centers + ((space.reach(way, HAND_SPHERES) + gap - nearest)[:, None] * way)[:, None]
         lowest = (np.matmul(centers, space.down[:, :, None])[..., 0] + radii).max(axis=1)
         centers = centers + (np.where(on_desk, desk_mm - lowest, 0)[:, None] * space.down)[:, None]
         solid = np.concatenate([centers, centers.mean(axis=1, keepdims=True)], axis=1)
@@ -109,7 +109,7 @@ def place_desk(
     n = len(present)
     gap = np.where(rng.random(n) < _RESTING_SHARE, 1.0, rng.uniform(5, 250, n))
     down_mm = np.maximum(space.reach(space.down) + gap, 120.0)  # below the camera too
-    middle = space.hands_mm[:, :FINGERS].mean(axis=1)
+    middle = space.hands_mm[:, :HAND_SPHERES].mean(axis=1)
     yaw = np.where(np.isfinite(body_mm), 0.0, 0.35) * rng.standard_normal(n)
     along = np.cos(yaw)[:, None] * space.user + np.sin(yaw)[:, None] * np.cross(space.down, space.user)
     across, here = np.cross(space.down, along), (middle * along).sum(axis=1)

@@ -17,7 +17,7 @@ from crossnets.render.raster import CropGrid, clip_to_cubes
 from crossnets.render.spheremesh import SphereMesh, Topology
 from crossnets.render.surface import NAMES, TOPOLOGY
 
-FINGERS = len(NAMES) - 2
+HAND_SPHERES = len(NAMES) - 2
 """Spheres of a hand without its elbow, which come first."""
 NOWHERE = (0.0, 0.0, 0.0)
 """Where spheres are that nobody sees; their radius is 1 mm."""

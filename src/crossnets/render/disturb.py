@@ -5,7 +5,6 @@ order of frames nor on threads, and pixels of a crop that show the same pixel of
 Nothing here has annotations: `no_type_check` keeps the tests' import hook away from functions that numba compiles.
 
 Each step goes along a row, without branches and over few arrays, so that the compiler makes vector instructions of it.
-Numba's cache does not see changes in random_bits.py and shadows.py: after editing one, remove __pycache__/*.nbi here.
 """
 
 import math

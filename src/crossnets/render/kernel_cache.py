@@ -7,6 +7,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
+from crossnets.atomic import write_text
+
 _STAMP = "kernels.sha256"
 
 
@@ -25,5 +27,5 @@ def forget_if_changed(folder: Path) -> bool:
         cache.mkdir(exist_ok=True)
         for compiled in [*cache.glob("*.nbi"), *cache.glob("*.nbc")]:
             compiled.unlink(missing_ok=True)
-        stamp.write_text(digest)
+        write_text(stamp, digest)
     return True

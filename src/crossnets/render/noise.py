@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from crossnets.geometry.camera import camera_named
 from crossnets.geometry.crop import CROP_PX
 from crossnets.render import disturb
 from crossnets.render.raster import CropGrid, cast_depth, clip_to_cubes, crop_grid
@@ -91,14 +92,6 @@ class NoiseModel:
                 raise ValueError(f"{field.name}={value} must be 0 {'to 1' if field.name in shares else 'or more'}.")
         if self.baseline_mm == 0 and (self.disparity_noise_px or self.disparity_step_px):
             raise ValueError("A disparity needs baseline_mm, the distance between camera and projector.")
-
-    def scaled(self, strength: float) -> "NoiseModel":
-        """The same sensor with every effect times `strength`; 0 is an ideal one."""
-        if strength == 0:
-            return NoiseModel(kind=self.kind)
-        change = {name: getattr(self, name) * strength for name in _AMOUNTS}
-        change |= {name: min(getattr(self, name) * strength, 1.0) for name in _SHARES}
-        return replace(self, **change, grazing_tan=self.grazing_tan / strength, min_mm=self.min_mm * min(strength, 1.0))
 
 
 _AMOUNTS = (
@@ -221,6 +214,20 @@ SENSORS: dict[str, NoiseModel] = {
 """One for every camera preset. Numbers without a source are our estimates: use `strength` to vary them."""
 
 
+def sensor_of(camera: str) -> NoiseModel:
+    """The noise model of a camera preset that can be rendered: one with an image size.
+
+    Raises:
+        ValueError: there is no such camera, or it cannot be rendered.
+    """
+    if not camera_named(camera).width_px or camera not in SENSORS:
+        raise ValueError(
+            f"The camera {camera} has no image size or no noise model, so it cannot be rendered. "
+            f"Known: {', '.join(SENSORS)}."
+        )
+    return SENSORS[camera]
+
+
 def apply(
     depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole, model: NoiseModel, seed: int, strength: float = 1.0
 ) -> Float32[np.ndarray, "H W"]:
@@ -290,7 +297,7 @@ def render_noisy_crops(
 
 
 def _records(models: Sequence[NoiseModel], strengths: Float[np.ndarray, "B"]) -> np.ndarray:
-    """The models as the kernels read them, scaled as `NoiseModel.scaled` does."""
+    """The models as the kernels read them, every effect times its strength; 0 is an ideal sensor."""
     wrong = strengths[~(np.isfinite(strengths) & (strengths >= 0))]
     if wrong.size:
         raise ValueError(f"strength={wrong[0]} must be 0 or more.")

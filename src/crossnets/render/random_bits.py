@@ -1,7 +1,4 @@
-"""Random numbers of pixels: hashes of (seed, stream, row, column of the camera's image), and smooth bumps; compiled.
-
-Numba's cache of disturb.py does not see changes in this file: after editing it, remove __pycache__/*.nbi here.
-"""
+"""Random numbers of pixels: hashes of (seed, stream, row, column of the camera's image), and smooth bumps; compiled."""
 
 import math
 from typing import no_type_check

@@ -176,9 +176,10 @@ def crop_grid(
     size_px: int = CROP_PX,
     *,
     image_px: tuple[int, int] | None = None,
-    between_pixels: bool = False,
 ) -> CropGrid:
     """The rays of the pixels that `geometry.crop.crop_hand` shows in each crop; its box is rounded as there.
+
+    Each ray goes through the nearest pixel of the image, as a crop of a camera's image does.
 
     Args:
         cameras: One for all, or one for each crop.
@@ -186,8 +187,6 @@ def crop_grid(
         cube_mm: Sides of the cubes.
         size_px: Side of the crop.
         image_px: (width, height) of the camera's image, whose outside is background; None: it has no border.
-        between_pixels: Send each ray through the pixel of the crop itself, smooth where the crop enlarges the image;
-            otherwise through the nearest pixel of the image, as a crop of a camera's image does.
 
     Raises:
         ValueError: a centre is not in front of the camera, or a side is not positive.
@@ -205,7 +204,7 @@ def crop_grid(
     seen = (at >= margin[..., None] - 0.5) & (at < size_px - margin[..., None] - 0.5)
     if image_px is not None:
         seen &= (nearest >= 0) & (nearest < np.array(image_px)[:, None])
-    slopes = ((image if between_pixels else nearest) - middle_px[..., None]) / focal_px[..., None]
+    slopes = (nearest - middle_px[..., None]) / focal_px[..., None]
     pixels = nearest.astype(np.int32)
     return CropGrid(
         x=np.ascontiguousarray(slopes[:, 0]),
@@ -221,17 +220,6 @@ def crop_grid(
     )
 
 
-def crop_camera(camera: Pinhole, to_crop_px: Float[np.ndarray, "3 3"]) -> Pinhole:
-    """The camera whose image is a crop, given `HandCrop.to_crop_px`: rays through the crop's own pixels."""
-    (scale_u, _, shift_u), (_, scale_v, shift_v) = to_crop_px[:2].tolist()
-    return Pinhole(
-        camera.fx_px * scale_u,
-        camera.fy_px * scale_v,
-        camera.cx_px * scale_u + shift_u,
-        camera.cy_px * scale_v + shift_v,
-    )
-
-
 def render_crops(
     meshes: SphereMesh,
     cameras: Pinhole | Sequence[Pinhole],
@@ -240,15 +228,14 @@ def render_crops(
     size_px: int = CROP_PX,
     *,
     image_px: tuple[int, int] | None = None,
-    between_pixels: bool = False,
     parallel: bool = False,
 ) -> Float32[np.ndarray, "B S S"]:
     """Crops as `geometry.crop.crop_hand` cuts them out of the camera's image, without rendering the image.
 
-    Arguments as of `crop_grid` and `cast`. Without `between_pixels`, crops differ from `crop_hand`'s only where a pixel
-    of the crop lies within a thousandth of a pixel of the border between two of the image (OpenCV rounds there).
+    Arguments as of `crop_grid` and `cast`. Crops differ from `crop_hand`'s only where a pixel of the crop lies within a
+    thousandth of a pixel of the border between two of the image (OpenCV rounds there).
     """
-    grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px, between_pixels=between_pixels)
+    grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
     depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
     clip_to_cubes(depth, grid)
     return depth

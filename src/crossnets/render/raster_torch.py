@@ -32,7 +32,7 @@ def render_depth(
         centers_mm: Of the spheres, in the camera frame.
         radii_mm: Of the spheres.
         topology: Of every mesh of the batch.
-        camera_px: fx, fy, cx, cy of each; for crops see `raster.crop_camera`.
+        camera_px: fx, fy, cx, cy of each.
         width_px: Of the images.
         height_px: Of the images.
     """

@@ -137,11 +137,6 @@ def passes_through_itself(shape: HandShape, angles_rad: Float[np.ndarray, "n 26"
     return collides(found.centers_mm, found.radii_mm, shape.flesh)
 
 
-def sample_rotations(rng: np.random.Generator, n: int, views: Views) -> Float[np.ndarray, "n 3 3"]:
-    """Rotations of right hands into the camera frame."""
-    return draw_rotations(rng, draw_kinds(rng, n, views))
-
-
 def draw_kinds(rng: np.random.Generator, n: int, views: Views) -> Int[np.ndarray, "n"]:
     """Kinds of view in these shares."""
     shares = np.array([views.front, views.above, views.egocentric, views.uniform])

@@ -1,7 +1,4 @@
-"""What a depth sensor removes from a frame: what its second view does not see, and specks; compiled.
-
-Numba's cache of disturb.py does not see changes in this file: after editing it, remove __pycache__/*.nbi here.
-"""
+"""What a depth sensor removes from a frame: what its second view does not see, and specks; compiled."""
 
 import math
 from typing import no_type_check

@@ -5,12 +5,18 @@ from jaxtyping import Float32
 
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.render.kinematics import forward
+from crossnets.render.kinematics import HandFrames, forward
 from crossnets.render.sampler import sample_scene
 from crossnets.render.skeletons import joints
 
 _HANDS = 2000
 _SEED = 20
+
+
+def reference_frames() -> HandFrames:
+    """2,000 sampled hands, always the same."""
+    shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
+    return forward(shape, pose)
 
 
 def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
@@ -19,8 +25,7 @@ def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
     From MSRA's joints the others are reached to 0.1 to 0.2 mm in the mean; the farthest is a point on NYU's palm (1 to
     3 mm), which no straight combination of joints follows when the hand closes.
     """
-    shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
-    frames = forward(shape, pose)
+    frames = reference_frames()
     known = np.asarray(joints(frames, own))
     middle = known.mean(axis=1, keepdims=True)
     # Relative to the mean joint; a weight of each joint in the mean then makes the sum 1.

@@ -99,7 +99,7 @@ def check_settings(runtime: str, threads: int, precision: str) -> None:
 
 
 def _has_openvino() -> bool:
-    try:
+    try:  # not only whether it is there: one that does not load is none
         import openvino  # noqa: F401
     except ImportError:
         return False

@@ -171,4 +171,4 @@ def _nearest(depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
     center_mm = find_center(depth_mm.astype(np.float32), camera)
     if center_mm is None:
         return []
-    return [Detection(center_mm, 0.5, 0.5, LENGTH_MM, (0.0, 0.0, 0.0, 0.0))]
+    return [Detection(center_mm, 0.5, 0.5, LENGTH_MM)]

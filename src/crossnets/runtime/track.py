@@ -67,11 +67,16 @@ class Tracker:
         hands: int = 2,
         smooth: bool | OneEuroConfig = False,
     ) -> None:
-        """Args:
-        estimator: What estimates joints in crops.
-        finder: What finds hands in images.
-        hands: Most hands in an image.
-        smooth: Whether `track` filters joints over time (One-Euro).
+        """Join what finds hands to what estimates their joints; `crossnets.load()` does it with a model's own.
+
+        Args:
+            estimator: What estimates joints in crops.
+            finder: What finds hands in images.
+            hands: Most hands in an image.
+            smooth: Whether `track` filters joints over time (One-Euro).
+
+        Raises:
+            ValueError: `hands` is less than 1.
         """
         if hands < 1:
             raise ValueError(f"hands={hands}: expected 1 or more.")

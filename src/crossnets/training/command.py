@@ -1,6 +1,5 @@
 """`crossnets train`: data sets to a run folder."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,7 @@ from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import Progress
 
-from crossnets.atomic import write_text
-from crossnets.data.dataset import HandDataset
+from crossnets.data.dataset import PROBLEMS_FILE, HandDataset, write_problems
 from crossnets.data.loader import TrainingFrames, identity, prepare
 from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
@@ -51,6 +49,8 @@ def train_command(
         if threads < 1:
             raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(threads)
+    if data is None and labels != "all":
+        raise ValueError(f"--labels {labels} chooses among the labelled frames of --data, which is not given.")
     labelled = None if data is None else open_dataset(data)
     others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
@@ -168,9 +168,8 @@ def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Pa
         highlight=False,
     )
     if frames.problems:
-        path = out / "problems.jsonl"
-        lines = [{"path": str(p.path), "line": p.line, "what": p.what} for p in frames.problems]
-        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-        console.print(f"{len(lines)} frames or label lines are left out, listed in {path}:", highlight=False)
+        path = out / PROBLEMS_FILE
+        write_problems(path, frames.problems)
+        console.print(f"{len(frames.problems)} frames or label lines are left out, listed in {path}:", highlight=False)
         for problem in frames.problems[:_PROBLEMS_SHOWN]:
             console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)

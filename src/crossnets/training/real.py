@@ -13,16 +13,13 @@ from crossnets.data.augment import RealConfig, RealHands
 from crossnets.data.dataset import FrameError, HandDataset, Problem
 from crossnets.data.loader import CropConfig, KeptCrops, TrainingFrames, identity, keep_crops, labelled_rows
 from crossnets.data.patches import Patches, Reach, keep_patches
-from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.render.kinematics import forward
-from crossnets.render.sampler import sample_scene
+from crossnets.render.skeleton_maps import reference_frames
 from crossnets.render.skeletons import joints
 from crossnets.tensors import RealBatch
 from crossnets.training.config import RenderedConfig
 from crossnets.types import HandFrame
 
-_SEED, _HANDS = 20, 2000
 _SIZES = (0.4, 2.0)
 """Of hands over the rendered ones' mean; what a label says beyond is taken for these."""
 
@@ -61,8 +58,7 @@ def bones_mm(joints_mm: Float[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float
 
 def sizes_of(joints_mm: Float32[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float64[np.ndarray, "B"]:
     """Of labelled hands, by their bones, over the rendered hands' mean."""
-    shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
-    mean_mm = bones_mm(np.asarray(joints(forward(shape, pose), skeleton)), skeleton).mean()
+    mean_mm = bones_mm(np.asarray(joints(reference_frames(), skeleton)), skeleton).mean()
     return np.clip(bones_mm(joints_mm, skeleton) / mean_mm, *_SIZES).astype(np.float64)
 
 

@@ -42,7 +42,7 @@ class Renderings(Dataset[AnyBatch]):
     def __init__(self, sources: Sequence[Callable[[], Callable[[np.ndarray], AnyBatch]]], count: int) -> None:
         """`sources` are opened in the process that renders; each then gives the frames of these indices."""
         if count % len(sources):
-            raise ValueError(f"A batch of {count} frames cannot be shared by {len(sources)} cameras.")
+            raise ValueError(f"Found a batch of {count} frames, expected a multiple of the {len(sources)} cameras.")
         self._sources, self._each = tuple(sources), count // len(sources)
         self._opened: list[Callable[[np.ndarray], AnyBatch]] | None = None
 

@@ -17,13 +17,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from crossnets.atomic import write_text
+from crossnets.data.dataset import PROBLEMS_FILE
+from crossnets.processor import processor_name
 from crossnets.training.config import TrainConfig
 
 CROPS = "crops"
 """Folder of what a training keeps of its frames, until it is finished."""
 _CROPS = ("crops.json", "crops.npy", "patches.bin", "patches.json", "rendered.json", "rendered.npy")
 _LOCK = ".lock"
-_BEFORE = (CROPS, "problems.jsonl", _LOCK)
+_BEFORE = (CROPS, PROBLEMS_FILE, _LOCK)
 """What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
 _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
@@ -137,7 +139,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "device": device,
         "threads": torch.get_num_threads(),
         "git": _git("rev-parse", "HEAD"),
@@ -146,15 +148,6 @@ def environment(device: str) -> dict[str, Any]:
             k: v for k, v in os.environ.items() if k in ("GLIBC_TUNABLES", "LD_PRELOAD", "OMP_NUM_THREADS")
         },
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def _git(*words: str) -> str | None:

@@ -69,7 +69,7 @@ class LiveServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One connection of a viewer."""
 
-    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride] - the only server that makes these
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = _IDLE_S

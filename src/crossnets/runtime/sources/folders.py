@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossnets.data.dataset import FrameError
-from crossnets.data.files import sized
+from crossnets.data.png import sized
 from crossnets.data.recording import CAMERA_FILE, Recording, images_in
 from crossnets.data.recording_format import read_camera
 from crossnets.geometry.camera import CAMERAS, CameraPreset

@@ -54,13 +54,11 @@ class VirtualCamera(Closing):
             ValueError: there is no such camera, it cannot be rendered, or the seed is negative.
         """
         self.preset = camera_named(camera)
-        if not (self.preset.width_px and camera in noise.SENSORS):
-            raise ValueError(f"The camera {camera} has no image size or no noise model, so it cannot be rendered.")
         if seed < 0:
             raise ValueError(f"Found the seed {seed}, expected 0 or more.")
         self.name = f"virtual:{camera}"
         self.skeleton: Skeleton | None = MSRA21
-        self._sensor, self._seed, self._closed = noise.SENSORS[camera], seed, False
+        self._sensor, self._seed, self._closed = noise.sensor_of(camera), seed, False
 
     def __enter__(self) -> "VirtualCamera":
         self._closed = False
