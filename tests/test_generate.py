@@ -8,7 +8,7 @@ from PIL import Image
 
 from crossnets import bundle, presets
 from crossnets.data.opening import open_dataset
-from crossnets.generate import generate, joints_in_crop_px, latent_of_pose, map_to_rgb, save_gif, walk
+from crossnets.generate import generate, joints_in_crop_px, latent_of_pose, walk
 from crossnets.generate_command import find_frame, generate_command
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
@@ -113,28 +113,6 @@ def test_joints_lie_where_the_real_ones_do_in_the_real_crop(cvar: str) -> None:
     found = joints_in_crop_px(estimator(), pose, centers, CAMERA)
     expected = [image_to_crop_px(project(j, CAMERA)[:, :2], crop) for j, crop in zip(joints, crops, strict=True)]
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-3)
-
-
-def test_background_of_a_map_is_dark_and_the_hand_is_not() -> None:
-    depth = np.full((128, 128), 0.95, np.float32)
-    depth[40:80, 40:80] = np.linspace(-1, 0.5, 40, dtype=np.float32)
-    picture = map_to_rgb(depth, 3)
-    assert picture.shape == (384, 384, 3)
-    assert picture[0, 0].max() < 40
-    assert picture[180, 180].min() > 60
-
-
-def test_a_film_keeps_the_colours_of_thin_lines(tmp_path: Path) -> None:
-    plain = [np.random.default_rng(k).integers(0, 256, (60, 60, 1), np.uint8).repeat(3, axis=2) for k in range(3)]
-    drawn = [picture.copy() for picture in plain]
-    for k, picture in enumerate(drawn):
-        picture[20 + k, 5:50], picture[40 + k, 5:50] = (230, 74, 61), (153, 79, 199)
-    save_gif(tmp_path / "film.gif", plain, drawn)
-    with Image.open(tmp_path / "film.gif") as film:
-        assert film.n_frames == 4  # pyright: ignore[reportAttributeAccessIssue]
-        first = np.asarray(film.convert("RGB")).astype(int)
-    np.testing.assert_allclose(first[20, 10], (230, 74, 61), atol=8)
-    np.testing.assert_allclose(first[40, 10], (153, 79, 199), atol=8)
 
 
 def test_walk_files(model: Path, cvar: str, tmp_path: Path) -> None:

@@ -11,17 +11,8 @@ from torch import Tensor
 from crossnets import bundle
 from crossnets.data.dataset import FrameError, HandDataset
 from crossnets.data.opening import open_dataset
-from crossnets.generate import (
-    generate,
-    joints_in_crop_px,
-    latent_of_pose,
-    map_to_rgb,
-    save_gif,
-    save_png,
-    sheet,
-    walk,
-    with_skeleton,
-)
+from crossnets.film import map_to_rgb, save_gif, save_png, sheet, with_skeleton
+from crossnets.generate import generate, joints_in_crop_px, latent_of_pose, walk
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.geometry.localise import center_of

@@ -62,8 +62,9 @@ def prepared(data: Path, cache: Path, labels: str = "40%") -> TrainingFrames:
 
 
 def train(out: Path, data: str | None, unlabelled: tuple[str, ...] = (), config: TrainConfig | None = None) -> None:
+    labels = "all" if data is None else "20%"
     train_command(
-        config or settings(), data=data, unlabelled=unlabelled, labels="20%", budget=None, out=out, threads=None
+        config or settings(), data=data, unlabelled=unlabelled, labels=labels, budget=None, out=out, threads=None
     )
 
 

@@ -1,0 +1,100 @@
+"""Pictures of what the latent space holds: depth maps, skeletons on them, strips of both, and films."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from PIL import Image
+
+from crossnets.atomic import replacing
+from crossnets.draw import depth_to_rgb, draw_skeleton
+from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.skeleton import Skeleton
+
+_BACKGROUND = 0.9
+"""Map values above this are drawn as background, which is +1."""
+_HALF_CUBE_MM, _MIDDLE_MM = 125.0, 1000.0
+"""A map has lost its millimetres; shading takes -1 to 1 for a cube of this size, at any distance."""
+_GIF_FRAME_MS = 90
+_GAP_PX, _CAPTION_PX = 4, 20
+_PAPER_RGB, _TEXT_RGB = 255, (40, 40, 40)
+_MOST_CAPTION = 34
+"""Characters over a picture; the end of a key says more than its start."""
+
+Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
+
+
+def map_to_rgb(depth: Float32[np.ndarray, "S S"], times: int = 2) -> Picture:
+    """Shade a normalised depth map, -1 to 1, and enlarge it."""
+    seen = depth <= _BACKGROUND
+    pseudo_mm = np.where(seen, _MIDDLE_MM + _HALF_CUBE_MM * depth, 0).astype(np.float32)
+    large = cv2.resize(depth_to_rgb(pseudo_mm), None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.uint8)
+
+
+def with_skeleton(picture: Picture, points_px: Float[np.ndarray, "J 2"], skeleton: Skeleton) -> Picture:
+    """Draw joints, in pixels of the crop, over its enlarged picture."""
+    times = picture.shape[0] / CROP_PX
+    return draw_skeleton(picture, times * (points_px + 0.5) - 0.5, skeleton)
+
+
+def sheet(columns: Sequence[tuple[str, Picture, Picture]]) -> Picture:
+    """Columns of a caption and two pictures of one size each, one above the other, on white."""
+    height, width, _ = columns[0][1].shape
+    size = (_CAPTION_PX + 2 * (height + _GAP_PX), _GAP_PX + len(columns) * (width + _GAP_PX), 3)
+    page = np.full(size, _PAPER_RGB, np.uint8)
+    for k, (caption, upper, lower) in enumerate(columns):
+        left = _GAP_PX + k * (width + _GAP_PX)
+        text = caption[-_MOST_CAPTION:]
+        cv2.putText(page, text, (left, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT_RGB, 1, cv2.LINE_AA)
+        for row, picture in enumerate((upper, lower)):
+            top = _CAPTION_PX + row * (height + _GAP_PX)
+            page[top : top + height, left : left + width] = picture
+    return page
+
+
+def save_png(path: Path, picture: Picture) -> None:
+    """Write a picture; it appears whole or not at all."""
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, format="PNG")
+
+
+def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> None:
+    """Write an endless film, there and back: `drawn` beside `plain`, above a bar that says how far along it is.
+
+    Two given frames or more give 2 n - 2. All share one palette, half of it for the few pixels of the skeleton: taken
+    from all pixels alike, it would lose the colours of the fingers.
+    """
+    last = len(plain) - 1
+    frames = [_film_frame(left, right, k / last) for k, (left, right) in enumerate(zip(drawn, plain, strict=True))]
+    different = [(a != b).any(-1) for a, b in zip(drawn, plain, strict=True)]
+    lines = np.concatenate([picture[mask] for picture, mask in zip(drawn, different, strict=True)])
+    surfaces = np.concatenate([picture.reshape(-1, 3)[::7] for picture in plain])
+    colours = _common_colours(surfaces, 120) + _common_colours(lines, 120) + [_PAPER_RGB] * 3 + list(_TEXT_RGB)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    images += images[-2:0:-1]
+    with replacing(path) as part:
+        images[0].save(
+            part, format="GIF", save_all=True, append_images=images[1:], duration=_GIF_FRAME_MS, loop=0, optimize=False
+        )
+
+
+def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
+    """RGB after RGB; empty where there are no pixels."""
+    if not len(pixels):
+        return []
+    few = Image.fromarray(pixels[None]).quantize(colors=count, method=Image.Quantize.MEDIANCUT)
+    return few.getpalette() or []
+
+
+def _film_frame(left: Picture, right: Picture, share: float) -> Picture:
+    """Two pictures side by side; no frame is equal to another, so that none is dropped from the film."""
+    picture = np.concatenate([left, right], axis=1)
+    bar = np.full((_GAP_PX, picture.shape[1], 3), _PAPER_RGB, np.uint8)
+    bar[:, : 1 + round(share * (picture.shape[1] - 1))] = _TEXT_RGB
+    return np.concatenate([picture, bar])
