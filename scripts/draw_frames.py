@@ -14,9 +14,9 @@ from PIL import Image
 
 import crossnets
 from crossnets.data.dataset import Problem, readable_frames
+from crossnets.data.images import open_sources
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.localise import FAR_MM
-from crossnets.predict_command import open_sources
 
 _INK, _DARK, _GAP_PX = (240, 240, 240), 19, 4
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from crossnets import bundle
 from crossnets.data.dataset import Problem, readable_frames
+from crossnets.data.images import open_sources
 from crossnets.data.opening import open_dataset
 from crossnets.estimation import CropEstimator
 from crossnets.geometry.crop import crop_hand
-from crossnets.predict_command import open_sources
 from crossnets.runtime.engines import Runtime
 from crossnets.runtime.loading import Arithmetic, finding, open_estimator
 from crossnets.types import HandCrop

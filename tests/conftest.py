@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.make import Made, make_recording
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -16,3 +18,11 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Made:
+    """Four PNGs in a folder, without camera.json."""
+    made = make_recording(tmp_path / "images", frames=4, skeleton=None)
+    (made.root / "camera.json").unlink()
+    return made

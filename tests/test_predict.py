@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from crossnets import bundle, cli, predict, presets
+from crossnets.data.images import ImageFiles
 from crossnets.data.opening import open_dataset
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.geometry.camera import camera_named, project
 from crossnets.geometry.skeleton import CVAR21
 from crossnets.models.estimator import Estimator, EstimatorConfig
 from crossnets.models.networks import build
-from crossnets.predict_command import ImageFiles, open_sources, overlay, predict_command
+from crossnets.predict_command import overlay, predict_command
 from crossnets.types import PredictedFrame
 from tests.data.make import Made, make_cvar, make_recording
 
@@ -37,14 +38,6 @@ def save_model(folder: Path, shared_latent: bool = True, metric_learned: bool = 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Made:
-    """Four PNGs in a folder, without camera.json."""
-    made = make_recording(tmp_path / "images", frames=4, skeleton=None)
-    (made.root / "camera.json").unlink()
-    return made
 
 
 def empty(path: Path) -> None:
@@ -134,37 +127,12 @@ def test_nothing_is_written_when_no_frame_can_be_read(model: Path, images: Made,
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_camera_is_needed_for_bare_images_only(images: Made, tmp_path: Path) -> None:
-    path = str(images.root / "000000.png")
-    for given in (path, str(images.root)):
-        with pytest.raises(ValueError, match=r"000000\.png is an image without camera\.json.*--camera: one of nyu-kin"):
-            open_sources([given], None)
-    with pytest.raises(ValueError, match=r"No camera is named 'webcam'. Known: nyu-kinect"):
-        open_sources([path], "webcam")
-    recording = str(make_recording(tmp_path / "rec").root)
-    with pytest.raises(ValueError, match=r"rec\) knows its own camera"):
-        open_sources([recording], "msra-senz3d")
-    assert [len(source) for source in open_sources([recording], None)] == [3]
-
-
-def test_one_image_of_a_recording_is_told_apart_from_one_without_a_camera(tmp_path: Path) -> None:
-    made = make_recording(tmp_path / "rec", frames=1, skeleton=None)
-    with pytest.raises(ValueError, match=r"000000\.png is given without its camera\.json: give the whole recording"):
-        open_sources([str(made.root / "000000.png")], None)
-
-
 def test_long_names_in_any_script_are_drawn(model: Path, images: Made, tmp_path: Path) -> None:
     long = tmp_path / f"{'手' * 80}.png"
     shutil.copy(images.root / "000000.png", long)
     predict_command(model, [str(long)], out=tmp_path / "out", **OPTIONS | MSRA)
     (picture,) = (tmp_path / "out" / "overlays").iterdir()
     assert picture.name == f"{'手' * 50}.png"
-
-
-def test_numbers_of_a_camera_take_images_of_any_size_and_unit(images: Made) -> None:
-    (source,) = open_sources([str(images.root)], "241.42,241.42,160,120,0.5")
-    np.testing.assert_allclose(source[0].depth_mm, images.depth_mm[0] / 2)
-    assert source[0].camera.fx_px == 241.42
 
 
 def test_numbers_of_a_camera_are_of_one_image_size(model: Path, images: Made, tmp_path: Path) -> None:
@@ -177,22 +145,6 @@ def test_numbers_of_a_camera_are_of_one_image_size(model: Path, images: Made, tm
     (line,) = (tmp_path / "out/problems.jsonl").read_text().splitlines()
     assert "160x120" in line
     assert "320x240" in line
-
-
-def test_folders_of_image_folders(images: Made) -> None:
-    (source,) = open_sources([str(images.root.parent)], "msra-senz3d")
-    assert len(source) == 4
-    assert source.sequence_of(0) == "images"
-
-
-def test_what_is_not_there_or_given_twice(images: Made, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no folder .*none\.png"):
-        open_sources([str(tmp_path / "none.png")], "msra-senz3d")
-    with pytest.raises(ValueError, match=r"Given twice: .*000000\.png"):
-        open_sources([str(images.root), str(images.root / "000000.png")], "msra-senz3d")
-    recording = str(make_recording(tmp_path / "rec").root)
-    with pytest.raises(ValueError, match=r"Given twice: .*rec"):
-        open_sources([recording, recording], None)
 
 
 def test_predictions_are_not_overwritten(model: Path, images: Made, tmp_path: Path) -> None:
