@@ -41,6 +41,11 @@ def test_nyu_names() -> None:
     assert NYU36.joints[32] == "palm"
 
 
+def test_what_the_paper_takes_poses_and_angles_from() -> None:
+    assert [s.reference for s in (ICVL16, MSRA21)] == [0, 0]
+    assert MSRA21.palm_frame == (0, 5, 13)
+
+
 def test_evaluated() -> None:
     assert NYU36.evaluated() is NYU14
     assert MSRA21.evaluated() is MSRA21

@@ -1,3 +1,4 @@
+import copy
 import json
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from crossnets import bundle
-from crossnets.training import loop, run, state
+from crossnets.models.crossing import CrossingNets
+from crossnets.training import loop, run, schedule, state
 from crossnets.training.config import Terms
 from tests.data.make import make_cvar
 from tests.training import small
@@ -116,6 +118,43 @@ def test_each_ablation_leaves_out_its_terms(terms: Terms, absent: set[str], data
     whole = {"posterior", "d_real", "d_generated", "smoothness", "g_reconstruction", "g_features", "g_smoothness"}
     assert set(losses_of(tmp_path)[-1]["losses"]) == whole - absent
     assert any(line["stage"] == "depth_gan" for line in losses_of(tmp_path)) == terms.adversarial
+
+
+def test_the_pose_vae_begins_with_the_principal_directions_of_the_labels(data: Path, tmp_path: Path) -> None:
+    settings = small.config()
+    still = replace(settings.stages[0], lr=0.0, min_steps=1)
+    networks = small.train(data, tmp_path / "run", replace(settings, stages=(still,))).networks
+    assert isinstance(networks, CrossingNets)
+    again = copy.deepcopy(networks.vae)
+    again.init_from_pca(torch.from_numpy(small.frames(data, tmp_path).y))
+    for found, expected in zip(networks.vae.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_each_step_goes_at_the_rate_of_the_schedule(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    make = loop.make_stage
+
+    def watched(*args: Any) -> Any:
+        stage = make(*args)
+        step = stage.step
+
+        def noted(*words: Any) -> Any:
+            rates.extend(group["lr"] for one in stage.optimisers.values() for group in one.param_groups)
+            return step(*words)
+
+        stage.step = noted
+        return stage
+
+    monkeypatch.setattr(loop, "make_stage", watched)
+    settings = small.config()
+    stage = replace(settings.stages[0], decay=0.5, min_steps=6)
+    small.train(data, tmp_path / "run", replace(settings, stages=(stage,)))
+    count = len(small.frames(data, tmp_path))
+    assert rates == [schedule.learning_rate(stage, step, count, 6) for step in range(6)]
+    assert len(set(rates)) > 1
 
 
 def test_a_loss_that_is_no_number_ends_the_training(data: Path, tmp_path: Path) -> None:

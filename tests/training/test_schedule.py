@@ -5,7 +5,8 @@ import pytest
 
 from crossnets import presets
 from crossnets.geometry.skeleton import NYU36
-from crossnets.training.config import StageConfig
+from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.training.config import StageConfig, Terms
 from crossnets.training.schedule import (
     full_steps,
     learning_rate,
@@ -50,6 +51,13 @@ def test_the_stages_are_those_of_the_paper() -> None:
     ]
     assert [stage.decay for stage in PAPER.stages] == [0.95, 1, 1, 1]
     assert PAPER.seed == 42
+
+
+def test_the_defaults_are_those_of_the_paper() -> None:
+    assert (PAPER.crop.cube_mm, PAPER.crop.normalisation, PAPER.crop.centers) == (250.0, "per-frame", "image")
+    assert isinstance(PAPER.networks, CrossingNetsConfig)
+    assert PAPER.networks == presets.paper_networks(36, "separate", shared_latent=True)
+    assert PAPER.terms == Terms(smoothness=True, adversarial=True, unlabelled=True)
 
 
 def test_the_baseline_sees_as_many_images() -> None:

@@ -132,7 +132,7 @@ def test_latents_of_poses_give_the_vae_no_gradient() -> None:
     assert not noisy_latent(make_nets(), make_draw("joint").paired().pose, rng()).requires_grad
 
 
-def spec_terms(nets: CrossingNets, x: Tensor, z_hat: Tensor, z: Tensor) -> dict[str, float]:
+def spec_terms(nets: CrossingNets, x: Tensor, z_hat: Tensor, z: Tensor) -> dict[str, Tensor]:
     """Spec 3.2 to 3.6 without unlabelled frames, written out; batch statistics, each pass by itself."""
     disc, count = nets.disc, len(x)
     x_hat, x_self = nets.render(torch.cat([z_hat, z])).split(count)
@@ -142,7 +142,7 @@ def spec_terms(nets: CrossingNets, x: Tensor, z_hat: Tensor, z: Tensor) -> dict[
     met_x, met_hat, met_self = (disc.met(disc.trunk(image)) for image in (x, x_hat, x_self))
     smooth = ((z - z_hat) - (met_x - met_hat)) ** 2 + (met_x - met_self) ** 2
     matched = disc.dis.convs(real).flatten(1).mean(0) - disc.dis.convs(fake).flatten(1).mean(0)
-    terms = {
+    return {
         "posterior": F.mse_loss(disc.pos(real), z),
         "d_real": F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged)),
         "d_generated": F.binary_cross_entropy_with_logits(invented, torch.zeros_like(invented)),
@@ -151,6 +151,9 @@ def spec_terms(nets: CrossingNets, x: Tensor, z_hat: Tensor, z: Tensor) -> dict[
         "g_features": matched.abs().mean(),
         "g_smoothness": smooth.mean(),
     }
+
+
+def numbers(terms: dict[str, Tensor]) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
@@ -160,7 +163,7 @@ def test_joint_losses_are_those_of_the_paper(monkeypatch: pytest.MonkeyPatch) ->
     found = step(nets, draw)
     z_hat, z = seen[0].split(BATCH)
     assert (z - nets.encode_pose(draw.paired().pose)).abs().max() < 0.3  # the batch's own latents, but for noise
-    assert found == pytest.approx(spec_terms(nets, draw.paired().image, z_hat, z), rel=1e-4, abs=1e-6)
+    assert found == pytest.approx(numbers(spec_terms(nets, draw.paired().image, z_hat, z)), rel=1e-4, abs=1e-6)
 
 
 def test_warm_up_losses_are_those_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +171,7 @@ def test_warm_up_losses_are_those_of_the_paper(monkeypatch: pytest.MonkeyPatch) 
     seen = record(nets, "render", monkeypatch)
     found = step(nets, draw)
     x, (z_hat, z) = draw.paired().image, seen[1].split(BATCH)
-    expected = spec_terms(nets, x, z_hat, z)
+    expected = numbers(spec_terms(nets, x, z_hat, z))
     assert found["posterior"] == pytest.approx(expected["posterior"], rel=1e-4)
     assert found["smoothness"] == pytest.approx(expected["smoothness"], rel=1e-4)
     assert found["reconstruction"] == pytest.approx(expected["g_reconstruction"], rel=1e-4)
@@ -188,7 +191,7 @@ def test_gan_losses_are_those_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> N
         "d_generated": F.binary_cross_entropy_with_logits(invented, torch.zeros_like(invented)),
         "g_features": matched.abs().mean(),
     }
-    assert found == pytest.approx({name: float(value.detach()) for name, value in expected.items()}, rel=1e-4)
+    assert found == pytest.approx(numbers(expected), rel=1e-4)
 
 
 def test_the_vae_descends_sums_over_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +270,22 @@ def test_bfloat16_agrees_with_float32(stage: str) -> None:
         rounded = step(make_nets(), make_draw(stage, lr=0.0))
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=0.02)
+
+
+def test_bfloat16_has_slope_where_pixels_are_far_on_the_wrong_side() -> None:
+    gen, z = make_nets().gen, torch.randn(BATCH, 23, generator=rng())
+    assert gen.last.bias is not None
+    slopes = []
+    for precision in ("32-true", "bf16-mixed"):
+        gen.zero_grad()
+        with torch.no_grad():
+            gen.last.bias.fill_(5.0)
+        with mixed_precision(torch.device("cpu"), precision):
+            gen(z).sum().backward()
+        assert gen.last.bias.grad is not None
+        slopes.append(float(gen.last.bias.grad))
+    assert slopes[0] > 0
+    assert slopes[1] == pytest.approx(slopes[0], rel=0.05)
 
 
 def test_bfloat16_gives_the_generator_gradients() -> None:

@@ -69,6 +69,7 @@ def test_random_walks_are_convex_combinations_of_at_most_five() -> None:
     assert used.float().mean() > 4.8
     assert (weights > 0).any(0).float().mean() > 0.95  # from the whole batch
     assert weights.max() < 1
+    assert all(len(set(row[row > 0].tolist())) == int((row > 0).sum()) for row in weights)  # drawn, not a fifth each
 
 
 def test_random_walks_draw_with_replacement() -> None:

@@ -47,7 +47,8 @@ def train(
         epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
         seed: Of weights, batches, noise and the choice of labels.
         normalisation: The paper's per-frame depth range, or metric distances to the centre.
-        centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle).
+        centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle: it reads the
+            label of every frame of --data, whatever --labels says).
         metric: The head that judges distances: separate (the paper's default), or combined (its variant).
         precision: auto takes bfloat16 where this processor is fast at it.
         threads: Of the processor; all by default.

@@ -31,7 +31,9 @@ class Generator(nn.Module):
     def forward(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 1 128 128"]:
         """A depth map, -1 to 1, for every latent."""
         maps = self.first(z).unflatten(1, (-1, 4, 4))
-        return torch.tanh(self.last(self.body(maps.contiguous(memory_format=torch.channels_last))))
+        before = self.last(self.body(maps.contiguous(memory_format=torch.channels_last)))
+        # In bfloat16 the slope of tanh is 0 from 3.5 on: pixels that far on the wrong side would never come back.
+        return torch.tanh(before.float())
 
 
 class Head(nn.Module):

@@ -190,8 +190,8 @@ def smoothness_term(
 class JointStage:
     """Stage C2: discriminator and generator in turn, on the same batch and the same noise (spec 3 and 4).
 
-    Labelled and unlabelled frames go through the discriminator by themselves, so that through batch normalisation,
-    too, unlabelled ones reach the adversarial terms alone.
+    Labelled and unlabelled frames go through the discriminator by themselves, so that in training unlabelled ones reach
+    the adversarial terms alone, through batch normalisation too. The running averages, which prediction uses, see both.
     """
 
     trains_pose: ClassVar[bool] = True
