@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossnets.atomic import allocate
+from crossnets.atomic import allocate, write_text
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(OSError, match=r"Cannot make the folder .*taken \(File exists\)\. Name one that is no file"):
+        write_text(tmp_path / "taken" / "a.txt", "a")
 
 
 def test_a_file_gets_its_room(tmp_path: Path) -> None:

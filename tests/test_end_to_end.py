@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -86,6 +87,9 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
         (("train", "--preset", "crossnets", "--metric", "combined", "--out", "x"), "has no use for --metric"),
         (("train", "--preset", "detector", "--no-smoothness", "--out", "x"), "has no use for --no-smoothness"),
         (("train", "--preset", "crossnets", "--labels", "2%", "--out", "x"), "--data, which is not given"),
+        (("train", "--preset", "crossnets", "--labels", "150%", "--out", "x"), "a share above 0 and at most 100"),
+        (("train", "--preset", "crossnets", "--checkpoint-s", "0", "--out", "x"), "expected seconds above 0"),
+        (("predict", "runs/mistyped", "a.png"), "neither a run or model nor a frame at runs/mistyped"),
         (("evaluate", "--labels", "a", "--predictions", "b"), "add --dataset"),
         (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),
     ],
@@ -96,6 +100,26 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
     assert message in done.stderr
     assert done.stderr.startswith("crossnets: ")
     assert "Traceback" not in done.stderr
+
+
+def test_an_output_of_few_letters_gets_the_table_all_the_same(tmp_path: Path) -> None:
+    row = " ".join(["100.0 100.0 500.0"] * 16) + "\n"
+    (tmp_path / "a.txt").write_text(row)
+    words = [
+        "evaluate",
+        "--dataset",
+        "icvl",
+        "--predictions",
+        str(tmp_path / "a.txt"),
+        "--labels",
+        str(tmp_path / "a.txt"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "crossnets", *words],
+        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"0.0" in done.stdout
 
 
 def test_the_command_line_needs_no_torch() -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, to write to; on success it replaces `path`, on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary path beside `path`, to write to; on success it replaces `path`, on an error it is removed.
+
+    Raises:
+        OSError: its folder cannot be made.
+    """
+    make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     try:
         yield part
@@ -19,6 +23,20 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(
+            f"Cannot make the folder {folder} ({error.strerror}). Name one that is no file, where you may write."
+        ) from error
 
 
 def allocate(path: Path) -> None:

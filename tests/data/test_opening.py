@@ -74,7 +74,7 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
 
 def test_one_sequence_of_cvar_names_its_parent(tmp_path: Path) -> None:
     make_cvar(tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"is itself one sequence: give {tmp_path}"):
+    with pytest.raises(FileNotFoundError, match=f"is itself one sequence: give cvar:{tmp_path}#P1"):
         open_dataset(f"{tmp_path}/P1")
 
 

@@ -153,6 +153,24 @@ def test_icvl_background(tmp_path: Path) -> None:
     assert ICVL(tmp_path, "train")[1].depth_mm.max() < 500
 
 
+@pytest.mark.parametrize("name", ["cvar", "icvl"])
+def test_of_two_labels_of_a_frame_neither_is_used(tmp_path: Path, name: str) -> None:
+    if name == "cvar":
+        make_cvar(tmp_path, frames=3)
+    else:
+        make_icvl(tmp_path, frames=3)
+    path = tmp_path / ("P1/joint.txt" if name == "cvar" else "Testing/test_seq_1.txt")
+    lines = path.read_text().splitlines()
+    first = 1 if name == "cvar" else 0
+    lines[first + 1] = lines[first].split()[0] + " " + lines[first + 1].split(" ", 1)[1]
+    path.write_text("\n".join(lines) + "\n")
+    dataset = CVAR(tmp_path) if name == "cvar" else ICVL(tmp_path, "test", ("seq1",))
+    assert len(dataset) == 1
+    (problem,) = dataset.problems
+    assert "a second label of" in problem.what
+    assert problem.line == first + 2
+
+
 def test_icvl_missing_sequence(tmp_path: Path) -> None:
     make_icvl(tmp_path)
     (tmp_path / "Testing/test_seq_2.txt").unlink()

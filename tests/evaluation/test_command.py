@@ -183,6 +183,19 @@ def test_a_part_of_the_labels_is_of_no_sequence_unless_it_is_the_first(
     assert set(_json(capsys, "nyu", predictions=(labels,), labels=labels, first=6)["sequences"]) == {"s1"}
 
 
+def test_depths_that_no_joint_has_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joints_mm = np.random.default_rng(0).normal((0, 0, 600), 30, (4, 36, 3))
+    uvd = project(joints_mm, NYU_CAMERA)
+    write_uvd_text(tmp_path / "good.txt", uvd)
+    uvd[1, 5, 2] *= -1
+    write_uvd_text(tmp_path / "behind.txt", uvd)
+    good, behind = tmp_path / "good.txt", tmp_path / "behind.txt"
+    with pytest.raises(ValueError, match=r"behind\.txt:2: joint 5 has a depth of -\d+.* mm, expected more than 0"):
+        evaluate(dataset="nyu", predictions=(good,), labels=behind)
+    evaluate(dataset="nyu", predictions=(behind,), labels=good, json=True)
+    assert "at or behind the camera, scored as they are: 1." in json.loads(capsys.readouterr().out)["notes"][-1]
+
+
 def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
     labels, text = _text(tmp_path / "l.txt", LABELS_MM), _text(tmp_path / "p.txt", LABELS_MM)
     fewer = _text(tmp_path / "q.txt", LABELS_MM[:, EVALUATED])

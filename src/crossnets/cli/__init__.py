@@ -1,5 +1,6 @@
 """Commands: parse, call, print."""
 
+import io
 import os
 import platform
 import sys
@@ -55,6 +56,9 @@ def main() -> None:
         "synthesize": synthesize,
     }
     _with_huge_pages()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an output that knows few letters gets ? for the others
+            stream.reconfigure(errors="replace")
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:

@@ -1,6 +1,7 @@
 """Commands that train, and what they train."""
 
 import json as json_module
+import math
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -63,6 +64,8 @@ def train(
     from crossnets.training.config import Terms
     from crossnets.training.loop import DivergedError, TrainingStoppedError
 
+    if not 0 < checkpoint_s < math.inf:
+        raise ValueError(f"--checkpoint-s {checkpoint_s}: expected seconds above 0.")
     _refuse_useless(
         preset,
         {

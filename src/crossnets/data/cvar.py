@@ -9,6 +9,7 @@ from crossnets.data.dataset import FrameError, Problem
 from crossnets.data.files import (
     NOTHING_SEEN,
     Row,
+    Rows,
     broken,
     choose,
     counted_rows,
@@ -45,16 +46,21 @@ class CVAR:
         self._preset = matching_camera(CAMERAS["cvar-senz3d"], camera, "CVAR")
         self.camera = self._preset.pinhole
         self.problems: list[Problem] = []
-        self._rows: list[Row] = []
+        rows = Rows()
         available = sorted(path.parent.name for path in root.glob("*/joint.txt"))
         if not available:
-            one = f" {root} is itself one sequence: give {root.parent}." if (root / "joint.txt").is_file() else ""
+            one = (
+                f" {root} is itself one sequence: give cvar:{root.parent}#{root.name}."
+                if (root / "joint.txt").is_file()
+                else ""
+            )
             raise FileNotFoundError(
                 f"Found no P1/joint.txt or the like in {root}. Expected CVAR's folders P1, P4 and so on.{one} "
                 "See docs/datasets.md for the files and where they go."
             )
         for sequence in choose(sequences, available, "the sequences", root):
-            self._read_sequence(root / sequence)
+            self._read_sequence(root / sequence, rows)
+        self._rows = rows.kept()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -74,7 +80,7 @@ class CVAR:
         """The folder, such as `P1`."""
         return self._rows[range(len(self))[index]].sequence
 
-    def _read_sequence(self, folder: Path) -> None:
+    def _read_sequence(self, folder: Path, rows: Rows) -> None:
         path = folder / "joint.txt"
         try:
             lines = counted_rows(path, "CVAR", self.problems)
@@ -86,7 +92,7 @@ class CVAR:
             if not line.strip():
                 continue
             try:
-                self._rows.append(self._row(path, number, line.split()))
+                rows.add(self._row(path, number, line.split()), path, number)
             except FrameError as error:
                 self.problems.append(error.problem)
 

@@ -26,6 +26,28 @@ class Row:
     joints_mm: Float32[np.ndarray, "J 3"] | None
 
 
+class Rows:
+    """Frames of label files, by their keys: of two labels of one frame nobody knows which is right."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Row | None] = {}
+
+    def add(self, row: Row, path: Path, line: int) -> None:
+        """Keep a row.
+
+        Raises:
+            FrameError: there was a row of this frame; neither is kept.
+        """
+        if row.key in self._by_key:
+            self._by_key[row.key] = None
+            raise broken(path, f"a second label of {row.image.name!r}; the frame is left out", line)
+        self._by_key[row.key] = row
+
+    def kept(self) -> list[Row]:
+        """The rows of frames with one label, in their order."""
+        return [row for row in self._by_key.values() if row is not None]
+
+
 def broken(path: Path, what: str, line: int | None = None) -> FrameError:
     """The error that says `what` is wrong with a file."""
     return FrameError(Problem(path, what, line))
@@ -100,7 +122,7 @@ def read_lines(path: Path, dataset: str) -> list[str]:
         ValueError: it is empty.
     """
     try:
-        text = path.read_bytes().decode(errors="replace")
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There are no {dataset} labels at {path}. See docs/datasets.md for the files and where they go."

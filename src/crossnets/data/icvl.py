@@ -10,6 +10,7 @@ from crossnets.data.dataset import FrameError, Problem
 from crossnets.data.files import (
     NOTHING_SEEN,
     Row,
+    Rows,
     choose,
     matching_camera,
     numbered_rows,
@@ -64,11 +65,12 @@ class ICVL:
         self.camera = self._preset.pinhole
         self.problems: list[Problem] = []
         self._split = split
-        self._rows: list[Row] = []
+        self._found = Rows()
         if split == "train":
             self._read_training(root / "Training", tuple(parts or PAPER_PARTS))
         else:
             self._read_testing(root / "Testing", choose(parts, _TEST_PARTS, "the test sequences", root))
+        self._rows = self._found.kept()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -111,7 +113,7 @@ class ICVL:
     def _add(self, path: Path, lines: list[tuple[int, str]], images: Path, sequence: str | None) -> None:
         for number, line in lines:
             try:
-                self._rows.append(self._row(path, number, line.split(), images, sequence))
+                self._found.add(self._row(path, number, line.split(), images, sequence), path, number)
             except FrameError as error:
                 self.problems.append(error.problem)
 

@@ -189,7 +189,7 @@ def render(info: DatasetInfo) -> RenderableType:
         "joints": f"{len(info.joints)} ({info.skeleton})" if info.skeleton else "no labels",
         "camera": "; ".join(f"fx {c.fx_px:g} fy {c.fy_px:g} cx {c.cx_px:g} cy {c.cy_px:g} px" for c in info.cameras),
         "image size": sizes or "no image was read",
-        "depth": "nothing seen"
+        "depth": ("nothing seen" if info.frames else "no image was read")
         if info.depth_mm is None
         else "nearest {:g} mm, median {:g} mm, farthest {:g} mm".format(*info.depth_mm),
     }

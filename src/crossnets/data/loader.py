@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,25 +76,33 @@ class KeptCrops(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+def parse_labels(labels: str) -> float | int:
+    """A share of the labelled frames, above 0 and at most 1, or a number of them.
+
+    Raises:
+        ValueError: the text is neither `all`, nor a share such as `2%`, nor a number.
+    """
+    try:
+        share = 1.0 if labels == "all" else float(labels[:-1]) / 100 if labels.endswith("%") else int(labels)
+    except ValueError:
+        share = 0
+    if not 0 < share <= (1 if isinstance(share, float) else math.inf):
+        raise ValueError(
+            f"--labels {labels}: expected `all`, a share above 0 and at most 100 such as 2%, or a number of frames."
+        )
+    return share
+
+
 def choose_labelled(rows: Int64[np.ndarray, "L"], labels: str, seed: int) -> Int64[np.ndarray, "K"]:
     """A random part of the labelled rows: `all`, a share such as `2%`, or a number of frames.
 
     Raises:
         ValueError: the text is none of these, or asks for no frame or more frames than there are.
     """
-    message = f"--labels {labels}: expected `all`, a share such as 2%, or a number of frames from 1 to {len(rows)}."
-    try:
-        if labels == "all":
-            count = len(rows)
-        elif labels.endswith("%"):
-            share = float(labels[:-1])
-            count = round(len(rows) * share / 100) if 0 < share <= 100 else 0
-        else:
-            count = int(labels)
-    except ValueError:
-        raise ValueError(message) from None
+    share = parse_labels(labels)
+    count = round(len(rows) * share) if isinstance(share, float) else share
     if not 1 <= count <= len(rows):
-        raise ValueError(f"{message} That is {count} frames.")
+        raise ValueError(f"--labels {labels} is {count} frames, expected 1 to {len(rows)}: so many have a label.")
     return np.sort(np.random.default_rng([seed, 0xAB]).permutation(rows)[:count])
 
 
@@ -132,7 +141,8 @@ def labelled_rows(crops: KeptCrops, labels: str, seed: int) -> Int64[np.ndarray,
         ValueError: no crop has a label, or `labels` asks for what there is not.
     """
     if not crops.joints_mm:
-        raise ValueError("No frame of --data has a label and a hand that was found; training needs at least one.")
+        told = f" Left out: {len(crops.problems)}, first {crops.problems[0]}" if crops.problems else ""
+        raise ValueError(f"No frame of --data has a label and a hand that was found; training needs one.{told}")
     return choose_labelled(np.array(sorted(crops.joints_mm), np.int64), labels, seed)
 
 

@@ -122,6 +122,13 @@ def read_label_file(
         ValueError: the file is broken or has fewer lines than asked for.
     """
     joints_mm, skeleton = read_text_mm(path, protocol, camera)
+    behind = np.argwhere(joints_mm[..., 2] <= 0)
+    if len(behind):
+        line, joint = behind[0].tolist()
+        raise ValueError(
+            f"{path}:{line + 1}: joint {joint} has a depth of {joints_mm[line, joint, 2]:g} mm, expected more than 0. "
+            "In these files z points away from the camera."
+        )
     if first is not None and not 1 <= first <= len(joints_mm):
         raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames; expected 1 to that.")
     whole = first is not None or listed is not None or len(joints_mm) == protocol.frames
@@ -211,6 +218,9 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
             f"{predicted.skeleton.name}; left out: {left_out}. Not comparable with published numbers. "
             f"Aligned errors use {skeleton.joints[skeleton.reference]}."
         )
+    behind = int((predicted.joints_mm[..., 2] <= 0).any(axis=1).sum())
+    if behind:
+        notes.append(f"Frames with a predicted joint at or behind the camera, scored as they are: {behind}.")
     if predicted.centers == "label":
         notes.append(_LABEL_CENTERS)
     std_mm = predicted.std_mm

@@ -56,7 +56,9 @@ def read_uvd_text(path: Path, joints: Sequence[int]) -> Float[np.ndarray, "F J 3
     for number, row in enumerate(rows, start=1):
         if len(row) not in allowed:
             wanted = " or ".join(f"{count} ({count // 3} joints)" for count in allowed)
-            raise ValueError(f"{path}:{number}: found {len(row)} numbers, expected {wanted}: u v d for each joint.")
+            raise ValueError(
+                f"{path}:{number}: found {len(row)} numbers, expected {wanted}: u v d of each joint, spaces between."
+            )
     values = _numbers(path, rows)
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if broken.size:
@@ -195,7 +197,7 @@ def _text(path: Path, size: int = -1) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"No file {path}. Expected predicted or labelled joints there.")
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:  # some editors begin a file with a mark
             return stream.read(size)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text ({error}); expected u v d for each joint, one frame a line.") from None

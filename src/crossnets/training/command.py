@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from crossnets.data.dataset import PROBLEMS_FILE, HandDataset, write_problems
-from crossnets.data.loader import TrainingFrames, identity, prepare
+from crossnets.data.loader import TrainingFrames, identity, parse_labels, prepare
 from crossnets.data.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
@@ -49,6 +49,7 @@ def train_command(
         if threads < 1:
             raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(threads)
+    parse_labels(labels)
     if data is None and labels != "all":
         raise ValueError(f"--labels {labels} chooses among the labelled frames of --data, which is not given.")
     labelled = None if data is None else open_dataset(data)

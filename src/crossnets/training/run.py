@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from crossnets.atomic import write_text
+from crossnets.atomic import make_folder, write_text
 from crossnets.data.dataset import PROBLEMS_FILE
 from crossnets.processor import processor_name
 from crossnets.training.config import TrainConfig
@@ -78,7 +78,7 @@ def held(run: Path) -> Iterator[dict[str, Any] | None]:
         FileExistsError, ValueError: as `read`; or another training is there.
     """
     read(run)  # before anything is written into what may be somebody's folder
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     try:
         with FileLock(run / _LOCK, timeout=0):
             yield read(run)
