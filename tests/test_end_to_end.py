@@ -89,6 +89,8 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
         (("train", "--preset", "crossnets", "--labels", "2%", "--out", "x"), "--data, which is not given"),
         (("train", "--preset", "crossnets", "--labels", "150%", "--out", "x"), "a share above 0 and at most 100"),
         (("train", "--preset", "crossnets", "--checkpoint-s", "0", "--out", "x"), "expected seconds above 0"),
+        (("train", "--data", "/nowhere", "--seed", "-1", "--out", "x"), "--seed -1: expected 0 or more"),
+        (("evaluate", "--model", "m"), "Give either --data"),
         (("predict", "runs/mistyped", "a.png"), "neither a run or model nor a frame at runs/mistyped"),
         (("evaluate", "--labels", "a", "--predictions", "b"), "add --dataset"),
         (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),

@@ -113,6 +113,7 @@ def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Of a file, in float32."""
+    path.open("rb").close()  # says what is wrong with a file that may not be read; safetensors says there is none
     return {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
 
 

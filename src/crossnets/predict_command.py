@@ -76,7 +76,7 @@ def predict_command(
                 bar.update(task, completed=tally.done)
                 yield found
 
-        header = PredictionHeader(estimator.skeleton.name, how, str(model))
+        header = PredictionHeader(estimator.skeleton.name, how, str(model), refinement)
         tally.written = write_predictions(path, header, predicted())
     _tell(console, tally, path, overlays)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossnets.data.images import open_sources
-from tests.data.make import Made, make_recording
+from tests.data.make import Made, make_cvar, make_recording
 
 
 def test_a_camera_is_needed_for_bare_images_only(images: Made, tmp_path: Path) -> None:
@@ -32,6 +32,12 @@ def test_numbers_of_a_camera_take_images_of_any_size_and_unit(images: Made) -> N
     (source,) = open_sources([str(images.root)], "241.42,241.42,160,120,0.5")
     np.testing.assert_allclose(source[0].depth_mm, images.depth_mm[0] / 2)
     assert source[0].camera.fx_px == 241.42
+
+
+def test_images_of_a_senz3d_are_read_as_its_data_set_is(tmp_path: Path) -> None:
+    made = make_cvar(tmp_path)
+    (source,) = open_sources([str(tmp_path / "P1" / "000000_depth.png")], "cvar-senz3d")
+    np.testing.assert_array_equal(source[0].depth_mm, made.depth_mm[0])
 
 
 def test_folders_of_image_folders(images: Made) -> None:

@@ -72,6 +72,12 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
             open_dataset(f"{name}:{tmp_path}", "test")
 
 
+def test_one_subject_of_msra_names_its_parent(tmp_path: Path) -> None:
+    make_msra(tmp_path, ("P3",), ("1",))
+    with pytest.raises(ValueError, match=f"is one subject of MSRA. Give msra:{tmp_path}#P3"):
+        open_dataset(f"{tmp_path}/P3")
+
+
 def test_one_sequence_of_cvar_names_its_parent(tmp_path: Path) -> None:
     make_cvar(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"is itself one sequence: give cvar:{tmp_path}#P1"):

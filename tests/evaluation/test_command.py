@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from crossnets.data.dataset import HandDataset, Problem, readable_frames
 from crossnets.evaluation import command
@@ -192,6 +193,16 @@ def test_depths_that_no_joint_has_are_told(tmp_path: Path, capsys: pytest.Captur
     good, behind = tmp_path / "good.txt", tmp_path / "behind.txt"
     with pytest.raises(ValueError, match=r"behind\.txt:2: joint 5 has a depth of -\d+.* mm, expected more than 0"):
         evaluate(dataset="nyu", predictions=(good,), labels=behind)
+    uvd[2, 7, 0] = 1e300
+    write_uvd_text(tmp_path / "huge.txt", uvd)
+    with pytest.raises(ValueError, match=r"huge\.txt:3: joint 7 is at 1e\+300, .* none above 100000"):
+        evaluate(dataset="nyu", predictions=(tmp_path / "huge.txt",), labels=good)
+    write_uvd_text(tmp_path / "metres.txt", project(joints_mm, NYU_CAMERA) / np.array([1, 1, 1000]))
+    result = _json(capsys, "nyu", predictions=(tmp_path / "metres.txt",), labels=good)
+    assert "The predictions are 0.6" in result["notes"][-1]
+    (tmp_path / "list.txt").write_text("A/1.png\n" * 5)
+    with pytest.raises(ValueError, match=r"names 5 frames, but .*good\.txt has 4"):
+        evaluate(dataset="nyu", predictions=(good,), labels=good, list_file=tmp_path / "list.txt")
     evaluate(dataset="nyu", predictions=(behind,), labels=good, json=True)
     assert "at or behind the camera, scored as they are: 1." in json.loads(capsys.readouterr().out)["notes"][-1]
 
@@ -205,7 +216,7 @@ def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
     for files, message in (
         ((text, own), "two kinds, expected one"),
         ((text, fewer), "different numbers of joints"),
-        ((own, other), "differ in skeleton or centres"),
+        ((own, other), "differ in skeleton, centres or refinement"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate("nyu", predictions=files, labels=labels)
@@ -264,6 +275,37 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
     assert again == result
     with pytest.raises(FileExistsError, match=r"predictions\.jsonl is there already and is not overwritten"):
         evaluate("cvar", model="run", data="tiny", out=tmp_path / "out")
+
+
+def test_sequences_that_a_run_was_trained_on_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+) -> None:
+    frames = [
+        {"name": "tiny", "frames": 9, "sequences": ["P4", "P5"]},
+        {"name": "cvar", "frames": 2, "sequences": ["P4"]},
+    ]
+    (tmp_path / "config.json").write_text(json.dumps({"train": {}, "data": {"frames": frames}, "plan": []}))
+    result = _json(capsys, "cvar", model=str(tmp_path), data="tiny", out=tmp_path / "out")
+    assert result["notes"][-1].startswith("Frames without a prediction")
+    assert "The model was trained on P4 of this data set, which is no test then." in result["notes"]
+
+
+def test_a_refinement_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]) -> None:
+    result = _json(capsys, "cvar", model="run", data="tiny", refine="energy", out=tmp_path / "out")
+    assert result["source"] == "run, refined (energy)"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_number_of_the_table_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    labels = _text(tmp_path / "l.txt", LABELS_MM)
+    monkeypatch.setattr(command, "Console", lambda **_: Console(width=width, force_terminal=False))
+    evaluate("nyu", predictions=(labels,), labels=labels)
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert "scale-aligned" in said
+    assert "AUC joints" in said
 
 
 def test_data_alone_scores_the_model_that_comes_with_the_package(

@@ -14,7 +14,7 @@ from crossnets.evaluation.predictions import (
 )
 from crossnets.types import PredictedFrame
 
-HEADER = PredictionHeader("nyu14", "image", "model-a")
+HEADER = PredictionHeader("nyu14", "image", "model-a", "energy")
 
 
 def test_text_survives_a_round_trip(tmp_path: Path) -> None:
@@ -75,6 +75,7 @@ def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
         "skeleton": "nyu14",
         "centers": "image",
         "model": "model-a",
+        "refine": "energy",
     }
 
 

@@ -71,6 +71,11 @@ def main() -> None:
     except BrokenPipeError:  # who read our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except PermissionError as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        denied = f"{error.filename}: permission denied. Give yourself the right to it (chmod u+rwX), or name another."
+        end(str(error) if error.filename is None else denied, 2)
     except (ValueError, OSError, FrameError) as error:
         if os.environ.get(TRACEBACK):
             raise

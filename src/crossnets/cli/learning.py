@@ -66,6 +66,8 @@ def train(
 
     if not 0 < checkpoint_s < math.inf:
         raise ValueError(f"--checkpoint-s {checkpoint_s}: expected seconds above 0.")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: expected 0 or more.")
     _refuse_useless(
         preset,
         {

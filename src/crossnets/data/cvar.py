@@ -13,6 +13,7 @@ from crossnets.data.files import (
     broken,
     choose,
     counted_rows,
+    counts_to_mm,
     matching_camera,
     parse_joints,
     relative_image,
@@ -73,7 +74,7 @@ class CVAR:
         if not np.isin(raw[:, width:], _EMPTY).all():
             raise broken(row.image, f"column {width} holds depth; expected {width} columns, or an empty last one")
         raw = raw[:, :width]
-        depth_mm = np.where(raw == NOTHING_SEEN, 0, raw).astype(np.float32)
+        depth_mm = counts_to_mm(raw, 1.0)
         return HandFrame(row.key, row.sequence, depth_mm, self.camera, row.joints_mm)
 
     def sequence_of(self, index: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt16
 
 from crossnets.data.dataset import FrameError, Problem
 from crossnets.geometry.camera import CameraPreset
@@ -24,6 +24,14 @@ class Row:
     sequence: str
     image: Path
     joints_mm: Float32[np.ndarray, "J 3"] | None
+
+
+def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[np.ndarray, "H W"]:
+    """Depth counts in mm; what a Senz3D writes where it saw nothing, 32 m in its unit of 1 mm, is 0."""
+    depth_mm = counts.astype(np.float32) * np.float32(unit_mm)
+    if unit_mm == 1:
+        depth_mm[counts == NOTHING_SEEN] = 0
+    return depth_mm
 
 
 class Rows:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from crossnets.data.dataset import HandDataset, Problem
+from crossnets.data.files import counts_to_mm
 from crossnets.data.opening import detect_format, open_dataset
 from crossnets.data.png import png_size, read_png16, sized
 from crossnets.data.recording import CAMERA_FILE, images_in
@@ -38,7 +37,7 @@ class ImageFiles:
         path = self._paths[range(len(self))[index]]
         size = (self._camera.width_px, self._camera.height_px)
         counts = read_png16(path, [size if all(size) else png_size(path)])
-        depth_mm = counts.astype(np.float32) * np.float32(self._camera.depth_unit_mm)
+        depth_mm = counts_to_mm(counts, self._camera.depth_unit_mm)
         return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, self.camera, None)
 
     def sequence_of(self, index: int) -> str:

@@ -41,6 +41,8 @@ def open_dataset(
     given, root, parts = parse_spec(spec)
     require_folder(root, FORMATS[given] if given else "a data set")
     found = detect_format(root)
+    if found == "cvar" and next(root.glob("*/*_depth.bin"), None):
+        raise ValueError(f"{root} is one subject of MSRA. Give msra:{root.parent}#{root.name}.")
     if given is None and found is None:
         known = "; ".join(f"{name}: {holds}" for name, holds in FORMATS.items())
         raise ValueError(f"{root} is of no known format. Expected one of {known}. See docs/datasets.md.")

@@ -70,7 +70,8 @@ def _read(path: Path, sizes: Sequence[tuple[int, int]], bits: int, colour: int) 
     width, height, found_bits, found_colour = _header(data, path)
     if (found_bits, found_colour) != (bits, colour):
         found = f"{found_bits}-bit {_COLOURS.get(found_colour, 'unknown')}"
-        raise broken(path, f"found an image in {found}, expected {bits}-bit {_COLOURS[colour]}")
+        nyu = " (NYU's own images are read as nyu:PATH)" if (found_bits, found_colour) == (8, 2) else ""
+        raise broken(path, f"found an image in {found}, expected {bits}-bit {_COLOURS[colour]}{nyu}")
     if (width, height) not in sizes:
         expected = " or ".join(f"{w}x{h}" for w, h in sizes)
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from crossnets.atomic import replacing, write_text
 from crossnets.data.dataset import FrameError, Problem
-from crossnets.data.files import Row, broken, choose, read_lines, require_folder, sound_joints
+from crossnets.data.files import Row, broken, choose, counts_to_mm, read_lines, require_folder, sound_joints
 from crossnets.data.png import read_png16
 from crossnets.data.recording_format import (
     CAMERA_FILE,
@@ -99,7 +99,7 @@ class Recording:
         row = self._rows[range(len(self))[index]]
         camera = self._cameras[row.image.parent]
         raw = read_png16(row.image, [(camera.width_px, camera.height_px)])
-        depth_mm = raw.astype(np.float32) * np.float32(camera.depth_unit_mm)
+        depth_mm = counts_to_mm(raw, camera.depth_unit_mm)
         return HandFrame(row.key, row.sequence, depth_mm, camera.pinhole, row.joints_mm)
 
     def sequence_of(self, index: int) -> str:

@@ -3,6 +3,7 @@
 import json as json_text
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from crossnets.types import Pinhole, PredictedFrame
 from crossnets.weights import SHIPPED
 
 _SHOWN_PROBLEMS = 5
+_WITHOUT_SPLIT = ("cvar", "msra")
 _TABLE_WIDTH = 140
 """Of the table where standard output is no terminal."""
 
@@ -82,9 +84,10 @@ def evaluate(
         report: Folder for a page with curves, bars and frames, `index.html`.
         json: Print JSON, and nothing else, to standard output.
     """
-    protocol = _protocol(dataset, data)
     if model is None and data is not None and not predictions:
         model = str(SHIPPED)
+    _check(model, data, predictions, labels, list_file)
+    protocol = _protocol(dataset, data)
     chosen_camera = None if camera is None else scoring_camera(camera)
     choice = _Choice(protocol, chosen_camera, list_file, first)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
@@ -101,19 +104,20 @@ def _run(
     report: Path | None,
     json: bool,
 ) -> None:
-    _check(choice, model, data, predictions, labels)
-    write_report = None
+    write_report, seen = None, ()
     if report is not None:
         from crossnets.evaluation.report import write_report  # matplotlib, needed only here
     frames = None if data is None else _open(choice, data)
     if model is not None:
         assert frames is not None
-        predictions = (_predict(choice, model, frames, how, out),)
+        work = _work(model, frames)
+        seen = _seen_in_training(work)
+        predictions = (_predict(model, work, how, out),)
     if frames is None:
         assert labels is not None
         evaluation = _score_text(choice, predictions, labels)
     else:
-        evaluation = _score_dataset(choice, predictions, frames)
+        evaluation = _score_dataset(choice, predictions, frames, seen)
     result = json_text.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
     if model is not None:
         write_text(out / "scores.json", result + "\n")
@@ -127,7 +131,7 @@ def _run(
 
 
 def _check(
-    choice: _Choice, model: str | None, data: str | None, predictions: tuple[Path, ...], labels: Path | None
+    model: str | None, data: str | None, predictions: tuple[Path, ...], labels: Path | None, list_file: Path | None
 ) -> None:
     if (model is None) == (not predictions):
         raise ValueError("Give either --model (with --data), or --predictions (with --labels or --data).")
@@ -135,7 +139,7 @@ def _check(
         raise ValueError("Give either --data, the data set's folder, or --labels, a text file.")
     if model is not None and data is None:
         raise ValueError("A model needs images: give --data, the data set's folder, not --labels.")
-    if data is not None and choice.list_file is not None:
+    if data is not None and list_file is not None:
         raise ValueError("--list-file goes with --labels; --data knows its sequences.")
 
 
@@ -175,12 +179,17 @@ def _score_text(choice: _Choice, predictions: tuple[Path, ...], labels: Path) ->
     return evaluate_compared(protocol.name, compare.meet(matched, labelled, camera))
 
 
-def _score_dataset(choice: _Choice, predictions: tuple[Path, ...], frames: HandDataset) -> Evaluation:
+def _score_dataset(
+    choice: _Choice, predictions: tuple[Path, ...], frames: HandDataset, seen: tuple[str, ...]
+) -> Evaluation:
     predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
     problems = list(frames.problems)
     labelled = compare.read_labels(frames, choice.protocol, problems)
     matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
     compared = compare.meet(matched, labelled, frames.camera)
+    if seen:
+        note = f"The model was trained on {', '.join(seen)} of this data set, which is no test then."
+        compared = replace(compared, notes=(*compared.notes, note))
     if problems:
         for problem in problems[:_SHOWN_PROBLEMS]:
             print(problem, file=sys.stderr)
@@ -189,7 +198,29 @@ def _score_dataset(choice: _Choice, predictions: tuple[Path, ...], frames: HandD
     return evaluate_compared(choice.protocol.name, compared)
 
 
-def _predict(choice: _Choice, model: str, frames: HandDataset, how: _Estimation, out: Path) -> Path:
+def _work(model: str, frames: HandDataset) -> list[tuple[str, HandDataset]]:
+    """Which model predicts which frames: `{fold}` in its name stands for the subject that it was not trained on."""
+    folds = list(dict.fromkeys(map(frames.sequence_of, range(len(frames)))))
+    if "{fold}" not in model:
+        return [(model, frames)]
+    return [(model.replace("{fold}", fold), restricted(frames, fold, None)) for fold in folds]
+
+
+def _seen_in_training(work: list[tuple[str, HandDataset]]) -> tuple[str, ...]:
+    """Sequences that their own model was trained on, of data sets that do not come with a split."""
+    seen: set[str] = set()
+    for model, part in work:
+        config = Path(model) / "config.json"
+        if part.name not in _WITHOUT_SPLIT or not config.is_file():
+            continue
+        with suppress(ValueError, KeyError, TypeError):  # what is wrong with it is said where the model is loaded
+            trained = json_text.loads(config.read_text(encoding="utf-8"))["data"]["frames"]
+            names = {name for one in trained if one["name"] == part.name for name in one["sequences"]}
+            seen |= names & set(map(part.sequence_of, range(len(part))))
+    return tuple(sorted(seen))
+
+
+def _predict(model: str, work: list[tuple[str, HandDataset]], how: _Estimation, out: Path) -> Path:
     """Predict into `out/predictions.jsonl`, and give its path.
 
     Raises:
@@ -201,10 +232,7 @@ def _predict(choice: _Choice, model: str, frames: HandDataset, how: _Estimation,
             f"{path} is there already and is not overwritten. "
             f"Score it with --predictions {path}, or give another --out."
         )
-    folds = list(dict.fromkeys(map(frames.sequence_of, range(len(frames))))) if "{fold}" in model else [None]
-    models = [model if fold is None else model.replace("{fold}", fold) for fold in folds]
-    parts = [frames if fold is None else restricted(frames, fold, None) for fold in folds]
-    write_predictions(path, *_predictions(model, list(zip(models, parts, strict=True)), how))
+    write_predictions(path, *_predictions(model, work, how))
     return path
 
 
@@ -227,4 +255,4 @@ def _predictions(
                 estimator, part, "image" if centers == "detector" else centers, unreadable, how.refine, finder
             )
 
-    return PredictionHeader(skeletons.pop(), centers, name), frames()
+    return PredictionHeader(skeletons.pop(), centers, name, how.refine), frames()

@@ -26,6 +26,11 @@ _LABEL_CENTERS = (
     "results are better than with centres found in the image."
 )
 
+_FARTHEST = 1e5
+"""A coordinate beyond is a typing error, as in label files of data sets."""
+_METRES_MM = 50.0
+"""No depth camera sees so near: a file whose joints are there is in another unit."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -91,22 +96,31 @@ def joined(files: Sequence[PredictionFile]) -> Predicted:
     Raises:
         ValueError: they have different skeletons or centres.
     """
-    heads = {(file.header.skeleton, file.header.centers) for file in files}
+    heads = {(file.header.skeleton, file.header.centers, file.header.refine) for file in files}
     if len(heads) > 1:
-        raise ValueError(f"The files differ in skeleton or centres: {sorted(heads)}; score them one by one.")
+        raise ValueError(f"The files differ in skeleton, centres or refinement: {sorted(heads)}; score each by itself.")
     frames = tuple(frame for file in files for frame in file.frames)
     joints_mm = np.full((len(frames), len(files[0].skeleton), 3), np.nan)
     for row, frame in enumerate(frames):
         if frame.joints_mm is not None:
             joints_mm[row] = frame.joints_mm
     models = ", ".join(dict.fromkeys(file.header.model for file in files))
+    if files[0].header.refine != "none":
+        models += f", refined ({files[0].header.refine})"
     return Predicted(joints_mm, files[0].skeleton, files[0].header.centers, models, frames)
 
 
 def read_text_mm(path: Path, protocol: Protocol, camera: Pinhole) -> tuple[Float[np.ndarray, "F J 3"], Skeleton]:
     """A text file in mm, with the skeleton that its number of joints says: the annotated or the evaluated one."""
     skeletons = {len(s): s for s in (protocol.skeleton.evaluated(), protocol.skeleton)}
-    joints_mm = unproject(read_uvd_text(path, tuple(skeletons)), camera)
+    uvd = read_uvd_text(path, tuple(skeletons))
+    line, joint, _ = np.unravel_index(np.abs(uvd).argmax(), uvd.shape)
+    if np.abs(uvd[line, joint]).max() > _FARTHEST:
+        raise ValueError(
+            f"{path}:{line + 1}: joint {joint} is at {', '.join(f'{value:.4g}' for value in uvd[line, joint])}; "
+            f"expected u and v in px and d in mm, none above {_FARTHEST:.0f}."
+        )
+    joints_mm = unproject(uvd, camera)
     return joints_mm, skeletons[joints_mm.shape[1]]
 
 
@@ -131,6 +145,10 @@ def read_label_file(
         )
     if first is not None and not 1 <= first <= len(joints_mm):
         raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames; expected 1 to that.")
+    if listed is not None and len(listed) != len(joints_mm):
+        raise ValueError(
+            f"The list names {len(listed)} frames, but {path} has {len(joints_mm)}; expected one name for each line."
+        )
     whole = first is not None or listed is not None or len(joints_mm) == protocol.frames
     joints_mm = joints_mm[:first]
     notes = _partial(len(joints_mm), protocol)
@@ -149,7 +167,8 @@ def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem
     rows = [(index, frame.key, frame.sequence, frame.joints_mm) for index, frame in readable_frames(dataset, problems)]
     labelled = [(i, key, sequence, joints_mm) for i, key, sequence, joints_mm in rows if joints_mm is not None]
     if not labelled:
-        raise ValueError("No frame of the data set has a label and a readable image; there is nothing to score.")
+        told = f" Left out: {len(problems)}, first {problems[0]}" if problems else ""
+        raise ValueError(f"No frame of the data set has a label and a readable image: nothing to score.{told}")
     indices, keys, sequences, joints = zip(*labelled, strict=True)
     notes = _partial(len(rows), protocol)
     if len(rows) > len(labelled):
@@ -219,6 +238,10 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
             f"Aligned errors use {skeleton.joints[skeleton.reference]}."
         )
     behind = int((predicted.joints_mm[..., 2] <= 0).any(axis=1).sum())
+    for what, found_mm in (("labels", labelled.joints_mm), ("predictions", predicted.joints_mm)):
+        depth_mm = float(np.nanmedian(found_mm[..., 2])) if np.isfinite(found_mm).any() else np.inf
+        if 0 < depth_mm < _METRES_MM:
+            notes.append(f"The {what} are {depth_mm:.3g} mm from the camera in the median: is that another unit?")
     if behind:
         notes.append(f"Frames with a predicted joint at or behind the camera, scored as they are: {behind}.")
     if predicted.centers == "label":

@@ -24,6 +24,8 @@ class PredictionHeader:
     centers: str
     """Where crops were centred: `image`, `label`, or what else the writer says."""
     model: str
+    refine: str = "none"
+    """What followed the estimate: `update`, `energy` or nothing."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def read_predictions(path: Path) -> PredictionFile:
         )
     if head.get("skeleton") not in SKELETONS:
         raise ValueError(f"{path}:1: found skeleton {head.get('skeleton')!r}, expected one of {', '.join(SKELETONS)}.")
-    header = PredictionHeader(head["skeleton"], str(head.get("centers", "unknown")), str(head.get("model", "unknown")))
+    centers, model, refine = (str(head.get(name, "unknown")) for name in ("centers", "model", "refine"))
+    header = PredictionHeader(head["skeleton"], centers, model, "none" if "refine" not in head else refine)
     skeleton = SKELETONS[header.skeleton]
     frames = [_frame(path, number, line, len(skeleton)) for number, line in enumerate(lines[1:], start=2)]
     seen: set[str] = set()

@@ -9,21 +9,31 @@ from crossnets.evaluation.scores import Scores
 
 SHOWN_THRESHOLDS_MM = (20, 30, 40, 50)
 """Thresholds the papers' tables give."""
+_NUM_ERRORS = 5
+_COLUMNS = (
+    *("frames", "mean", "median", "root-aligned", "scale-aligned"),
+    *(f"≤ {t} mm" for t in SHOWN_THRESHOLDS_MM),
+    *("AUC frames", "AUC joints"),
+)
+_WIDE = 138
+"""Characters that all columns take; on less they are two tables, so that no number is cut."""
 
 
 def print_table(evaluation: Evaluation, console: Console) -> None:
     """Print one row for all frames and one for each sequence, then what a reader must know about them."""
     scores = evaluation.scores
-    table = Table(title=Text(evaluation.title), title_justify="left", title_style="bold")
-    table.add_column("frames of")
-    names = ["frames", "mean", "median", "root-aligned", "scale-aligned"]
-    for name in [*names, *(f"≤ {t} mm" for t in SHOWN_THRESHOLDS_MM), "AUC frames", "AUC joints"]:
-        table.add_column(name, justify="right")
     parts = scores.sequences if len(scores.sequences) > 1 else {}
-    table.add_row("all", *summary_cells(scores), style="bold", end_section=bool(parts))
-    for name, part in parts.items():
-        table.add_row(name, *summary_cells(part))
-    console.print(table)
+    console.print(Text(evaluation.title, style="bold"))
+    whole = slice(0, len(_COLUMNS))
+    shown = (whole,) if console.width >= _WIDE else (slice(0, _NUM_ERRORS), slice(_NUM_ERRORS, len(_COLUMNS)))
+    for columns in shown:
+        table = Table("frames of")
+        for name in _COLUMNS[columns]:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_row("all", *summary_cells(scores)[columns], style="bold", end_section=bool(parts))
+        for name, part in parts.items():
+            table.add_row(name, *summary_cells(part)[columns])
+        console.print(table)
     if len(parts) > 2 and scores.sequence_mean_mm is not None:
         console.print(f"Mean over the {len(parts)} sequences, each with the same weight: {mm(scores.sequence_mean_mm)}")
     console.print("Errors in mm; a frame is within t when its worst joint is.", style="dim")

@@ -140,7 +140,7 @@ def _config(
         asked = configure.real or real.real_config(configure.rendered, configure.crop)
         return replace(configure, real=None if labelled is None else asked)
     if labelled is None or labelled.skeleton is None:
-        raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; only --preset crossnets needs none.")
+        raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; --preset paper needs them.")
     config = configure(labelled.skeleton)
     if config.crop.centers == "label" and unlabelled:
         raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
 from crossnets.atomic import write_text
@@ -43,11 +44,12 @@ class Reporter:
         self._event = first_event
         self._told = time.monotonic()
         self._progress = Progress(
-            TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.description:<11}", table_column=Column(min_width=11, no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(min_width=12)),
+            MofNCompleteColumn(table_column=Column(min_width=11, no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, overflow="fold")),
+            expand=True,
             console=console,
             disable=not console.is_terminal,
         )
