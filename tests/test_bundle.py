@@ -68,6 +68,15 @@ def test_what_is_loaded_predicts_the_same(metric: MetricKind, shared_latent: boo
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@torch.no_grad()
+def test_joints_are_the_pose_in_millimetres_about_the_centre_of_the_crop() -> None:
+    """50 (y + t) + c (spec 5)."""
+    estimator, crops = make_estimator(), make_crops()
+    pose = estimator.networks(estimator.images(crops))
+    expected = 50 * (pose.y + pose.t[:, None]).numpy() + np.stack([crop.center_mm for crop in crops])[:, None]
+    np.testing.assert_allclose(estimator.joints_mm(crops), expected, atol=1e-3)
+
+
 def test_only_two_files_are_written_and_nothing_pickled(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"config.json", "weights.safetensors"}
     assert not any(b"torch" in path.read_bytes() for path in folder.iterdir())

@@ -44,6 +44,8 @@ def test_nyu_names() -> None:
 def test_what_the_paper_takes_poses_and_angles_from() -> None:
     assert [s.reference for s in (ICVL16, MSRA21)] == [0, 0]
     assert MSRA21.palm_frame == (0, 5, 13)
+    centres = [s.joints[s.center] for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21)]
+    assert centres == ["palm", "palm", "palm", "middle_mcp", "middle_mcp"]
 
 
 def test_evaluated() -> None:

@@ -83,17 +83,20 @@ def test_the_pre_training_of_the_gan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize(("stage", "method"), [("depth_gan", "gen"), ("joint", "render")])
 def test_the_generator_learns_from_the_discriminator_as_it_is_after_its_own_step(
-    monkeypatch: pytest.MonkeyPatch,
+    stage: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nets, draw = make_nets(), make_draw("depth_gan", lr=0.01)
+    nets, draw = make_nets(), make_draw(stage, use_unlabelled=False, lr=0.01)
     before = copy.deepcopy(nets)
-    seen = record(nets, "gen", monkeypatch)
+    seen = record(nets, method, monkeypatch)
     found = step(nets, draw)["g_features"]
+    images = draw.images() if stage == "depth_gan" else draw.paired().image
+    made = before.gen(seen[0]) if stage == "depth_gan" else before.render(seen[0])
 
     @torch.no_grad()
     def distance(disc: Discriminator) -> float:
-        real, fake = (disc.dis.features(disc.trunk(x)).mean(0) for x in (draw.images(), before.gen(seen[0])))
+        real, fake = (disc.dis.features(disc.trunk(x)).mean(0) for x in (images, made.detach()))
         return float((real - fake).abs().mean())
 
     assert found == pytest.approx(distance(nets.disc), rel=1e-4)

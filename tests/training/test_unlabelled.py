@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from crossnets.training.steps import random_walk
 from tests.training.stepping import BATCH, FRAMES, make_draw, make_frames, make_nets, rng, step
+from tests.training.test_steps import record
 
 FROM_UNLABELLED = {"d_real", "g_features"}
 
@@ -36,14 +37,18 @@ def test_unlabelled_frames_leave_the_terms_of_labelled_ones() -> None:
         assert found[name] == pytest.approx(without[name], rel=1e-4), name
 
 
-def test_unlabelled_frames_count_as_real_in_the_judgement() -> None:
+def test_unlabelled_frames_count_as_real_in_the_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     nets, draw = make_nets(), make_draw("joint", lr=0.0)
     nets.disc.eval()  # the same in one pass or two
+    seen = record(nets, "render", monkeypatch)
     found = step(nets, draw)
     batch = draw.paired()
     assert len(batch.unlabelled) == BATCH
-    judged = nets.disc.dis(nets.disc.trunk(torch.cat([batch.image, batch.unlabelled])))
-    assert found["d_real"] == pytest.approx(float(F.softplus(-judged).mean().detach()), rel=1e-4)
+    maps = nets.disc.trunk(torch.cat([batch.image, batch.unlabelled]))
+    assert found["d_real"] == pytest.approx(float(F.softplus(-nets.disc.dis(maps)).mean().detach()), rel=1e-4)
+    generated = nets.disc.dis.features(nets.disc.trunk(nets.render(seen[0])))
+    apart = (nets.disc.dis.features(maps).mean(0) - generated.mean(0)).abs().mean()
+    assert found["g_features"] == pytest.approx(float(apart.detach()), rel=1e-4)
 
 
 def test_no_unlabelled_frames_are_as_if_they_took_no_part() -> None:

@@ -77,7 +77,7 @@ _INDEX_FIRST = ("index", "middle", "ring", "little", "thumb")
 _FOUR_PARTS = ("mcp", "pip", "dip", "tip")
 """Knuckle to tip. The thumb's four joints (base, knuckle, middle joint, tip) carry the same names."""
 
-MSRA21 = Skeleton("msra21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "wrist"), reference=0, center=9, palm_frame=(0, 5, 13))
+MSRA21 = Skeleton("msra21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "wrist"), reference=0, center=5, palm_frame=(0, 5, 13))
 """Spec 6.1 defines MSRA's palm frame with joint 5 (called middle) and joint 13 (called little)."""
 CVAR21 = Skeleton("cvar21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "palm"), reference=0, center=5, palm_frame=(0, 5, 13))
 """The root lies in the palm, well above the wrist, so it is not MSRA's wrist."""
