@@ -7,6 +7,7 @@ device (which the tests use) take the same way.
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ _ENDED_S = 0.3
 """A recording that says it has stopped may still deliver frames for this long."""
 _WANTED = (640, 480, 30)
 """Width, height and frames a second that are preferred; with enough pixels on a hand and little noise."""
+_PLAYED: deque[Any] = deque(maxlen=2)
+"""Recordings that were closed last. Where librealsense destroyed one as soon as it was stopped before its end, one in a
+thousand crashed the process; so that waits until others have been played."""
 
 
 def load_library() -> Any:
@@ -99,6 +103,8 @@ class RealSense(Closing):
         for end in (sensor.stop, sensor.close):
             with suppress(RuntimeError):  # it was unplugged, has ended, or never began
                 end()
+        if not self.live:
+            _PLAYED.append(self._device)
 
     def __iter__(self) -> Iterator[DepthFrame]:
         """Frames as they come; of a recording all, in order.
