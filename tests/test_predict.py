@@ -193,3 +193,12 @@ def test_the_command_line_runs(
     cli.main()
     capsys.readouterr()
     assert (out / ("predictions.jsonl" if words == ["predict"] else "walk.gif")).is_file()
+
+
+def test_parts_of_a_data_set_need_no_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 1.0}).root
+    words = ["predict", f"{root}#P1", "--centers", "image", "--no-draw", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["crossnets", *words])
+    cli.main()
+    found = read_predictions(tmp_path / "out" / "predictions.jsonl").frames
+    assert [frame.sequence for frame in found] == ["P1", "P1"]

@@ -33,8 +33,10 @@ def predict(
     """
     from crossnets.predict_command import may_be_model, predict_command
 
-    if frames and ":" not in frames[0] and not Path(frames[0]).expanduser().exists():
-        raise FileNotFoundError(f"There is neither a run or model nor a frame at {frames[0]}.")
+    first = frames[0] if frames else "."
+    named = (first, first.rpartition("#")[0] or first)  # a data set may be given with its parts
+    if ":" not in first and not any(Path(text).expanduser().exists() for text in named):
+        raise FileNotFoundError(f"There is neither a run or model nor a frame at {first}.")
     model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
     if not rest:
         raise ValueError("Found no frames; give PNGs, folders or data sets, after the model if you give one.")

@@ -77,7 +77,7 @@ class DatasetInfo:
             "cameras": [camera._asdict() for camera in self.cameras],
             "sizes": self.sizes,
             "depth_mm": {"nearest": nearest, "median": median, "farthest": farthest},
-            "problems": [{"path": str(p.path), "line": p.line, "what": p.what} for p in self.problems],
+            "problems": [problem.to_dict() for problem in self.problems],
             "notes": list(self.notes),
         }
 
