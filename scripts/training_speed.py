@@ -32,10 +32,12 @@ from crossnets.training import rendering
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig, TrainConfig
 from crossnets.training.loop import mixed_precision, resolve_precision
+from crossnets.training.machine import Machine
 from crossnets.training.stages import make_stage
 
 _CPU = torch.device("cpu")
 _ROUNDS = 3
+MACHINE = Machine(device=torch.device("cpu"), workers=1)
 _AHEAD = 40
 """Steps before the stream is measured: more than it can be ahead by."""
 
@@ -78,14 +80,14 @@ def paper(data: str, steps: int, cache: Path, table: Table) -> None:
 
 def live(steps: int, cache: Path) -> tuple[float, float]:
     """Samples a second of the stage `estimate` with a kept batch and with the stream."""
-    config = presets.crossnets(precision=resolve_precision("auto"))
+    config = presets.crossnets(precision=resolve_precision("auto", MACHINE.device))
     assert config.rendered is not None
     few = replace(config.rendered, kept_frames=256)
     frames = rendering.kept(few, MSRA21, cache)
     stage = next(stage for stage in config.stages if stage.name == "estimate")
     timed, kept_s, live_s = Steps(config, stage, frames), [], []
     for _ in range(_ROUNDS):
-        with rendering.stream(config.rendered, stage.batch, 0, _AHEAD + steps) as batches:
+        with rendering.stream(config.rendered, stage.batch, 0, _AHEAD + steps, MACHINE) as batches:
             for _ in range(_AHEAD):  # what the stream got ahead by while it started does not count
                 batch = next(batches)
                 timed.seconds(iter([batch]))

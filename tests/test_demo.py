@@ -24,10 +24,10 @@ FRAMES = 8
 
 @pytest.fixture(scope="module")
 def config() -> TrainConfig:
-    """Two cameras, and no second process."""
+    """Two cameras."""
     whole = presets.crossnets(seed=3, precision="32-true")
     assert whole.rendered is not None
-    return replace(whole, rendered=replace(whole.rendered, sources=whole.rendered.sources[1:3], workers=0))
+    return replace(whole, rendered=replace(whole.rendered, sources=whole.rendered.sources[1:3]))
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from crossnets.training import loop, rendering
 from crossnets.training.batches import Draw
 from crossnets.training.config import RenderedConfig, TrainConfig
 from crossnets.training.estimate import SIDE, SIZE, SPREAD, VOTES, estimation_terms
+from crossnets.training.machine import Machine
 from crossnets.training.run import request_of
 from crossnets.training.stages import make_stage
 
@@ -32,7 +33,7 @@ def settings(steps: int = 2) -> TrainConfig:
     whole = presets.crossnets(precision="32-true", checkpoint_s=0.0)
     batches = {"pose_vae": 8, "estimate": 4, "depth_gan": 4, "warm_up": 4, "joint": 4}
     stages = tuple(replace(s, batch=batches[s.name], epochs=0, min_steps=steps) for s in whole.stages)
-    rendered = RenderedConfig(sources=(SOURCE,), kept_frames=16, workers=0)
+    rendered = RenderedConfig(sources=(SOURCE,), kept_frames=16)
     return replace(whole, stages=stages, rendered=rendered)
 
 
@@ -40,7 +41,9 @@ def train(out: Path, config: TrainConfig) -> None:
     assert config.rendered is not None
     frames = rendering.kept(config.rendered, MSRA21, out / "crops")
     maps = skeleton_maps(MSRA21)
-    loop.train(config, frames, out, request=request_of(config, {}), console=Console(quiet=True), maps=maps)
+    alone = Machine(device=torch.device("cpu"), workers=0)
+    quiet = Console(quiet=True)
+    loop.train(config, frames, out, request=request_of(config, {}), console=quiet, maps=maps, machine=alone)
 
 
 @pytest.fixture(scope="module")

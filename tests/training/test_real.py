@@ -26,12 +26,13 @@ from crossnets.training.batches import Draw
 from crossnets.training.command import train_command
 from crossnets.training.config import RenderedConfig, TrainConfig
 from crossnets.training.estimate import real_distances
+from crossnets.training.machine import Machine
 from crossnets.training.stages import make_stage
 from crossnets.types import Pinhole
 from tests.data.make import hand_joints, make_cvar, make_recording
 
 SOURCE = SyntheticConfig(camera="cvar-senz3d", seed=9, noise=(0.0, 0.0))
-RENDERED = RenderedConfig(sources=(SOURCE,), kept_frames=16, workers=0)
+RENDERED = RenderedConfig(sources=(SOURCE,), kept_frames=16)
 MAPS = skeleton_maps(MSRA21)
 REAL = RealConfig(crops=3)
 CAMERA = Pinhole(240.0, 200.0, 160.0, 120.0)
@@ -64,8 +65,9 @@ def prepared(data: Path, cache: Path, labels: str = "40%") -> TrainingFrames:
 def train(out: Path, data: str | None, unlabelled: tuple[str, ...] = (), config: TrainConfig | None = None) -> None:
     labels = "all" if data is None else "20%"
     train_command(
-        config or settings(), data=data, unlabelled=unlabelled, labels=labels, budget=None, out=out, threads=None
-    )
+        config or settings(), data=data, unlabelled=unlabelled, labels=labels, budget=None, out=out, threads=None,
+        machine=Machine(device=torch.device("cpu"), workers=0),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

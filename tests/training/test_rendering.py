@@ -12,21 +12,22 @@ from crossnets.geometry.skeleton import MSRA21
 from crossnets.render.skeletons import joints_length
 from crossnets.tensors import RenderedBatch
 from crossnets.training.config import RenderedConfig
+from crossnets.training.machine import Machine
 from crossnets.training.rendering import kept, rendered, stream
 
 SOURCES = (
     SyntheticConfig(camera="realsense-sr300", seed=5, noise=(0.0, 0.0)),
     SyntheticConfig(camera="cvar-senz3d", seed=6, noise=(0.0, 0.0), cube_mm=(190.0, 290.0)),
 )
-CONFIG = RenderedConfig(sources=SOURCES, kept_frames=20, workers=0)
+CONFIG = RenderedConfig(sources=SOURCES, kept_frames=20)
 
 
 def same(a: RenderedBatch, b: RenderedBatch) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def take(first: int, total: int, config: RenderedConfig = CONFIG) -> list[RenderedBatch]:
-    with stream(config, 8, first, total) as batches:
+def take(first: int, total: int, workers: int = 0) -> list[RenderedBatch]:
+    with stream(CONFIG, 8, first, total, Machine(device=torch.device("cpu"), workers=workers)) as batches:
         return list(batches)
 
 
@@ -40,7 +41,7 @@ def test_a_stream_that_goes_on_gives_what_it_would_have_given() -> None:
 
 
 def test_another_process_renders_the_same() -> None:
-    assert all(same(a, b) for a, b in zip(take(0, 3, replace(CONFIG, workers=1)), take(0, 3), strict=True))
+    assert all(same(a, b) for a, b in zip(take(0, 3, workers=1), take(0, 3), strict=True))
 
 
 def test_each_rendering_is_seen_twice_once_in_a_mirror() -> None:
@@ -85,6 +86,6 @@ def test_frames_are_kept_once(tmp_path: Path) -> None:
 def test_a_batch_must_be_shared_evenly_by_the_cameras() -> None:
     with (
         pytest.raises(ValueError, match="a batch of 7 frames, expected a multiple of the 2"),
-        stream(CONFIG, 7, 0, 1),
+        stream(CONFIG, 7, 0, 1, Machine(device=torch.device("cpu"), workers=0)),
     ):
         pass

@@ -22,12 +22,16 @@ def train(
     labels: str = "all",
     budget: str | None = None,
     epochs: tuple[str, ...] = (),
+    batch_size: tuple[str, ...] = (),
+    learning_rate: tuple[str, ...] = (),
     seed: int = 42,
     normalisation: Normalisation = "per-frame",
     centers: Centers = "image",
     metric: Literal["separate", "combined"] = "separate",
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int | None = None,
+    workers: int | None = None,
     checkpoint_s: float = 60.0,
     smoothness: bool = True,
     adversarial: bool = True,
@@ -46,13 +50,17 @@ def train(
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
         budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
         epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
+        batch_size: Samples of an update in single stages, such as estimate=1024, instead of the preset's.
+        learning_rate: Of single stages, such as estimate=0.004, instead of the preset's.
         seed: Of weights, batches, noise and the choice of labels.
         normalisation: The paper's per-frame depth range, or metric distances to the centre.
         centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle: it reads the
             label of every frame of --data, whatever --labels says).
         metric: The head that judges distances: separate (the paper's default), or combined (its variant).
-        precision: auto takes bfloat16 where this processor is fast at it.
+        precision: auto takes bfloat16 where the device is fast at it.
+        device: Where the networks run; auto is the GPU if torch sees one.
         threads: Of the processor; all by default.
+        workers: Processes that render hands ahead of the training; one for each core but one by default.
         checkpoint_s: Seconds between checkpoints.
         smoothness: --no-smoothness leaves out L_smo.
         adversarial: --no-adversarial leaves out L_gan and the GAN's pre-training.
@@ -63,6 +71,7 @@ def train(
     from crossnets.training.command import train_command
     from crossnets.training.config import Terms
     from crossnets.training.loop import DivergedError, TrainingStoppedError
+    from crossnets.training.machine import choose_machine
 
     if not 0 < checkpoint_s < math.inf:
         raise ValueError(f"--checkpoint-s {checkpoint_s}: expected seconds above 0.")
@@ -102,8 +111,11 @@ def train(
             labels=labels,
             budget=budget,
             epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
             out=out,
             threads=threads,
+            machine=choose_machine(device, workers),
         )
     except TrainingStoppedError as stopped:
         end(str(stopped), 130)

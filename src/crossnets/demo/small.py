@@ -11,6 +11,7 @@ from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.estimator import Estimator
 from crossnets.training import loop, rendering
 from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.machine import choose_machine
 from crossnets.training.progress import LOG
 from crossnets.training.run import request_of
 from crossnets.training.schedule import parse_budget
@@ -54,7 +55,7 @@ def small(config: TrainConfig) -> TrainConfig:
         networks=replace(config.networks, dense=dense),
         stages=(stage,),
         rendered=replace(config.rendered, kept_frames=_KEPT),
-        precision=loop.resolve_precision(config.precision),
+        precision=loop.resolve_precision(config.precision, choose_machine().device),
         checkpoint_s=3600.0,
         looks=1,
     )

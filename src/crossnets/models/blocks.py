@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,22 @@ class _EarlyMean:
 
     momentum: float | None
     num_batches_tracked: Tensor | None
+    track_running_stats: bool
     training: bool
+    _batches: int | None = None
+    """Copy of `num_batches_tracked` outside the device, so that a step never waits for a GPU. None: not read yet."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self.num_batches_tracked is not None:
-            self.momentum = max(BN_STEP, 1 / (1 + int(self.num_batches_tracked)))
+            if self._batches is None:
+                self._batches = int(self.num_batches_tracked)
+            self.momentum = max(BN_STEP, 1 / (1 + self._batches))
+            self._batches += self.track_running_stats
         return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue] - of the torch class beside this one
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._batches = None
+        super()._load_from_state_dict(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue] - as in `forward`
 
 
 class BatchNorm1d(_EarlyMean, nn.BatchNorm1d):

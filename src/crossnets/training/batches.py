@@ -1,7 +1,9 @@
 """The batch of a step, drawn from (seed, stage, step) alone, so that a resumed training draws the same."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,20 @@ from crossnets.data.loader import TrainingFrames, seed_of, shuffled
 from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
 from crossnets.training.config import StageConfig
 from crossnets.training.real import real_batch
+
+
+class Timed(Iterator[Any]):
+    """An iterator that adds up how long its items were waited for."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+        self.waited_s = 0.0
+
+    def __next__(self) -> Any:
+        began = time.perf_counter()
+        item = next(self._items)
+        self.waited_s += time.perf_counter() - began
+        return item
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,9 @@ class Draw:
     device: torch.device
     use_unlabelled: bool
     stream: Iterator[RenderedBatch] | Iterator[SceneBatch] | None = None
-    """Of the stage, at this step."""
+    """Of the stage, at this step; its batches are on the device."""
+    crops: Tensor | None = None
+    """All crops of `frames` on the device, if they fit there (`machine.crops_on`)."""
 
     def rendered(self) -> RenderedBatch:
         """The next batch of rendered hands."""
@@ -82,4 +100,6 @@ class Draw:
         return PoseBatch(torch.from_numpy(y).to(self.device), torch.from_numpy(t).to(self.device))
 
     def _image(self, rows: Int64[np.ndarray, "B"]) -> Float[Tensor, "B 1 S S"]:
+        if self.crops is not None:
+            return self.crops[torch.from_numpy(rows).to(self.device)].float()
         return torch.from_numpy(self.frames.crops(rows))[:, None].to(self.device)

@@ -18,7 +18,8 @@ from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.render.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run, scenes
 from crossnets.training.config import TrainConfig
-from crossnets.training.schedule import parse_budget, with_epochs
+from crossnets.training.machine import Machine, choose_machine
+from crossnets.training.schedule import parse_budget, with_epochs, with_numbers
 from crossnets.training.state import load_place
 
 _PROBLEMS_SHOWN = 5
@@ -32,8 +33,11 @@ def train_command(
     labels: str,
     budget: str | None,
     epochs: tuple[str, ...] = (),
+    batch_size: tuple[str, ...] = (),
+    learning_rate: tuple[str, ...] = (),
     out: Path,
     threads: int | None,
+    machine: Machine | None = None,
 ) -> None:
     """Open the data, crop it, train; or go on with the run in `out`.
 
@@ -55,8 +59,11 @@ def train_command(
     labelled = None if data is None else open_dataset(data)
     others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
+    machine = machine or choose_machine()
     stages = with_epochs(config.stages, epochs)
-    config = replace(config, stages=stages, precision=loop.resolve_precision(config.precision))
+    stages = with_numbers(stages, batch_size, "--batch-size", "batch")
+    stages = with_numbers(stages, learning_rate, "--learning-rate", "lr")
+    config = replace(config, stages=stages, precision=loop.resolve_precision(config.precision, machine.device))
     frames = [identity(dataset) for dataset in ([] if labelled is None else [labelled]) + others]
     asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
     request = run.request_of(config, asked)
@@ -71,14 +78,14 @@ def train_command(
                 console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
                 return
         if config.scenes is not None:
-            _tell(console, config, scenes.no_frames(config.scenes), out)
-            loop.train_detector(config, out, request=request, budget_s=budget_s, console=console)
+            _tell(console, config, scenes.no_frames(config.scenes), out, machine)
+            loop.train_detector(config, out, request=request, budget_s=budget_s, console=console, machine=machine)
             return
         maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
         sources = (*(() if data is None else (data,)), *unlabelled)
         crops = _frames(config, labelled, others, maps, labels, out / run.CROPS, sources, console)
-        _tell(console, config, crops, out)
-        loop.train(config, crops, out, request=request, budget_s=budget_s, console=console, maps=maps)
+        _tell(console, config, crops, out, machine)
+        loop.train(config, crops, out, request=request, budget_s=budget_s, console=console, maps=maps, machine=machine)
 
 
 def _frames(
@@ -147,14 +154,21 @@ def _config(
     return config
 
 
-def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Path) -> None:
+def _where(machine: Machine) -> str:
+    """The device in words."""
+    if machine.device.type == "cuda":
+        return torch.cuda.get_device_name(machine.device)
+    return f"{torch.get_num_threads()} threads"
+
+
+def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Path, machine: Machine) -> None:
     """Say what is trained on what; the frames left out are listed in problems.jsonl."""
     networks = config.networks
     shared = not isinstance(networks, CrossingNetsConfig) or networks.shared_latent
     if config.scenes is not None:
         cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
         console.print(
-            f"{config.preset} on frames rendered for {cameras}, {config.precision}, {torch.get_num_threads()} threads",
+            f"{config.preset} on frames rendered for {cameras}, {config.precision}, {_where(machine)}",
             highlight=False,
         )
         return
@@ -165,7 +179,7 @@ def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Pa
         used = max(0, used - len(frames.real.patches))
     console.print(
         f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames, "
-        f"{config.precision}, {torch.get_num_threads()} threads",
+        f"{config.precision}, {_where(machine)}",
         highlight=False,
     )
     if frames.problems:

@@ -54,8 +54,6 @@ class RenderedConfig:
     """A batch has as many frames of each."""
     kept_frames: int = 8192
     """Rendered once, for the stages that go over the same frames; an epoch of every stage is that long."""
-    workers: int = 1
-    """Processes that render ahead of the stage that sees each frame once, and once in a mirror."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +64,6 @@ class ScenesConfig:
     """A batch has as many frames of each."""
     epoch_frames: int = 8192
     """Frames are never kept; this many count as a round."""
-    workers: int = 1
-    """Processes that render ahead; each frame is seen once, and once in a mirror."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from rich.console import Console
+from torch import Tensor
 
 from crossnets import bundle
 from crossnets.data.loader import TrainingFrames, seed_of
@@ -27,12 +28,15 @@ from crossnets.models.estimator import Estimator
 from crossnets.models.networks import Networks, build
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
-from crossnets.training.batches import Draw
+from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import Precision, StageConfig, TrainConfig
+from crossnets.training.machine import Machine, choose_machine, crops_on, set_up
 from crossnets.training.stages import make_stage
-from crossnets.training.steps import Stage
+from crossnets.training.steps import Losses, Stage
 
 _CALIBRATION_STEPS = 3
+_FETCHED_STEPS = 20
+"""Steps on a GPU whose losses are fetched together: a fetch waits until all work before it is done."""
 Stream: TypeAlias = Iterator[RenderedBatch] | Iterator[SceneBatch] | None
 
 
@@ -44,11 +48,11 @@ class DivergedError(Exception):
     """A loss, or a weight, is no longer a number."""
 
 
-def resolve_precision(precision: Precision) -> Precision:
-    """`auto`: bfloat16 where the processor multiplies it fast, else float32."""
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """`auto`: bfloat16 where the device multiplies it fast, else float32."""
     if precision != "auto":
         return precision
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()
     else:
         able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -72,27 +76,33 @@ class _Session:
     config: TrainConfig
     frames: TrainingFrames
     out: Path
-    device: torch.device
+    machine: Machine
     networks: Networks | DetectorNet
     maps: dict[str, Float32[np.ndarray, "K J"]]
     plan: list[int]
     started: float
     stop: threading.Event
+    crops: Tensor | None
+    """As of `machine.crops_on`."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.machine.device
 
     def draw(self, stage: StageConfig, step: int, rendered: Stream) -> Draw:
         use_unlabelled = self.config.terms.unlabelled
-        return Draw(self.frames, stage, step, self.config.seed, self.device, use_unlabelled, rendered)
+        return Draw(self.frames, stage, step, self.config.seed, self.device, use_unlabelled, rendered, self.crops)
 
     @contextmanager
     def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:
         """The rendered hands of a stage, if it takes any."""
         if stage.name == "estimate":
             assert self.config.rendered is not None
-            with rendering.stream(self.config.rendered, stage.batch, first, total) as batches:
+            with rendering.stream(self.config.rendered, stage.batch, first, total, self.machine) as batches:
                 yield batches
         elif stage.name == "detect":
             assert self.config.scenes is not None
-            with scenes.stream(self.config.scenes, stage.batch, first, total) as batches:
+            with scenes.stream(self.config.scenes, stage.batch, first, total, self.machine) as batches:
                 yield batches
         else:
             yield None
@@ -110,6 +120,7 @@ def train(
     budget_s: float | None = None,
     console: Console | None = None,
     maps: dict[str, Float32[np.ndarray, "K J"]] | None = None,
+    machine: Machine | None = None,
 ) -> Estimator:
     """Train into the run folder `out`, or go on where its checkpoint is.
 
@@ -121,13 +132,14 @@ def train(
         budget_s: Shorten all stages by one factor to take about this long.
         console: Where progress is shown.
         maps: From the networks' joints to those of other skeletons, for the model.
+        machine: Where it runs; by default the GPU if torch sees one, and a rendering process for each core but one.
 
     Raises:
         ValueError: `out` was begun with other settings, or its checkpoint is damaged.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
         DivergedError: a loss or a weight became infinite or not a number; the last checkpoint stays.
     """
-    model = _train(config, frames, out, request, budget_s, console, maps)
+    model = _train(config, frames, out, request, budget_s, console, maps, machine)
     assert isinstance(model, Estimator)
     return model
 
@@ -139,10 +151,11 @@ def train_detector(
     request: dict[str, Any],
     budget_s: float | None = None,
     console: Console | None = None,
+    machine: Machine | None = None,
 ) -> Detector:
     """As `train`, for a detector of hands: it renders all its frames."""
     assert config.scenes is not None
-    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None)
+    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None, machine)
     assert isinstance(model, Detector)
     return model
 
@@ -155,18 +168,21 @@ def _train(
     budget_s: float | None,
     console: Console | None,
     maps: dict[str, Float32[np.ndarray, "K J"]] | None,
+    machine: Machine | None,
 ) -> Estimator | Detector:
     assert config.precision != "auto"
     console = console or Console(stderr=True)
     started = time.monotonic()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine = machine or choose_machine()
+    set_up(machine.device, exact=config.precision == "32-true")
     networks = _networks(config)
     crossing = networks.crossing if isinstance(networks, CrossNet) else networks
     if isinstance(crossing, CrossingNets):
         crossing.vae.init_from_pca(torch.from_numpy(frames.y))
-    networks.to(device)
+    networks.to(machine.device)
+    crops = crops_on(machine.device, frames)
     with _stop_signals() as stop:
-        session = _Session(config, frames, out, device, networks, maps or {}, [], started, stop)
+        session = _Session(config, frames, out, machine, networks, maps or {}, [], started, stop, crops)
         session.plan = _plan(session, request, budget_s)
         _run_stages(session, console)
     return _model(session)
@@ -210,6 +226,8 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
         for step in range(_CALIBRATION_STEPS):
             began = time.perf_counter()
             _step(session, stage, config, step, _CALIBRATION_STEPS, rendered)
+            if session.device.type == "cuda":
+                torch.cuda.synchronize(session.device)
             times.append(time.perf_counter() - began)
     return min(times)
 
@@ -221,14 +239,15 @@ def _step(
     step: int,
     total: int,
     rendered: Stream,
-) -> dict[str, float]:
+) -> Losses:
+    """One update. The losses stay on the device, so that nothing waits for a GPU."""
     rate = schedule.learning_rate(config, step, len(session.frames), total)
     for optimiser in stage.optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
     with mixed_precision(session.device, session.config.precision):
         losses = stage.step(session.draw(config, step, rendered), session.generator(config.name, step))
-    return {name: float(value.detach()) for name, value in losses.items()}
+    return {name: value.detach() for name, value in losses.items()}
 
 
 def _run_stages(session: _Session, console: Console) -> None:
@@ -259,6 +278,7 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
     saved = time.monotonic()
 
     def checkpoint(at_stage: int, at_step: int) -> None:
+        report.flush()
         _check_sound(session.networks, config.name, at_step or total, session.out)
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
@@ -268,15 +288,11 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
             bundle.save(_model(session), model)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
 
-    with reporter.stage(config.name, total, first), session.stream(config, first, total) as rendered:
+    with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
+        rendered: Any = None if batches is None else Timed(batches)
+        report = _Report(session, reporter, number, rendered)
         for step in range(first, total):
-            began = time.perf_counter()
-            losses = _step(session, stage, config, step, total, rendered)
-            rate = config.batch / (time.perf_counter() - began)
-            _check_finite(losses, config.name, step, session.out)
-            if (step + 1) % config.log_every == 0 or step + 1 == total:
-                reporter.step(number, step + 1, losses, rate)
-                reporter.show(step + 1, losses, rate)
+            report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
             if session.stop.is_set():
                 checkpoint(number, step + 1)
                 raise TrainingStoppedError(
@@ -286,6 +302,46 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
                 checkpoint(number, step + 1)
                 saved = time.monotonic()
     checkpoint(number + 1, 0)
+
+
+class _Report:
+    """Takes the losses of every step, and fetches those of many steps at once from a GPU.
+
+    On a processor each step is fetched by itself, so that a loss that is not a number ends the training at once.
+    """
+
+    def __init__(self, session: _Session, reporter: progress.Reporter, number: int, rendered: Timed | None) -> None:
+        self._out, self._reporter, self._number, self._rendered = session.out, reporter, number, rendered
+        self._config = session.config.stages[number]
+        self._every = 1 if session.device.type == "cpu" else max(self._config.log_every, _FETCHED_STEPS)
+        self._pending: list[tuple[int, Losses]] = []
+        self._total = session.plan[number]
+        self._since = time.perf_counter()
+        self._waited_s = 0.0
+
+    def add(self, step: int, losses: Losses, *, last: bool) -> None:
+        self._pending.append((step, losses))
+        if len(self._pending) == self._every or last:
+            self.flush()
+
+    def flush(self) -> None:
+        """Check all losses that are pending, and write those that the log asks for."""
+        if not self._pending:
+            return
+        values = torch.stack([value.float() for _, losses in self._pending for value in losses.values()]).tolist()
+        now, waited_s = time.perf_counter(), 0.0 if self._rendered is None else self._rendered.waited_s
+        seconds = max(now - self._since, 1e-9)
+        rate = self._config.batch * len(self._pending) / seconds
+        waiting = None if self._rendered is None else (waited_s - self._waited_s) / seconds
+        self._since, self._waited_s = now, waited_s
+        found = iter(values)
+        for step, losses in self._pending:
+            numbers = {name: next(found) for name in losses}
+            _check_finite(numbers, self._config.name, step, self._out)
+            if (step + 1) % self._config.log_every == 0 or step + 1 == self._total:
+                self._reporter.step(self._number, step + 1, numbers, rate, waiting)
+                self._reporter.show(step + 1, numbers, rate)
+        self._pending = []
 
 
 def _check_finite(losses: dict[str, float], stage: str, step: int, out: Path) -> None:

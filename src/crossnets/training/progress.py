@@ -64,10 +64,16 @@ class Reporter:
             self._progress.refresh()
         self._progress.remove_task(self._task)
 
-    def step(self, stage: int, step: int, losses: dict[str, float], samples_per_s: float) -> None:
-        """Note one step's losses."""
+    def step(
+        self, stage: int, step: int, losses: dict[str, float], samples_per_s: float, waiting: float | None = None
+    ) -> None:
+        """Write one step's losses, and the share of the time that was spent waiting for rendered data."""
         entry = {"stage": self._name, "stage_number": stage, "step": step, "losses": losses}
-        self._log.write(json.dumps({**entry, "samples_per_s": round(samples_per_s, 1)}) + "\n")
+        speed = {"samples_per_s": round(samples_per_s, 1)}
+        if waiting is not None:
+            speed["waiting"] = round(waiting, 3)
+            self._board.add_scalar(f"{self._name}/waiting", waiting, self._event)
+        self._log.write(json.dumps({**entry, **speed}) + "\n")
         for key, value in losses.items():
             self._board.add_scalar(f"{self._name}/{key}", value, self._event)
         self._board.add_scalar(f"{self._name}/samples_per_s", samples_per_s, self._event)

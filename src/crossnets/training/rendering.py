@@ -25,6 +25,7 @@ from crossnets.render.casting import normalise
 from crossnets.render.skeletons import joints_length
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
+from crossnets.training.machine import Machine
 
 _AHEAD = 4
 """Renderings that each process may be ahead by."""
@@ -80,18 +81,24 @@ def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray,
 
 
 @contextmanager
-def stream(config: RenderedConfig, batch: int, first: int, total: int) -> Iterator[Iterator[RenderedBatch]]:
-    """The batches of steps `first` to `total` - 1 of a stage, whatever ran before."""
-    with rendered_twice(renderings(config, batch), config.workers, first, total) as batches:
+def stream(
+    config: RenderedConfig, batch: int, first: int, total: int, machine: Machine
+) -> Iterator[Iterator[RenderedBatch]]:
+    """The batches of steps `first` to `total` - 1 of a stage, on the machine's device, whatever ran before."""
+    with rendered_twice(renderings(config, batch), machine, first, total) as batches:
         yield batches
 
 
 @contextmanager
-def rendered_twice(renderings: Dataset[AnyBatch], workers: int, first: int, total: int) -> Iterator[Iterator[AnyBatch]]:
+def rendered_twice(
+    renderings: Dataset[AnyBatch], machine: Machine, first: int, total: int
+) -> Iterator[Iterator[AnyBatch]]:
     """Batches for steps `first` to `total` - 1, rendered ahead by other processes.
 
-    Each rendering serves two steps: half of it is mirrored in one, the other half in the other.
+    Each rendering serves two steps: half of it is mirrored in one, the other half in the other. It is copied to the
+    device once, as float16, and mirrored there.
     """
+    workers, on_gpu = machine.workers, machine.device.type == "cuda"
     numbers = range(first // 2, (total + 1) // 2)
     loader = DataLoader(
         renderings,
@@ -101,11 +108,17 @@ def rendered_twice(renderings: Dataset[AnyBatch], workers: int, first: int, tota
         prefetch_factor=_AHEAD if workers else None,
         multiprocessing_context="forkserver" if workers else None,
         worker_init_fn=_leave_interrupts,
+        pin_memory=on_gpu,
     )
     batches = iter(loader)
 
     def steps() -> Iterator[AnyBatch]:
-        for number, whole in zip(numbers, batches, strict=True):
+        for number in numbers:
+            # A step asks for its batch within its autocast, which must not reach the renderings.
+            with torch.autocast("cpu", enabled=False):
+                whole = next(batches)
+            if on_gpu:
+                whole = type(whole)(*(part.to(machine.device, non_blocking=True) for part in whole))
             for odd in (0, 1):
                 if first <= 2 * number + odd < total:
                     yield half_mirrored(whole, bool(odd))

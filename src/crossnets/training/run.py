@@ -29,6 +29,8 @@ _BEFORE = (CROPS, PROBLEMS_FILE, _LOCK)
 """What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
 _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
+_IGNORED = ("train.rendered.workers", "train.scenes.workers")
+"""Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
 _SHOWN = 60
 _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
@@ -104,7 +106,7 @@ def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> Non
         ValueError: names each setting that differs.
     """
     old, new = _flat({k: found.get(k) for k in request}), _flat(request)
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _IGNORED)
     if differing:
         listed = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked" for key in differing[:6])
         raise ValueError(f"{run} was begun with other settings ({listed}). Repeat those, or give --out a new folder.")

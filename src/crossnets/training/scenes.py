@@ -12,6 +12,7 @@ from crossnets.data.scenes import SceneConfig, SyntheticScenes
 from crossnets.detection import LENGTH_MM, as_image
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
+from crossnets.training.machine import Machine
 from crossnets.training.rendering import Renderings, rendered_twice
 
 
@@ -37,8 +38,10 @@ def no_frames(config: ScenesConfig) -> TrainingFrames:
 
 
 @contextmanager
-def stream(config: ScenesConfig, batch: int, first: int, total: int) -> Iterator[Iterator[SceneBatch]]:
+def stream(
+    config: ScenesConfig, batch: int, first: int, total: int, machine: Machine
+) -> Iterator[Iterator[SceneBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
     renderings = Renderings([partial(_opened, source) for source in config.sources], batch)
-    with rendered_twice(renderings, config.workers, first, total) as batches:
+    with rendered_twice(renderings, machine, first, total) as batches:
         yield batches

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from crossnets.training.config import StageConfig, TrainConfig
 
@@ -39,6 +40,28 @@ def with_epochs(stages: Sequence[StageConfig], texts: Sequence[str]) -> tuple[St
     return tuple(
         replace(stage, epochs=asked[stage.name], min_steps=0) if stage.name in asked else stage for stage in stages
     )
+
+
+def with_numbers(
+    stages: Sequence[StageConfig], texts: Sequence[str], option: str, field: Literal["batch", "lr"]
+) -> tuple[StageConfig, ...]:
+    """The stages with other batch sizes or learning rates, from texts such as `estimate=1024`.
+
+    Raises:
+        ValueError: a text is of another form, names no stage, or names one twice.
+    """
+    asked: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        shape = r"[1-9]\d*" if field == "batch" else r"\d*\.?\d+(e-?\d+)?"
+        if name not in {s.name for s in stages} or name in asked or not re.fullmatch(shape, number):
+            known = ", ".join(f"{stage.name}={getattr(stage, field)}" for stage in stages)
+            kind = "a whole number of 1 or more" if field == "batch" else "a number above 0"
+            raise ValueError(f"{option} {text}: expected some of {known}, each once, with {kind}.")
+        asked[name] = int(number) if field == "batch" else float(number)
+        if not 0 < asked[name] < math.inf:
+            raise ValueError(f"{option} {text}: expected a number above 0.")
+    return tuple(replace(stage, **{field: asked[stage.name]}) if stage.name in asked else stage for stage in stages)
 
 
 def steps_per_epoch(stage: StageConfig, num_frames: int) -> int:

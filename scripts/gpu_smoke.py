@@ -1,0 +1,117 @@
+"""Train every stage on the processor and on the GPU, compare the losses, then time every stage on the GPU.
+
+    python scripts/gpu_smoke.py --out smoke          # some two minutes on an H100
+    python scripts/gpu_smoke.py --out smoke --tiny   # on a machine without a GPU: the processor twice, a few steps
+
+The first table compares float32 losses of the same steps on both devices: they may differ by rounding, which a training
+amplifies, so the difference is shown at the first step and as the largest of all steps. The second one gives samples a
+second at the batch sizes of the presets, or of --batch-size, as a training reaches them, and the share of the time
+spent waiting for rendered hands.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from crossnets import presets
+from crossnets.data.synthesize import synthesize
+from crossnets.training.command import train_command
+from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.machine import Machine, choose_machine
+from crossnets.training.progress import LOG
+
+
+def shortened(config: TrainConfig, steps: int, batches: dict[str, int], kept_frames: int) -> TrainConfig:
+    """The training with this many steps of each stage, and every step in the log."""
+
+    def short(stage: StageConfig) -> StageConfig:
+        batch = batches.get(stage.name, stage.batch)
+        return replace(stage, batch=batch, epochs=0, min_steps=steps, log_every=1)
+
+    rendered = config.rendered and replace(config.rendered, kept_frames=kept_frames)
+    return replace(config, stages=tuple(map(short, config.stages)), rendered=rendered, checkpoint_s=3600.0)
+
+
+def configs(steps: int, precision: str, batches: dict[str, int], kept_frames: int, only: list[str]) -> dict:
+    """What is trained, by name; `paper` takes the skeleton of its data."""
+    cut = partial(shortened, steps=steps, batches=batches, kept_frames=kept_frames)
+    whole = {
+        "paper": lambda skeleton: cut(presets.paper(skeleton, precision=precision)),
+        "crossnets": cut(presets.crossnets(precision=precision)),
+        "detector": cut(presets.detector(precision=precision)),
+    }
+    return {name: config for name, config in whole.items() if name in only}
+
+
+def train(config: object, data: str | None, out: Path, machine: Machine) -> list[dict]:
+    """The lines of the log."""
+    train_command(config, data=data, unlabelled=(), labels="all", budget=None, out=out, threads=None, machine=machine)
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+
+
+def by_stage(lines: list[dict]) -> dict[str, list[dict]]:
+    """Lines of each stage, in order."""
+    found: dict[str, list[dict]] = {}
+    for line in lines:
+        found.setdefault(line["stage"], []).append(line)
+    return found
+
+
+def apart(one: dict, other: dict) -> float:
+    """Largest difference of two steps' losses, relative to the larger of 1e-2 and the loss."""
+    return max(abs(one["losses"][k] - other["losses"][k]) / max(abs(one["losses"][k]), 1e-2) for k in one["losses"])
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--presets", nargs="+", default=["paper", "crossnets", "detector"])
+    parser.add_argument("--steps", type=int, default=200, help="timed steps of each stage")
+    parser.add_argument("--batch-size", nargs="*", default=[], help="such as estimate=1024, for the timed steps")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    console = Console(width=120)
+    gpu = choose_machine("cpu" if given.tiny else "cuda", 0 if given.tiny else None)
+    cpu = Machine(device=torch.device("cpu"), workers=gpu.workers)
+    if not (given.out / "frames").is_dir():
+        synthesize("recording", 32 if given.tiny else 600, given.out / "frames", progress=False)
+    data = f"recording:{given.out / 'frames'}"
+    small = dict.fromkeys(("pose_vae", "depth_gan", "warm_up", "joint", "estimate", "detect"), 8 if given.tiny else 32)
+    compared = Table("preset", "stage", "first step", "largest", title="losses on both devices, relative difference")
+    for name, config in configs(2 if given.tiny else 20, "32-true", small, 64, given.presets).items():
+        its_data = data if name == "paper" else None
+        one = by_stage(train(config, its_data, given.out / f"{name}-cpu", cpu))
+        other = by_stage(train(config, its_data, given.out / f"{name}-gpu", gpu))
+        for stage in one:
+            pairs = [apart(a, b) for a, b in zip(one[stage], other[stage], strict=True)]
+            compared.add_row(name, stage, f"{pairs[0]:.1e}", f"{max(pairs):.1e}")
+    console.print(compared)
+    batches = small if given.tiny else {k: int(v) for k, v in (text.split("=") for text in given.batch_size)}
+    timed = Table("preset", "stage", "samples/s", "waiting", title=f"{gpu.device}, {gpu.workers} workers, bfloat16")
+    steps = 2 if given.tiny else given.steps
+    for name, config in configs(steps, "bf16-mixed", batches, 64 if given.tiny else 2048, given.presets).items():
+        began = time.monotonic()
+        lines = by_stage(train(config, data if name == "paper" else None, given.out / f"{name}-timed", gpu))
+        for stage, found in lines.items():
+            late = found[len(found) // 2 :]
+            waiting = statistics.mean(line.get("waiting", 0.0) for line in late)
+            rate = statistics.median(line["samples_per_s"] for line in late)
+            timed.add_row(name, stage, f"{rate:,.0f}", f"{waiting:.0%}")
+        console.print(f"{name}: {time.monotonic() - began:.0f} s")
+    console.print(timed)
+    if gpu.device.type == "cuda":
+        console.print(f"{torch.cuda.get_device_name()}: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The device and the processes of a training. Neither changes what is trained, beyond rounding."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossnets.data.loader import TrainingFrames
+
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+_CHUNK = 1024
+"""Crops that are copied to the device at a time."""
+_MEMORY_SHARE = 0.5
+"""Of the device's free memory, which crops may take. Networks, optimisers and activations share the other half."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where a training runs. A run may resume on another machine."""
+
+    device: torch.device
+    workers: int
+    """Processes that render ahead of the training."""
+
+
+def choose_machine(device: DeviceName = "auto", workers: int | None = None) -> Machine:
+    """The machine for these options.
+
+    Args:
+        device: `auto` is the GPU if torch sees one, else the processor.
+        workers: Processes that render; None is one for each core but one, which the training itself needs.
+
+    Raises:
+        ValueError: `cuda` is asked for and torch sees no GPU, or `workers` is negative.
+    """
+    if workers is not None and workers < 0:
+        raise ValueError(f"--workers {workers}: expected 0 or more, or none given for all cores but one.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"--device cuda: torch {torch.__version__} sees no GPU on this machine. Leave --device out to train on the "
+            "processor, or install a CUDA build of torch (https://pytorch.org/get-started)."
+        )
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return Machine(device=torch.device(name), workers=_free_cores() if workers is None else workers)
+
+
+def _free_cores() -> int:
+    """All cores that this process may use but one; at least one."""
+    return max(1, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) - 1)
+
+
+def set_up(device: torch.device, *, exact: bool) -> None:
+    """Switches of torch for a training on a GPU. `exact` keeps float32 products in float32 instead of TF32."""
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+
+
+def crops_on(device: torch.device, frames: TrainingFrames) -> Tensor | None:
+    """All crops of a training, shape (N, 1, S, S), in the memory of a GPU.
+
+    They stay float32 if they fit, else they are kept as float16. None if they do not fit either, and on a processor,
+    which reads them from the memory map.
+    """
+    if device.type != "cuda" or not len(frames.keys):
+        return None
+    count, side = len(frames.keys), frames.images.shape[-1]
+    free, _ = torch.cuda.mem_get_info(device)
+    values = count * side * side
+    if values * 2 > _MEMORY_SHARE * free:
+        return None
+    kind = torch.float32 if values * 4 <= _MEMORY_SHARE * free else torch.float16
+    crops = torch.empty((count, 1, side, side), dtype=kind, device=device)
+    for start in range(0, count, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, count), dtype=np.int64)
+        crops[start : start + len(rows), 0] = torch.from_numpy(frames.crops(rows)).to(device)
+    return crops
