@@ -15,6 +15,7 @@ from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.render.clutter import Clutter
 from crossnets.render.sampler import Views
 from crossnets.training.config import Precision, RenderedConfig, ScenesConfig, StageConfig, Terms, TrainConfig
+from crossnets.training.damage import CropDamage, SceneDamage
 
 PAPER_STAGES = (
     StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=201, decay=0.95, min_steps=20_000, log_every=20),
@@ -102,6 +103,7 @@ def crossnets(
             cube_mm=(190.0, 290.0),
             center_spread_mm=10.0,
             again_share=0.5,
+            views=Views(front=0.3, above=0.1, egocentric=0.2, uniform=0.4),
             clutter=Clutter(),
         )
         for number, camera in enumerate(KINDS_OF_SENSOR)
@@ -117,7 +119,7 @@ def crossnets(
         seed=seed,
         checkpoint_s=checkpoint_s,
         looks=2,
-        rendered=RenderedConfig(sources=sources),
+        rendered=RenderedConfig(sources=sources, uses=4, damage=CropDamage()),
     )
 
 
@@ -155,5 +157,5 @@ def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: flo
         precision=precision,
         seed=seed,
         checkpoint_s=checkpoint_s,
-        scenes=ScenesConfig(sources=sources),
+        scenes=ScenesConfig(sources=sources, damage=SceneDamage()),
     )

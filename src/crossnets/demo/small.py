@@ -54,7 +54,7 @@ def small(config: TrainConfig) -> TrainConfig:
         config,
         networks=replace(config.networks, dense=dense),
         stages=(stage,),
-        rendered=replace(config.rendered, kept_frames=_KEPT),
+        rendered=replace(config.rendered, kept_frames=_KEPT, uses=2, damage=None),
         precision=loop.resolve_precision(config.precision, choose_machine().device),
         checkpoint_s=3600.0,
         looks=1,

@@ -13,6 +13,7 @@ from torch import Tensor
 from crossnets.data.loader import TrainingFrames, seed_of, shuffled
 from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
 from crossnets.training.config import StageConfig
+from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes
 from crossnets.training.real import real_batch
 
 
@@ -44,11 +45,16 @@ class Draw:
     """Of the stage, at this step; its batches are on the device."""
     crops: Tensor | None = None
     """All crops of `frames` on the device, if they fit there (`machine.crops_on`)."""
+    crop_damage: CropDamage | None = None
+    scene_damage: SceneDamage | None = None
 
     def rendered(self) -> RenderedBatch:
         """The next batch of rendered hands."""
         assert self.stream is not None
-        return RenderedBatch(*(part.to(self.device) for part in next(self.stream)))
+        batch = RenderedBatch(*(part.to(self.device) for part in next(self.stream)))
+        if self.crop_damage is None:
+            return batch
+        return batch._replace(image=damage_crops(batch.image, batch.joints, self.crop_damage, self._damage_seed()))
 
     def real(self) -> RealBatch | None:
         """Crops of real labelled frames to go beside the rendered ones; None without any."""
@@ -62,7 +68,13 @@ class Draw:
     def scenes(self) -> SceneBatch:
         """The next batch of rendered frames."""
         assert self.stream is not None
-        return SceneBatch(*(part.to(self.device) for part in next(self.stream)))
+        batch = SceneBatch(*(part.to(self.device) for part in next(self.stream)))
+        if self.scene_damage is None:
+            return batch
+        return batch._replace(image=damage_scenes(batch.image, self.scene_damage, self._damage_seed()))
+
+    def _damage_seed(self) -> int:
+        return seed_of(self.seed, self.stage.name, "damage", self.step)
 
     def poses(self) -> PoseBatch:
         """Poses of labelled frames."""

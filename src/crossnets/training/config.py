@@ -10,6 +10,7 @@ from crossnets.data.synthetic import SyntheticConfig
 from crossnets.models.detector import DetectorConfig, DetectorNetConfig
 from crossnets.models.estimator import EstimatorConfig
 from crossnets.models.networks import NetworksConfig
+from crossnets.training.damage import CropDamage, SceneDamage
 
 StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect"]
 Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
@@ -54,6 +55,10 @@ class RenderedConfig:
     """A batch has as many frames of each."""
     kept_frames: int = 8192
     """Rendered once, for the stages that go over the same frames; an epoch of every stage is that long."""
+    uses: int = 2
+    """Steps that each rendering of the stream serves. Halves of it are mirrored in turn."""
+    damage: CropDamage | None = None
+    """Of the crops of the stream, anew in each step; None leaves them as they are rendered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,10 @@ class ScenesConfig:
     """A batch has as many frames of each."""
     epoch_frames: int = 8192
     """Frames are never kept; this many count as a round."""
+    uses: int = 2
+    """As of `RenderedConfig`."""
+    damage: SceneDamage | None = None
+    """Of the frames, anew in each step; None leaves them as they are rendered."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,8 +90,19 @@ class _Session:
         return self.machine.device
 
     def draw(self, stage: StageConfig, step: int, rendered: Stream) -> Draw:
-        use_unlabelled = self.config.terms.unlabelled
-        return Draw(self.frames, stage, step, self.config.seed, self.device, use_unlabelled, rendered, self.crops)
+        config = self.config
+        return Draw(
+            self.frames,
+            stage,
+            step,
+            config.seed,
+            self.device,
+            config.terms.unlabelled,
+            rendered,
+            self.crops,
+            crop_damage=None if config.rendered is None else config.rendered.damage,
+            scene_damage=None if config.scenes is None else config.scenes.damage,
+        )
 
     @contextmanager
     def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:

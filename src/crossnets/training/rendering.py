@@ -85,21 +85,21 @@ def stream(
     config: RenderedConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[RenderedBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, on the machine's device, whatever ran before."""
-    with rendered_twice(renderings(config, batch), machine, first, total) as batches:
+    with used_again(renderings(config, batch), config.uses, machine, first, total) as batches:
         yield batches
 
 
 @contextmanager
-def rendered_twice(
-    renderings: Dataset[AnyBatch], machine: Machine, first: int, total: int
+def used_again(
+    renderings: Dataset[AnyBatch], uses: int, machine: Machine, first: int, total: int
 ) -> Iterator[Iterator[AnyBatch]]:
     """Batches for steps `first` to `total` - 1, rendered ahead by other processes.
 
-    Each rendering serves two steps: half of it is mirrored in one, the other half in the other. It is copied to the
+    Each rendering serves `uses` steps: half of it is mirrored in one, the other half in the next. It is copied to the
     device once, as float16, and mirrored there.
     """
     workers, on_gpu = machine.workers, machine.device.type == "cuda"
-    numbers = range(first // 2, (total + 1) // 2)
+    numbers = range(first // uses, (total + uses - 1) // uses)
     loader = DataLoader(
         renderings,
         batch_size=None,
@@ -119,9 +119,9 @@ def rendered_twice(
                 whole = next(batches)
             if on_gpu:
                 whole = type(whole)(*(part.to(machine.device, non_blocking=True) for part in whole))
-            for odd in (0, 1):
-                if first <= 2 * number + odd < total:
-                    yield half_mirrored(whole, bool(odd))
+            for use in range(uses):
+                if first <= uses * number + use < total:
+                    yield half_mirrored(whole, use % 2 == 1)
 
     try:
         yield steps()

@@ -31,6 +31,8 @@ _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
 _IGNORED = ("train.rendered.workers", "train.scenes.workers")
 """Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
+_SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2}
+"""Settings that older runs did not write down, with the value they had."""
 _SHOWN = 60
 _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
@@ -106,6 +108,7 @@ def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> Non
         ValueError: names each setting that differs.
     """
     old, new = _flat({k: found.get(k) for k in request}), _flat(request)
+    old = {**{key: value for key, value in _SINCE.items() if key in new}, **old}
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _IGNORED)
     if differing:
         listed = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked" for key in differing[:6])

@@ -13,7 +13,7 @@ from crossnets.detection import LENGTH_MM, as_image
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
 from crossnets.training.machine import Machine
-from crossnets.training.rendering import Renderings, rendered_twice
+from crossnets.training.rendering import Renderings, used_again
 
 
 def _opened(source: SceneConfig) -> Callable[[np.ndarray], SceneBatch]:
@@ -43,5 +43,5 @@ def stream(
 ) -> Iterator[Iterator[SceneBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
     renderings = Renderings([partial(_opened, source) for source in config.sources], batch)
-    with rendered_twice(renderings, machine, first, total) as batches:
+    with used_again(renderings, config.uses, machine, first, total) as batches:
         yield batches

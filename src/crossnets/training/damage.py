@@ -1,0 +1,296 @@
+"""Damages of rendered images that real cameras and real scenes cause, applied on the device of the training.
+
+Depth cameras lose thin fingers at the edges of a hand, tear holes into surfaces, mix foreground with background, and
+return single pixels far in front of everything. People hold things. A rendered image has none of that beyond the
+sensor's own noise model, so each step damages a share of its images anew.
+
+Every draw depends on the seed, the image's row and the pixel alone. Parameters of an image come from a generator on the
+processor, and fields of pixels from an integer hash, which gives the same bits on every device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from crossnets.detection import INVERSE_MM
+
+_HALF_MM = 120.0
+"""Half the side of a cube that sizes in mm are converted with. Cubes differ from it by a quarter at most."""
+_STEP = 20.0 / _HALF_MM
+"""A larger step of depth between neighbouring pixels is an edge."""
+_SPHERES = 6
+"""Spheres of a rod; all of them lie in one place for a ball."""
+_LEAST_LEFT = 0.3
+"""Share of the seen pixels that edge loss and holes must leave. Else the image keeps its edges and has no holes."""
+_WORD = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropDamage:
+    """Shares of the crops that have each damage, from 0 to 1, and how strong it is at most."""
+
+    objects: float = 0.25
+    """A ball, or a rod of several, between the fingers or in the palm."""
+    mixing: float = 0.08
+    """Each pixel is the mean of its neighbourhood, as after bilinear resizing or a blur."""
+    coarse: float = 0.1
+    """Blocks of two or three pixels have one depth."""
+    noise: float = 0.2
+    noise_mm: float = 7.0
+    edges: float = 0.35
+    edges_px: int = 7
+    """Pixels nearer than this to a surface farther away are lost."""
+    holes: float = 0.25
+    holes_share: float = 0.15
+    """Of the image, at most."""
+    outliers: float = 0.1
+    outliers_share: float = 0.01
+    """Of the pixels, at most: nearer than what is seen there."""
+
+    def __post_init__(self) -> None:
+        _check(self, strengths=("noise_mm", "edges_px"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneDamage:
+    """As `CropDamage`, of whole thinned frames, in which a pixel is about four of the camera's."""
+
+    edges: float = 0.2
+    edges_px: int = 2
+    holes: float = 0.15
+    holes_share: float = 0.1
+    outliers: float = 0.12
+    outliers_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check(self, strengths=("edges_px",))
+
+
+def _check(config: CropDamage | SceneDamage, strengths: tuple[str, ...]) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if not (value >= 0 if field.name in strengths else 0 <= value <= 1):
+            raise ValueError(f"{field.name}={value}: expected {'0 or more' if field.name in strengths else '0 to 1'}.")
+
+
+class _Draws:
+    """Random numbers of some images of a batch that are the same on every device."""
+
+    def __init__(self, generator: torch.Generator, salt: int, rows: Int64[Tensor, "R"], device: torch.device) -> None:
+        self._generator, self._salt, self.rows, self._device = generator, salt, rows.to(device), device
+
+    def rand(self, *shape: int) -> Float[Tensor, "..."]:
+        """Uniform numbers of each image, shape (R, ...)."""
+        return torch.rand(len(self.rows), *shape, generator=self._generator).to(self._device)
+
+    def randn(self, *shape: int) -> Float[Tensor, "..."]:
+        """Standard normal numbers of each image, shape (R, ...)."""
+        return torch.randn(len(self.rows), *shape, generator=self._generator).to(self._device)
+
+    def field(self, size: torch.Size) -> Float[Tensor, "R 1 H W"]:
+        """Uniform numbers of each pixel."""
+        height, width = size
+        self._salt += 0x9E3779B9
+        pixels = torch.arange(height * width, device=self._device).view(1, 1, height, width)
+        return hashed(self.rows[:, None, None, None] * (height * width) + pixels, self._salt)
+
+    def smooth(self, size: torch.Size, cells: int) -> Float[Tensor, "R 1 H W"]:
+        """A field that changes over the distance of `cells` pixels."""
+        coarse = self.field(torch.Size(-(-side // cells) + 1 for side in size))
+        return F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+Change: TypeAlias = Callable[[Float[Tensor, "R C H W"], _Draws], Float[Tensor, "R C H W"]]
+
+
+class _Damages:
+    """Changes random shares of a batch, one kind of damage after the other."""
+
+    def __init__(self, image: Float[Tensor, "B C H W"], seed: int) -> None:
+        self.image, self._seed = image, seed
+        self._generator = torch.Generator().manual_seed(seed)
+        self._kinds = 0
+
+    def apply(self, share: float, change: Change) -> None:
+        """Change a share of the images.
+
+        Which ones is drawn on the processor, so their rows are known without waiting for a GPU.
+        """
+        self._kinds += 1
+        rows = (torch.rand(len(self.image), generator=self._generator) < share).nonzero()[:, 0]
+        if not len(rows):
+            return
+        draws = _Draws(self._generator, self._seed + 0x85EBCA6B * self._kinds, rows, self.image.device)
+        self.image = self.image.index_copy(0, draws.rows, change(self.image[draws.rows], draws))
+
+
+def hashed(at: Int64[Tensor, "..."], salt: int) -> Float[Tensor, "..."]:
+    """Uniform in [0, 1) with 24 bits: the finaliser lowbias32 (Wellons 2018) in arithmetic modulo 2^32."""
+    x = (at * 0x9E3779B1 + (salt & _WORD)) & _WORD
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _WORD
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _WORD
+    x = x ^ (x >> 16)
+    return (x >> 8).float() * 2.0**-24
+
+
+class _Rod(NamedTuple):
+    centers: Float[Tensor, "R N 3"]
+    radius: Float[Tensor, "R"]
+
+
+@torch.no_grad()
+def damage_crops(
+    image: Float[Tensor, "B 1 S S"], joints: Float[Tensor, "B J 3"], config: CropDamage, seed: int
+) -> Float[Tensor, "B 1 S S"]:
+    """Damaged metric crops, in the order of the fields of `CropDamage`; an image that is not chosen stays as it is.
+
+    Args:
+        image: Depth over half the cube, -1 to 1; 1 is background or nothing seen.
+        joints: In crop coordinates; objects are put near them.
+        config: What is damaged.
+        seed: All draws depend on it, and on nothing else.
+    """
+    damages = _Damages(image, seed)
+    damages.apply(config.objects, lambda crops, draws: _with_rod(crops, _rod(draws, joints[draws.rows])))
+    damages.apply(config.mixing, lambda crops, _: F.avg_pool2d(_padded(crops), 3, 1))
+    damages.apply(config.coarse, _in_blocks)
+    damages.apply(config.noise, lambda crops, draws: _noisy(crops, draws, config.noise_mm / _HALF_MM))
+    before = damages.image
+    damages.apply(config.edges, lambda crops, draws: _edge_loss(crops, draws, config.edges_px))
+    damages.apply(config.holes, lambda crops, draws: torch.where(_holes(crops, draws, config.holes_share), 1.0, crops))
+    seen, left = ((crops < 1).sum(dim=(1, 2, 3), keepdim=True) for crops in (before, damages.image))
+    damages.image = torch.where(left < _LEAST_LEFT * seen, before, damages.image)
+    damages.apply(config.outliers, lambda crops, draws: _with_outliers(crops, draws, config.outliers_share))
+    return damages.image
+
+
+@torch.no_grad()
+def damage_scenes(image: Float[Tensor, "B 2 H W"], config: SceneDamage, seed: int) -> Float[Tensor, "B 2 H W"]:
+    """Damaged images of a detector. The first channel is the inverse depth, 0 where nothing is seen.
+
+    The second one, the relief, compares a pixel with the mean of a window (`detection.as_image`). It is set to 0 where
+    a pixel is lost or wrong and stays as it is around that, which is not exact.
+    """
+    damages = _Damages(image, seed)
+    damages.apply(config.edges, lambda frames, draws: _without(frames, _scene_edges(frames, draws, config.edges_px)))
+    damages.apply(config.holes, lambda frames, draws: _without(frames, _holes(frames, draws, config.holes_share)))
+    damages.apply(config.outliers, lambda frames, draws: _nearer_scenes(frames, draws, config.outliers_share))
+    return damages.image
+
+
+def _without(frames: Float[Tensor, "R 2 H W"], lost: Bool[Tensor, "R 1 H W"]) -> Float[Tensor, "R 2 H W"]:
+    return torch.where(lost, 0.0, frames)
+
+
+def _scene_edges(frames: Float[Tensor, "R 2 H W"], draws: _Draws, most_px: int) -> Bool[Tensor, "R 1 H W"]:
+    """Pixels near a surface whose inverse depth is smaller by 0.04: 20 mm at half a metre."""
+    depth = -frames[:, :1]  # larger is farther, and 0, which is nothing seen, is farthest
+    return _farthest(depth, draws, most_px) - depth > 0.04
+
+
+def _nearer_scenes(frames: Float[Tensor, "R 2 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 2 H W"]:
+    """Wrong pixels at 170 to 370 mm, or as near as the scene is there."""
+    wrong = _outliers(frames, draws, most_share)
+    near = INVERSE_MM / (170.0 + 200.0 * draws.field(frames.shape[2:]))
+    near = torch.maximum(near, frames[:, :1])
+    return torch.where(wrong, torch.cat([near, torch.zeros_like(near)], dim=1), frames)
+
+
+def _padded(image: Float[Tensor, "R 1 H W"]) -> Float[Tensor, "R 1 h w"]:
+    return F.pad(image, (1, 1, 1, 1), mode="replicate")
+
+
+def _in_blocks(image: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, "R 1 H W"]:
+    """Each block of 2 x 2 or 3 x 3 pixels shows its first pixel."""
+    height, width = image.shape[2:]
+    two, three = (
+        image[:, :, ::by, ::by].repeat_interleave(by, 2).repeat_interleave(by, 3)[:, :, :height, :width]
+        for by in (2, 3)
+    )
+    return torch.where((draws.rand() < 0.5)[:, None, None, None], two, three)
+
+
+def _noisy(image: Float[Tensor, "R 1 H W"], draws: _Draws, most: float) -> Float[Tensor, "R 1 H W"]:
+    """Seen pixels with noise: the sum of four uniform numbers, whose deviation is sqrt(1/3)."""
+    total = sum((draws.field(image.shape[2:]) for _ in range(4)), start=torch.zeros_like(image))
+    strength = most * (0.15 + 0.85 * draws.rand())[:, None, None, None]
+    return torch.where(image < 1, (image + strength * 3**0.5 * (total - 2)).clamp(-1, 0.999), image)
+
+
+def _edge_loss(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
+    """Pixels near a surface that lies farther by a step or more are lost."""
+    return torch.where(_farthest(image, draws, most_px) - image > _STEP, 1.0, image)
+
+
+def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
+    """The largest depth within 1 to `most_px` pixels, a distance that each image draws.
+
+    The maximum spreads by a pixel in each round, and an image keeps that of its own round.
+    """
+    rounds = (1 + (draws.rand() * most_px).long().clamp_max(most_px - 1))[:, None, None, None]
+    farthest, spread = depth, depth
+    for number in range(1, most_px + 1):
+        spread = F.max_pool2d(_padded(spread), 3, 1)
+        farthest = torch.where(rounds == number, spread, farthest)
+    return farthest
+
+
+def _holes(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) -> Bool[Tensor, "R 1 H W"]:
+    """Round holes of two sizes, where smooth fields are low."""
+    mask = torch.zeros_like(image[:, :1], dtype=torch.bool)
+    for cells in (12, 28):
+        # A smooth field is below 0.2 in some 7 % of its pixels, and the share grows as the square of the limit.
+        limit = 0.2 * (most_share / 0.14 * draws.rand()).sqrt()
+        mask = mask | (draws.smooth(image.shape[2:], cells) < limit[:, None, None, None])
+    return mask
+
+
+def _with_outliers(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 1 H W"]:
+    """Wrong pixels between the front of the cube and what is seen there."""
+    wrong = _outliers(image, draws, most_share)
+    return torch.where(wrong, -1 + draws.field(image.shape[2:]) * (image + 1), image)
+
+
+def _outliers(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) -> Bool[Tensor, "R 1 H W"]:
+    """Single pixels, and small patches in a third of the images."""
+    share = (most_share * draws.rand().square() + most_share / 20)[:, None, None, None]
+    seeds = draws.field(image.shape[2:])
+    patches = F.max_pool2d((seeds < share / 12).float(), 5, 1, 2) > 0
+    return (seeds > 1 - share) | (patches & (draws.rand() < 1 / 3)[:, None, None, None])
+
+
+def _rod(draws: _Draws, joints: Float[Tensor, "R J 3"]) -> _Rod:
+    """A ball, or a rod or bottle, near a random joint of each hand."""
+    count = joints.shape[1]
+    row = (draws.rand() * count).long().clamp_max(count - 1)
+    near = joints.gather(1, row[:, None, None].expand(-1, 1, 3))[:, 0]
+    center = 0.6 * near + 0.4 * joints.mean(dim=1) + 22.0 / _HALF_MM * draws.randn(3)
+    ball = draws.rand() < 0.6
+    radius = torch.where(ball, 20 + 25 * draws.rand(), 6 + 22 * draws.rand()) / _HALF_MM
+    # Half the length of a rod is at most three radii, so that its spheres overlap.
+    along = F.normalize(draws.randn(3), dim=1) * (3 * radius * draws.rand())[:, None]
+    along = torch.where(ball[:, None], torch.zeros_like(along), along)
+    places = torch.linspace(-1, 1, _SPHERES, device=joints.device)
+    return _Rod(center[:, None] + places[:, None] * along[:, None], radius)
+
+
+def _with_rod(image: Float[Tensor, "R 1 S S"], rod: _Rod) -> Float[Tensor, "R 1 S S"]:
+    """The nearer of the image and an object, which is cast along the crop's axis."""
+    side = image.shape[-1]
+    at = (torch.arange(side, device=image.device) + 0.5) * (2 / side) - 1
+    nearest = image
+    squared = rod.radius.square()[:, None, None]
+    for number in range(_SPHERES):
+        x, y, z = rod.centers[:, number].unbind(-1)
+        across = (at - x[:, None]).square()[:, None, :]
+        down = (at - y[:, None]).square()[:, :, None]
+        inside = squared - across - down
+        surface = z[:, None, None] - inside.clamp_min(0).sqrt()
+        hit = (inside > 0) & (surface < 1)
+        nearest = torch.where(hit[:, None], torch.minimum(nearest, surface.clamp_min(-1)[:, None]), nearest)
+    return nearest
