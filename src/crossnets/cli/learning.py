@@ -24,6 +24,8 @@ def train(
     epochs: tuple[str, ...] = (),
     batch_size: tuple[str, ...] = (),
     learning_rate: tuple[str, ...] = (),
+    stages: tuple[str, ...] = (),
+    init: Path | None = None,
     seed: int = 42,
     normalisation: Normalisation = "per-frame",
     centers: Centers = "image",
@@ -52,6 +54,8 @@ def train(
         epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
         batch_size: Samples of an update in single stages, such as estimate=1024, instead of the preset's.
         learning_rate: Of single stages, such as estimate=0.004, instead of the preset's.
+        stages: Train these stages alone, such as estimate; all by default.
+        init: Run or model folder of the same networks whose weights the training starts from.
         seed: Of weights, batches, noise and the choice of labels.
         normalisation: The paper's per-frame depth range, or metric distances to the centre.
         centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle: it reads the
@@ -113,6 +117,8 @@ def train(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            stages=stages,
+            init=init,
             out=out,
             threads=threads,
             machine=choose_machine(device, workers),

@@ -19,7 +19,7 @@ from crossnets.render.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run, scenes
 from crossnets.training.config import TrainConfig
 from crossnets.training.machine import Machine, choose_machine
-from crossnets.training.schedule import parse_budget, with_epochs, with_numbers
+from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
 from crossnets.training.state import load_place
 
 _PROBLEMS_SHOWN = 5
@@ -35,6 +35,8 @@ def train_command(
     epochs: tuple[str, ...] = (),
     batch_size: tuple[str, ...] = (),
     learning_rate: tuple[str, ...] = (),
+    stages: tuple[str, ...] = (),
+    init: Path | None = None,
     out: Path,
     threads: int | None,
     machine: Machine | None = None,
@@ -60,12 +62,14 @@ def train_command(
     others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
     machine = machine or choose_machine()
-    stages = with_epochs(config.stages, epochs)
-    stages = with_numbers(stages, batch_size, "--batch-size", "batch")
-    stages = with_numbers(stages, learning_rate, "--learning-rate", "lr")
-    config = replace(config, stages=stages, precision=loop.resolve_precision(config.precision, machine.device))
+    chosen = with_epochs(only_stages(config.stages, stages), epochs)
+    chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
+    chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
+    config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
     frames = [identity(dataset) for dataset in ([] if labelled is None else [labelled]) + others]
     asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
+    if init is not None:
+        asked["init"] = str(init)
     request = run.request_of(config, asked)
     budget_s = None if budget is None else parse_budget(budget)
     with run.held(out) as found:
@@ -79,13 +83,25 @@ def train_command(
                 return
         if config.scenes is not None:
             _tell(console, config, scenes.no_frames(config.scenes), out, machine)
-            loop.train_detector(config, out, request=request, budget_s=budget_s, console=console, machine=machine)
+            loop.train_detector(
+                config, out, request=request, budget_s=budget_s, console=console, machine=machine, init=init
+            )
             return
         maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
         sources = (*(() if data is None else (data,)), *unlabelled)
         crops = _frames(config, labelled, others, maps, labels, out / run.CROPS, sources, console)
         _tell(console, config, crops, out, machine)
-        loop.train(config, crops, out, request=request, budget_s=budget_s, console=console, maps=maps, machine=machine)
+        loop.train(
+            config,
+            crops,
+            out,
+            request=request,
+            budget_s=budget_s,
+            console=console,
+            maps=maps,
+            machine=machine,
+            init=init,
+        )
 
 
 def _frames(

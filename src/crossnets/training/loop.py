@@ -132,6 +132,7 @@ def train(
     console: Console | None = None,
     maps: dict[str, Float32[np.ndarray, "K J"]] | None = None,
     machine: Machine | None = None,
+    init: Path | None = None,
 ) -> Estimator:
     """Train into the run folder `out`, or go on where its checkpoint is.
 
@@ -144,13 +145,14 @@ def train(
         console: Where progress is shown.
         maps: From the networks' joints to those of other skeletons, for the model.
         machine: Where it runs; by default the GPU if torch sees one, and a rendering process for each core but one.
+        init: Run or model folder whose weights the training starts from.
 
     Raises:
-        ValueError: `out` was begun with other settings, or its checkpoint is damaged.
+        ValueError: `out` was begun with other settings, its checkpoint is damaged, or `init` holds other networks.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
         DivergedError: a loss or a weight became infinite or not a number; the last checkpoint stays.
     """
-    model = _train(config, frames, out, request, budget_s, console, maps, machine)
+    model = _train(config, frames, out, request, budget_s, console, maps, machine, init)
     assert isinstance(model, Estimator)
     return model
 
@@ -163,10 +165,11 @@ def train_detector(
     budget_s: float | None = None,
     console: Console | None = None,
     machine: Machine | None = None,
+    init: Path | None = None,
 ) -> Detector:
     """As `train`, for a detector of hands: it renders all its frames."""
     assert config.scenes is not None
-    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None, machine)
+    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None, machine, init)
     assert isinstance(model, Detector)
     return model
 
@@ -180,6 +183,7 @@ def _train(
     console: Console | None,
     maps: dict[str, Float32[np.ndarray, "K J"]] | None,
     machine: Machine | None,
+    init: Path | None,
 ) -> Estimator | Detector:
     assert config.precision != "auto"
     console = console or Console(stderr=True)
@@ -190,6 +194,8 @@ def _train(
     crossing = networks.crossing if isinstance(networks, CrossNet) else networks
     if isinstance(crossing, CrossingNets):
         crossing.vae.init_from_pca(torch.from_numpy(frames.y))
+    if init is not None:
+        _start_from(init, networks, config)
     networks.to(machine.device)
     crops = crops_on(machine.device, frames)
     with _stop_signals() as stop:
@@ -197,6 +203,17 @@ def _train(
         session.plan = _plan(session, request, budget_s)
         _run_stages(session, console)
     return _model(session)
+
+
+def _start_from(init: Path, networks: Networks | DetectorNet, config: TrainConfig) -> None:
+    """Copy the weights of another model of the same networks."""
+    found = bundle.load_detector(init) if isinstance(networks, DetectorNet) else bundle.load(init)
+    if found.config.networks != config.networks:
+        raise ValueError(
+            f"--init {init}: its networks are {found.config.networks}, but this training has {config.networks}. "
+            "Start from a model of the same preset and skeleton."
+        )
+    networks.load_state_dict(found.networks.state_dict())
 
 
 def _networks(config: TrainConfig) -> Networks | DetectorNet:

@@ -42,6 +42,19 @@ def with_epochs(stages: Sequence[StageConfig], texts: Sequence[str]) -> tuple[St
     )
 
 
+def only_stages(stages: Sequence[StageConfig], names: Sequence[str]) -> tuple[StageConfig, ...]:
+    """The stages of these names, in their order; all of them if no name is given.
+
+    Raises:
+        ValueError: a name is not that of a stage.
+    """
+    known = [stage.name for stage in stages]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"--stages {unknown[0]}: expected some of {', '.join(known)}.")
+    return tuple(stage for stage in stages if not names or stage.name in names)
+
+
 def with_numbers(
     stages: Sequence[StageConfig], texts: Sequence[str], option: str, field: Literal["batch", "lr"]
 ) -> tuple[StageConfig, ...]:

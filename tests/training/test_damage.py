@@ -1,0 +1,123 @@
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+
+from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes, hashed
+
+SIZE = 64
+KINDS = ("objects", "mixing", "coarse", "noise", "edges", "holes", "outliers")
+
+
+def disc(count: int = 6, radius: float = 20.0) -> Tensor:
+    """A flat disc in the middle of a crop, before nothing."""
+    at = torch.arange(SIZE) - (SIZE - 1) / 2
+    inside = at[:, None].square() + at.square() < radius**2
+    return torch.where(inside, 0.1, 1.0).expand(count, 1, SIZE, SIZE).contiguous()
+
+
+def joints(count: int = 6) -> Tensor:
+    return torch.zeros(count, 21, 3) + torch.tensor([0.0, 0.0, 0.1])
+
+
+def only(kind: str, **strength: float) -> CropDamage:
+    shares = {name: 1.0 if name == kind else 0.0 for name in KINDS}
+    return CropDamage(**shares, **strength)  # pyright: ignore[reportArgumentType]
+
+
+def damaged(kind: str, seed: int = 3, **strength: float) -> Tensor:
+    return damage_crops(disc(), joints(), only(kind, **strength), seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_seed_decides_and_every_image_is_damaged_its_own_way(kind: str) -> None:
+    one, same, other = damaged(kind), damaged(kind), damaged(kind, seed=4)
+    assert torch.equal(one, same)
+    assert one.isfinite().all()
+    assert float(one.abs().max()) <= 1
+    if kind not in ("mixing", "coarse", "edges"):  # these draw little or nothing
+        assert not torch.equal(one, other)
+        assert not torch.equal(one[0], one[1])
+
+
+def test_shares_of_nothing_change_nothing_and_half_a_share_half_of_the_images() -> None:
+    image = disc(400)
+    assert torch.equal(damage_crops(image, joints(400), only("none"), 1), image)
+    half = CropDamage(**{name: 0.5 if name == "noise" else 0.0 for name in KINDS})
+    changed = (damage_crops(image, joints(400), half, 1) != image).flatten(1).any(dim=1)
+    assert 0.4 < float(changed.float().mean()) < 0.6
+
+
+def test_lost_edges_make_a_plate_smaller_by_whole_pixels() -> None:
+    plate = torch.ones(6, 1, SIZE, SIZE)
+    plate[..., 12:52, 12:52] = 0.1
+    lost = damage_crops(plate, joints(), only("edges", edges_px=4), 3)
+    widths = {int((crop[0, SIZE // 2] < 1).sum()) for crop in lost}
+    assert widths <= {38, 36, 34, 32}
+    assert len(widths) > 1
+    assert torch.equal(lost[lost < 1].unique(), torch.tensor([0.1]))
+
+
+def test_noise_leaves_the_background_alone() -> None:
+    noisy, before = damaged("noise"), disc()
+    assert torch.equal(noisy[before == 1], before[before == 1])
+    apart = (noisy - before)[before < 1]
+    assert abs(float(apart.mean())) < 0.003
+    assert 0.005 < float(apart.std()) < 7 / 120
+
+
+def test_holes_are_background_and_leave_most_of_the_disc() -> None:
+    holed, before = damaged("holes"), disc()
+    gone = (holed != before) & (before < 1)
+    assert (holed[gone] == 1).all()
+    assert 0.005 < float(gone.sum() / (before < 1).sum()) < 0.4
+
+
+def test_objects_are_only_nearer_than_what_was_seen_and_round() -> None:
+    held, before = damaged("objects"), disc()
+    assert (held <= before).all()
+    assert (held < before).flatten(1).any(dim=1).sum() >= 4  # some lie behind the disc
+
+
+def test_outliers_are_few_and_nearer() -> None:
+    wrong, before = damaged("outliers"), disc()
+    changed = wrong != before
+    assert (wrong <= before).all()
+    assert 0 < float(changed.float().mean()) < 0.05
+
+
+def test_a_hand_that_would_vanish_keeps_its_edges() -> None:
+    thin = disc(radius=3.0)
+    assert torch.equal(damage_crops(thin, joints(), only("edges", edges_px=7), 5)[:, :, 20:44, 20:44].amin((1, 2, 3)),
+                       torch.full((6,), 0.1))  # fmt: skip
+
+
+def test_scenes_lose_pixels_in_both_channels() -> None:
+    image = torch.zeros(8, 2, 64, 80)
+    image[:, 0, 20:40, 20:50], image[:, 1, 20:40, 20:50] = 1.0, 0.3
+    kinds = ("edges", "holes", "outliers")
+    for kind in kinds:
+        config = SceneDamage(**{name: float(name == kind) for name in kinds})
+        found = damage_scenes(image, config, 2)
+        changed = found[:, 0] != image[:, 0]
+        assert changed.any()
+        assert (found[:, 1][changed] == 0).all()
+        if kind != "outliers":
+            assert (found[:, 0][changed] == 0).all()
+        else:
+            assert (found[:, 0] >= image[:, 0]).all()
+
+
+def test_the_hash_is_even_and_neighbours_do_not_go_together() -> None:
+    values = hashed(torch.arange(200_000), 12345)
+    counts = torch.histc(values, 20, 0, 1)
+    assert float((counts - 10_000).abs().max()) < 400
+    together = torch.corrcoef(torch.stack([values[:-1], values[1:]]))[0, 1]
+    assert abs(float(together)) < 0.01
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(CropDamage) if field.name in KINDS])
+def test_a_share_above_one_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=1.5: expected 0 to 1"):
+        CropDamage(**{name: 1.5})
