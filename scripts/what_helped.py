@@ -21,7 +21,7 @@ from crossnets.data.synthetic import SyntheticConfig
 from crossnets.render.anthropometry import People
 from crossnets.render.sampler import Views
 from crossnets.training.command import train_command
-from crossnets.training.config import RenderedConfig, TrainConfig
+from crossnets.training.config import TrainConfig
 
 SEQUENCES = ("P4", "P5", "P1")
 
@@ -51,7 +51,7 @@ def config(change: Change, epochs: int, seed: int) -> TrainConfig:
     """The preset's estimator alone, on changed hands."""
     whole = presets.crossnets(seed=seed)
     assert whole.rendered is not None
-    rendered = RenderedConfig(sources=tuple(map(change, whole.rendered.sources)))
+    rendered = replace(whole.rendered, sources=tuple(map(change, whole.rendered.sources)))
     stages = tuple(
         replace(stage, epochs=epochs, batch=BATCH, lr=LR) for stage in whole.stages if stage.name == "estimate"
     )
