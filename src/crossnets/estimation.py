@@ -23,7 +23,7 @@ GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
 """Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
 SCORE_ALONE = 0.45
 """Least score of a hand whose network says no more than joints."""
-_UNSURE_SHARE, _SHARE_WEIGHT = 0.06, 2.0
+_UNSURE_SHARE, _SHARE_WEIGHT = 0.07, 2.0
 """Deviation over the hand's length at which a score of one half decides, and how much it weighs (`hand_odds`): set on
 rendered frames, with hands and without, and on CVAR's P1, P4 and P5, as they are and with the hand erased."""
 _LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
