@@ -21,14 +21,14 @@ import cv2
 import numpy as np
 
 import crossnets
-from crossnets import bundle, presets
 from crossnets.atomic import write_text
-from crossnets.data.cvar import CVAR
-from crossnets.data.scenes import PRESENT, UNCLEAR, SyntheticScenes
-from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticHands
-from crossnets.detection import Detection, HandDetector
+from crossnets.datasets.cvar import CVAR
 from crossnets.geometry.camera import unproject
-from crossnets.runtime.detect import load_detector
+from crossnets.inference import bundle
+from crossnets.inference.detector import Detection, HandDetector, load_detector
+from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
+from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticHands
+from crossnets.training import presets
 from crossnets.types import Pinhole
 
 SEED, PACKAGE_SEED = 9_000_000, 9_000_100

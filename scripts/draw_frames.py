@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 import crossnets
-from crossnets.data.dataset import Problem, readable_frames
-from crossnets.data.images import open_sources
+from crossnets.datasets.dataset import Problem, readable_frames
+from crossnets.datasets.images import open_sources
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.localise import FAR_MM
 

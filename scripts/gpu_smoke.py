@@ -21,12 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from crossnets import presets
-from crossnets.data.synthesize import synthesize
-from crossnets.training.command import train_command
+from crossnets.synth.writing import write_dataset as synthesize
+from crossnets.training import presets
 from crossnets.training.config import StageConfig, TrainConfig
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.progress import LOG
+from crossnets.training.session import train_command
 
 
 def shortened(config: TrainConfig, steps: int, batches: dict[str, int], kept_frames: int) -> TrainConfig:

@@ -4,7 +4,7 @@
         --nyu ../shared/data/nyu/nyu_test_uvd_36.npz \
         --icvl ../shared/data/published/icvl/icvl_test_groundtruth_label.txt --out coverage.json
 
-Fit: `render.inverse.fit`, with bones of each frame's own, then with one shape for each sequence, found on
+Fit: `synth.hand.inverse.fit`, with bones of each frame's own, then with one shape for each sequence, found on
 SHAPE_FRAMES of its frames and frozen. Distance to each joint, in mm of the real hand.
 
 Coverage: every pose is moved, turned and scaled onto the mean hand (Kabsch on the palm's joints; ICVL labels one of
@@ -33,11 +33,11 @@ from crossnets.atomic import write_text
 from crossnets.evaluation.protocols import PROTOCOLS, Protocol
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import FINGERS, Skeleton
-from crossnets.render import inverse
-from crossnets.render.anthropometry import mean_shape, sample_shape
-from crossnets.render.kinematics import FLEXION, PIP, HandPose, forward
-from crossnets.render.sampler import sample_angles
-from crossnets.render.skeletons import joints
+from crossnets.synth.hand import inverse
+from crossnets.synth.hand.anthropometry import mean_shape, sample_shape
+from crossnets.synth.hand.joint_places import joints
+from crossnets.synth.hand.kinematics import FLEXION, PIP, HandPose, forward
+from crossnets.synth.hand.sampler import sample_angles
 
 SHAPE_FRAMES = 32
 """Evenly spaced frames that one shape is found on."""

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 import crossnets
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.localise import FAR_MM
-from crossnets.render.clutter import Clutter
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 
 CAMERAS = ("realsense-sr300", "realsense-d435")
 _HELD_OUT = 10**12 + 5 * 10**6

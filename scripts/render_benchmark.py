@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from crossnets.data.synthetic import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.processor import processor_name
-from crossnets.render.clutter import Clutter
-from crossnets.render.kinematics import forward
-from crossnets.render.noise import SENSORS, apply, render_noisy_crops
-from crossnets.render.raster import cast, crop_grid, pixel_slopes, render, render_crops
-from crossnets.render.sampler import sample_scene
-from crossnets.render.skeletons import joints
-from crossnets.render.spheremesh import SphereMesh
-from crossnets.render.surface import surface
+from crossnets.synth.casting.raster import cast, crop_grid, pixel_slopes, render, render_crops
+from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.hand.joint_places import joints
+from crossnets.synth.hand.kinematics import forward
+from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.surface import surface
+from crossnets.synth.sensor.noise import SENSORS, apply, render_noisy_crops
+from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 
 CUBE_MM = 250.0
 AGREE_MM = 0.5

@@ -10,14 +10,14 @@ import sys
 
 import numpy as np
 
-from crossnets import bundle
-from crossnets.data.dataset import Problem, readable_frames
-from crossnets.data.images import open_sources
-from crossnets.data.opening import open_dataset
-from crossnets.estimation import CropEstimator
+from crossnets.datasets.dataset import Problem, readable_frames
+from crossnets.datasets.images import open_sources
+from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.crop import crop_hand
-from crossnets.runtime.engines import Runtime
-from crossnets.runtime.loading import Arithmetic, finding, open_estimator
+from crossnets.inference import bundle
+from crossnets.inference.engines import Runtime
+from crossnets.inference.estimator import CropEstimator
+from crossnets.inference.loading import Arithmetic, finding, open_estimator
 from crossnets.types import HandCrop
 from crossnets.weights import SHIPPED
 

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from crossnets.data.dataset import Problem, readable_frames
-from crossnets.data.opening import open_dataset
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
+from crossnets.datasets.dataset import Problem, readable_frames
+from crossnets.datasets.opening import open_dataset
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.crop import crop_hand
-from crossnets.render.clutter import Clutter
-from crossnets.runtime.loading import open_finder
+from crossnets.inference.loading import open_finder
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 
 COLUMNS, ROWS, CELL_PX, GAP_PX = 5, 8, 160, 12
 

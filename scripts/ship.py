@@ -14,20 +14,21 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from crossnets import bundle, metrics
+from crossnets import metrics
 from crossnets.atomic import write_text
-from crossnets.calibration import std_per_spread
 from crossnets.demo.hands import HeldOutHands
-from crossnets.export import detector_to_onnx, to_onnx
-from crossnets.export_command import rendered
+from crossnets.export.comparison import rendered
+from crossnets.export.int8 import to_int8
+from crossnets.export.networks import detector_to_onnx, to_onnx
+from crossnets.inference import bundle
+from crossnets.inference.calibration import std_per_spread
+from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS
+from crossnets.inference.torch_models import Estimator
 from crossnets.models.blocks import BatchNorm2d
 from crossnets.models.crossnet import CrossNet
-from crossnets.models.estimator import Estimator
-from crossnets.presets import crossnets
-from crossnets.quantise import to_int8
-from crossnets.render.skeleton_maps import skeleton_maps
-from crossnets.runtime.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS
+from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.damage import damage_crops
+from crossnets.training.presets import crossnets
 from crossnets.training.rendering import half_mirrored, renderings
 from crossnets.weights import SHIPPED
 

@@ -14,10 +14,10 @@ import numpy as np
 
 import crossnets
 from crossnets.atomic import write_text
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.render import noise
-from crossnets.render.raster import render_patches
-from crossnets.render.spheremesh import SphereMesh
+from crossnets.synth.casting.raster import render_patches
+from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.sensor import noise
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 
 CAMERA, FRAMES_PER_S, FRAMES, WARM = "realsense-d435", 30.0, 75, 15
 SWAY_MM, SWAY_HZ = 80.0, 1.0

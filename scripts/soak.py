@@ -16,8 +16,8 @@ import numpy as np
 
 import crossnets
 from crossnets.atomic import write_text
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.render.clutter import Clutter
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 
 CAMERA = "realsense-d435"
 _PARTS = 20

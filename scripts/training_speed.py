@@ -21,16 +21,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from crossnets import presets
-from crossnets.data.loader import TrainingFrames, prepare
-from crossnets.data.opening import open_dataset
+from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.models.networks import build
 from crossnets.processor import processor_name
 from crossnets.tensors import RenderedBatch
-from crossnets.training import rendering
+from crossnets.training import presets, rendering
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.crops import TrainingFrames, prepare
 from crossnets.training.loop import mixed_precision, resolve_precision
 from crossnets.training.machine import Machine
 from crossnets.training.stages import make_stage

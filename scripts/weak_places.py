@@ -25,10 +25,10 @@ from rich.table import Table
 
 import crossnets
 from crossnets.atomic import write_text
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.render.clutter import Clutter
-from crossnets.render.gestures import FAMILIES
-from crossnets.render.sampler import Views
+from crossnets.synth.hand.gestures import FAMILIES
+from crossnets.synth.hand.sampler import Views
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
 
 SEED = 9_500_000

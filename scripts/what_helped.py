@@ -15,13 +15,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from crossnets import presets
 from crossnets.atomic import write_text
-from crossnets.data.synthetic import SyntheticConfig
-from crossnets.render.anthropometry import People
-from crossnets.render.sampler import Views
-from crossnets.training.command import train_command
+from crossnets.synth.hand.anthropometry import People
+from crossnets.synth.hand.sampler import Views
+from crossnets.synth.stream import SyntheticConfig
+from crossnets.training import presets
 from crossnets.training.config import TrainConfig
+from crossnets.training.session import train_command
 
 SEQUENCES = ("P4", "P5", "P1")
 

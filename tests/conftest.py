@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.make import Made, make_recording
+from tests.datasets.make import Made, make_recording
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,11 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from crossnets import bundle, cli, presets
+from crossnets import cli
 from crossnets.demo import command, hands, small
 from crossnets.demo.command import demo_command
-from crossnets.models.estimator import Estimator
+from crossnets.inference import bundle
+from crossnets.inference.torch_models import Estimator
 from crossnets.models.networks import build
+from crossnets.training import presets
 from crossnets.training.config import TrainConfig
 
 FRAMES = 8

@@ -16,7 +16,7 @@ from crossnets import cli
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.training.run import check_same
 from crossnets.training.state import load_place
-from tests.data.make import make_recording
+from tests.datasets.make import make_recording
 
 
 def crossnets(*words: str) -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,8 @@ from types import ModuleType
 
 import numpy as np
 
-from crossnets import presets
-from crossnets.detection import Detection
+from crossnets.inference.detector import Detection
+from crossnets.training import presets
 from crossnets.types import Pinhole
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"

@@ -2,9 +2,9 @@
 
 from importlib.metadata import version
 
-from crossnets.runtime.hand import Hand
-from crossnets.runtime.loading import load
-from crossnets.runtime.track import Tracker
+from crossnets.inference.hand import Hand
+from crossnets.inference.loading import load
+from crossnets.inference.tracker import Tracker
 from crossnets.types import HandFrame, Pinhole
 
 __version__ = version("crossnets")

@@ -73,15 +73,15 @@ class SceneBatch(NamedTuple):
     """Thinned frames, and where up to two hands are in each."""
 
     image: Float[Tensor, "B 2 H W"]
-    """As `crossnets.detection.as_image` makes it."""
+    """As `crossnets.inference.detector.as_image` makes it."""
     uvd: Float[Tensor, "B 2 3"]
     """Centres: column and row of the image, depth in mm."""
     side: Float[Tensor, "B 2"]
     """1 a right hand, -1 a left one."""
     log_length: Float[Tensor, "B 2"]
-    """As in `crossnets.detection.Maps`."""
+    """As in `crossnets.inference.detector.Maps`."""
     state: Float[Tensor, "B 2"]
-    """As in `crossnets.data.scenes.Scenes`."""
+    """As in `crossnets.synth.scenes.Scenes`."""
     focal_px: Float[Tensor, "B"]
     """Of the thinned image."""
 

@@ -1,13 +1,16 @@
 """Data that crosses modules, numpy only. Camera frame: x right, y down, z forward, in mm."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt16
 
 POSE_UNIT_MM = 50.0
 """Millimetres in one unit of a normalised pose (spec 1.2: 50 for every data set)."""
+
+Refinement: TypeAlias = Literal["none", "update", "energy"]
+"""What may follow an estimate (spec 5): the learned update, or BFGS on the energy. Both need torch."""
 
 
 class Pinhole(NamedTuple):

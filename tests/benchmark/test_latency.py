@@ -9,17 +9,19 @@ import numpy as np
 import onnx
 import pytest
 
-from crossnets import cli, presets
+from crossnets import cli
 from crossnets.benchmark import latency
 from crossnets.benchmark.frames import raw_frames
 from crossnets.benchmark.graphs import INPUT, Graph
 from crossnets.benchmark.latency import LatencyConfig, Presets, latency_command
 from crossnets.benchmark.ours import NetworkFile, with_hand
 from crossnets.benchmark.whole import WholeFrames
-from crossnets.detection import DetectorModel
-from crossnets.estimation import CropModel
 from crossnets.geometry.skeleton import MSRA21
-from crossnets.runtime import description, detect
+from crossnets.inference import description
+from crossnets.inference import detector as detect
+from crossnets.inference.detector import DetectorModel
+from crossnets.inference.estimator import CropModel
+from crossnets.training import presets
 
 pytest.importorskip("onnxruntime")
 TINY = LatencyConfig(

@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
-from crossnets import presets
 from crossnets.benchmark import ours
 from crossnets.benchmark.frames import raw_frames
 from crossnets.benchmark.graphs import cost
 from crossnets.benchmark.ours import KnownHand, detector_file, estimator_file, tracker_for
 from crossnets.benchmark.whole import WholeFrames
-from crossnets.detection import DetectorModel, HandDetector
+from crossnets.inference.detector import DetectorModel, HandDetector
 from crossnets.models.complexity import complexity
+from crossnets.training import presets
 
 pytest.importorskip("onnxruntime")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 
-from crossnets.data.dataset import FrameError, Problem
+from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.geometry.skeleton import CVAR21, Skeleton
 from crossnets.types import HandFrame, Pinhole
 

@@ -3,8 +3,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from crossnets import cli, presets
+from crossnets import cli
 from crossnets.models.complexity import Complexity, complexity
+from crossnets.training import presets
 
 SHARED = {
     "alignment": Complexity(575, 529),

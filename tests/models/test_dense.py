@@ -1,12 +1,12 @@
 import numpy as np
 import torch
 
-from crossnets import presets
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.models.complexity import complexity
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense import DenseConfig, DenseNet
 from crossnets.models.networks import build
+from crossnets.training import presets
 from tests.models.nets import rng
 
 

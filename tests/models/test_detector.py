@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from crossnets import bundle
-from crossnets.models.detector import Detector, DetectorConfig, DetectorNet, DetectorNetConfig
+from crossnets.inference import bundle
+from crossnets.inference.torch_models import Detector, DetectorConfig
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
 
 SMALL = DetectorNetConfig(widths=(8, 8, 8, 8), depths=(1, 1, 1))
 

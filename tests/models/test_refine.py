@@ -3,11 +3,11 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from crossnets import presets
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
 from crossnets.models.refine import Refinement, energy, learned_update, minimise_energy, refine
+from crossnets.training import presets
 
 METRICS: list[MetricKind] = ["separate", "combined"]
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from crossnets import presets
-from crossnets.data.loader import TrainingFrames, prepare
-from crossnets.data.opening import open_dataset
+from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import CVAR21
-from crossnets.models.estimator import Estimator
-from crossnets.training import loop
+from crossnets.inference.torch_models import Estimator
+from crossnets.training import loop, presets
 from crossnets.training.config import Precision, Terms, TrainConfig
+from crossnets.training.crops import TrainingFrames, prepare
 from crossnets.training.run import request_of
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crossnets import presets
-from crossnets.data.loader import TrainingFrames
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.training import presets
 from crossnets.training.batches import Draw
 from crossnets.training.config import Terms
+from crossnets.training.crops import TrainingFrames
 from crossnets.training.stages import make_stage
 
 JOINTS, BATCH = 16, 4

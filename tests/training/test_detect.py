@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from crossnets import presets
-from crossnets.data.scenes import PRESENT, UNCLEAR, SyntheticScenes
-from crossnets.detection import LENGTH_MM, Maps, decode, nearest_around, stride_of
 from crossnets.geometry.camera import project
+from crossnets.geometry.thinned import LENGTH_MM, Maps, nearest_around, stride_of
+from crossnets.inference.detector import decode
 from crossnets.models.detector import DetectorNetConfig
+from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
 from crossnets.tensors import SceneBatch
-from crossnets.training import loop
+from crossnets.training import loop, presets
 from crossnets.training.config import StageConfig, TrainConfig
 from crossnets.training.detect import Targets, detection_terms, nearest_depth, targets_of
 from crossnets.training.machine import Machine

@@ -9,18 +9,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from crossnets import bundle, presets
-from crossnets.data.loader import TrainingFrames
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21
+from crossnets.inference import bundle
+from crossnets.inference.predict import predict_frames
 from crossnets.models.dense import Votes
 from crossnets.models.networks import build
-from crossnets.predict import predict_frames
-from crossnets.render.skeleton_maps import skeleton_maps
+from crossnets.synth.hand.skeleton_maps import skeleton_maps
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.tensors import RenderedBatch
-from crossnets.training import loop, rendering
+from crossnets.training import loop, presets, rendering
 from crossnets.training.batches import Draw
 from crossnets.training.config import RenderedConfig, TrainConfig
+from crossnets.training.crops import TrainingFrames
 from crossnets.training.estimate import SIDE, SIZE, SPREAD, VOTES, estimation_terms
 from crossnets.training.machine import Machine
 from crossnets.training.run import request_of

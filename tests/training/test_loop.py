@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crossnets import bundle
+from crossnets.inference import bundle
 from crossnets.models.crossing import CrossingNets
 from crossnets.training import loop, run, schedule, state
 from crossnets.training.config import Terms
-from tests.data.make import make_cvar
+from tests.datasets.make import make_cvar
 from tests.training import small
 
 STAGES = ("pose_vae", "depth_gan", "warm_up", "joint")

@@ -8,7 +8,7 @@ from crossnets.training import loop
 from crossnets.training.machine import choose_machine, crops_on
 from crossnets.training.run import check_same, request_of
 from crossnets.training.schedule import only_stages, with_numbers
-from tests.data.make import make_cvar
+from tests.datasets.make import make_cvar
 from tests.training import small
 
 

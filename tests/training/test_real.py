@@ -10,26 +10,26 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crossnets import bundle, presets
-from crossnets.data.augment import RealConfig, RealCrops, RealHands
-from crossnets.data.cvar import CVAR
-from crossnets.data.loader import TrainingFrames
-from crossnets.data.synthetic import SyntheticConfig
+from crossnets.datasets.cvar import CVAR
 from crossnets.geometry.cube import CropViews, into_cubes, views_at
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, SKELETONS, Skeleton
+from crossnets.inference import bundle
+from crossnets.inference.predict import predict_frames
 from crossnets.models.networks import build
-from crossnets.predict import predict_frames
-from crossnets.render.skeleton_maps import skeleton_maps
+from crossnets.synth.hand.skeleton_maps import skeleton_maps
+from crossnets.synth.stream import SyntheticConfig
 from crossnets.tensors import RealBatch
-from crossnets.training import loop, real, rendering
+from crossnets.training import loop, presets, real, rendering
+from crossnets.training.augment import RealConfig, RealCrops, RealHands
 from crossnets.training.batches import Draw
-from crossnets.training.command import train_command
 from crossnets.training.config import RenderedConfig, TrainConfig
+from crossnets.training.crops import TrainingFrames
 from crossnets.training.estimate import real_distances
 from crossnets.training.machine import Machine
+from crossnets.training.session import train_command
 from crossnets.training.stages import make_stage
 from crossnets.types import Pinhole
-from tests.data.make import hand_joints, make_cvar, make_recording
+from tests.datasets.make import hand_joints, make_cvar, make_recording
 
 SOURCE = SyntheticConfig(camera="cvar-senz3d", seed=9, noise=(0.0, 0.0))
 RENDERED = RenderedConfig(sources=(SOURCE,), kept_frames=16)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
 from crossnets.geometry.crop import crop_hand, normalise
 from crossnets.geometry.cube import into_cubes, views_of
 from crossnets.geometry.skeleton import MSRA21
-from crossnets.render.skeletons import joints_length
+from crossnets.synth.hand.joint_places import joints_length
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.tensors import RenderedBatch
 from crossnets.training.config import RenderedConfig
 from crossnets.training.machine import Machine

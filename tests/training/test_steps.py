@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crossnets import presets
 from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.training import presets
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision
 from crossnets.training.stages import make_stage

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from crossnets.data.recording import RecordingWriter
+from crossnets.cameras.frames import Closing, DepthFrame
+from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import MSRA21, Skeleton
-from crossnets.runtime.hand import Hand
-from crossnets.runtime.sources.frames import Closing, DepthFrame
+from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 from crossnets.viewer.messages import pack
 from crossnets.viewer.state import LiveState
-from tests.data.make import hand_joints
+from tests.datasets.make import hand_joints
 
 CAMERA = CameraPreset(Pinhole(50.0, 50.0, 15.5, 11.5), 32, 24, 0.5, "test")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from crossnets.data.recording import Recording
-from crossnets.runtime.hand import Hand
-from crossnets.runtime.sources.virtual import VirtualCamera
+from crossnets.cameras.virtual import VirtualCamera
+from crossnets.datasets.recording import Recording
+from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 from crossnets.viewer.reading import Reading
 from crossnets.viewer.server import LiveServer

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossnets.data.recording import Recording, RecordingWriter
-from crossnets.runtime.sources.frames import DepthFrame
+from crossnets.cameras.frames import DepthFrame
+from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.types import Pinhole
 from crossnets.viewer import reading as module
 from crossnets.viewer.reading import Reading

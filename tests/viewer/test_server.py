@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from crossnets.runtime.sources.frames import DepthFrame
+from crossnets.cameras.frames import DepthFrame
 from crossnets.viewer.server import _PARTS, LiveServer
 from crossnets.viewer.state import LiveState
 from tests.viewer.stand_ins import CAMERA, hand, unpack

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from crossnets.runtime.engines import Precision, Run, Runtime, open_network, openvino_core
+from crossnets.inference.engines import Precision, Run, Runtime, open_network, openvino_core
 
 Engine: TypeAlias = Literal["onnxruntime", "openvino", "openvino-bf16"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)

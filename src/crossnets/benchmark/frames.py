@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from crossnets.data.synthetic import SyntheticConfig, SyntheticHands
-from crossnets.render.clutter import Clutter
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
 
 SEED = 64_000

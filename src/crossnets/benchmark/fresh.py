@@ -53,8 +53,8 @@ def _tracker(asked: dict[str, Any]) -> Any:
         return crossnets.load(asked["estimator"], **options)
     import numpy as np
 
-    from crossnets.runtime.detect import Detection, load_detector
-    from crossnets.runtime.engines import load_exported
+    from crossnets.inference.detector import Detection, load_detector
+    from crossnets.inference.engines import load_exported
 
     detector = load_detector(Path(asked["detector"]), **options)
     center_mm = np.array(asked["center_mm"], np.float32)

@@ -26,11 +26,11 @@ from crossnets.benchmark.roofline import PEAK, PRODUCTS, SIDE, gemm_case
 from crossnets.benchmark.table import print_report
 from crossnets.benchmark.timing import Case, measure
 from crossnets.benchmark.whole import MODES, WholeFrames
-from crossnets.detection import as_image, stride_of, thin
 from crossnets.geometry.crop import CROP_PX
-from crossnets.runtime.description import OUTPUTS
-from crossnets.runtime.detect import OUTPUT
-from crossnets.runtime.engines import Run
+from crossnets.geometry.thinned import as_image, stride_of, thin
+from crossnets.inference.description import OUTPUTS
+from crossnets.inference.detector import OUTPUT
+from crossnets.inference.engines import Run
 from crossnets.training.config import TrainConfig
 
 

@@ -16,32 +16,30 @@ from jaxtyping import Float32, UInt16
 
 from crossnets.benchmark.engines import Engine, precision_of, runtime_of
 from crossnets.benchmark.frames import RawFrame
-from crossnets.detection import (
+from crossnets.export.networks import detector_to_onnx, to_onnx
+from crossnets.geometry.camera import project
+from crossnets.geometry.crop import HAND_IN_CUBE
+from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.thinned import (
     CELL_PX,
     DEPTH_UNIT_MM,
-    Detection,
-    HandDetector,
     Maps,
     as_image,
-    decode,
     nearest_around,
     stride_of,
     thin,
     thinned_camera,
 )
-from crossnets.estimation import HAND_IN_CUBE, CropEstimator, Raw
-from crossnets.export import detector_to_onnx, to_onnx
-from crossnets.geometry.camera import project
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.inference.detector import Detection, HandDetector, decode, load_detector
+from crossnets.inference.engines import load_exported
+from crossnets.inference.estimator import CropEstimator, Raw
+from crossnets.inference.loading import DETECTOR, NETWORK
+from crossnets.inference.torch_models import Detector, Estimator
+from crossnets.inference.tracker import Tracker
 from crossnets.models.crossnet import CrossNet
-from crossnets.models.detector import Detector, DetectorNet, DetectorNetConfig
-from crossnets.models.estimator import Estimator
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import build
-from crossnets.render.skeleton_maps import skeleton_maps
-from crossnets.runtime.detect import load_detector
-from crossnets.runtime.engines import load_exported
-from crossnets.runtime.loading import DETECTOR, NETWORK
-from crossnets.runtime.track import Tracker
+from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.config import TrainConfig
 from crossnets.types import Pinhole
 from crossnets.weights import SHIPPED

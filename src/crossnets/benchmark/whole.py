@@ -9,7 +9,7 @@ from crossnets.benchmark.engines import Engine
 from crossnets.benchmark.frames import RawFrame
 from crossnets.benchmark.ours import NetworkFile, tracker_for
 from crossnets.benchmark.timing import Case
-from crossnets.runtime.track import FINDS_EVERY
+from crossnets.inference.tracker import FINDS_EVERY
 
 Mode: TypeAlias = Literal["predict", "track"]
 """Each frame by itself, searched whole; or a hand that is followed, which holds still for 15 frames."""

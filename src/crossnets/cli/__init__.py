@@ -7,14 +7,22 @@ import sys
 
 import tyro
 
-from crossnets.cli.cameras import live, record
-from crossnets.cli.datasets import data, synthesize
+from crossnets.cli import (
+    benchmark,
+    data,
+    demo,
+    evaluate,
+    export,
+    generate,
+    info,
+    live,
+    predict,
+    record,
+    synthesize,
+    train,
+)
 from crossnets.cli.ending import end
-from crossnets.cli.learning import demo, info, train
-from crossnets.cli.measuring import benchmark
-from crossnets.cli.using import export, generate, predict
-from crossnets.data.dataset import FrameError
-from crossnets.evaluation.command import evaluate
+from crossnets.datasets.dataset import FrameError
 
 TRACEBACK = "CROSSNETS_TRACEBACK"
 _EXTRAS = {
@@ -42,18 +50,18 @@ def _with_huge_pages() -> None:
 def main() -> None:
     """Run the command line; a mistake of the user ends in one message and exit code 2."""
     commands = {
-        "demo": demo,
-        "train": train,
-        "evaluate": evaluate,
-        "benchmark": benchmark,
-        "predict": predict,
-        "generate": generate,
-        "live": live,
-        "record": record,
-        "export": export,
-        "info": info,
-        "data": data,
-        "synthesize": synthesize,
+        "demo": demo.demo,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "benchmark": benchmark.benchmark,
+        "predict": predict.predict,
+        "generate": generate.generate,
+        "live": live.live,
+        "record": record.record,
+        "export": export.export,
+        "info": info.info,
+        "data": data.data,
+        "synthesize": synthesize.synthesize,
     }
     _with_huge_pages()
     for stream in (sys.stdout, sys.stderr):

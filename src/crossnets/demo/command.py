@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossnets import bundle
 from crossnets.atomic import write_text
 from crossnets.demo.hands import HeldOutHands
 from crossnets.demo.measure import Result, measure
 from crossnets.demo.page import HEADS, Demo, cells, galleries, numbers, page
 from crossnets.demo.small import Learned, train_small
 from crossnets.demo.walk import Walk, film
-from crossnets.models.estimator import Estimator
+from crossnets.inference import bundle
+from crossnets.inference.torch_models import Estimator
 from crossnets.training.config import TrainConfig
 from crossnets.training.run import environment
 from crossnets.training.schedule import parse_budget

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets import metrics
-from crossnets.data.dataset import Problem
-from crossnets.data.synthetic import SyntheticHands
+from crossnets.datasets.dataset import Problem
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.runtime.loading import open_finder
+from crossnets.inference.loading import open_finder
+from crossnets.synth.stream import SyntheticHands
 from crossnets.training.config import TrainConfig
 from crossnets.types import HandFrame
 

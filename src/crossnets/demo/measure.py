@@ -8,7 +8,7 @@ import numpy as np
 
 from crossnets.demo.hands import HeldOutHands
 from crossnets.evaluation.evaluation import Compared, Evaluation, evaluate_compared
-from crossnets.models.estimator import Estimator
+from crossnets.inference.torch_models import Estimator
 
 
 @dataclass(frozen=True)

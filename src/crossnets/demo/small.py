@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from crossnets.geometry.skeleton import SKELETONS
+from crossnets.inference.torch_models import Estimator
 from crossnets.models.crossnet import CrossNetConfig
-from crossnets.models.estimator import Estimator
 from crossnets.training import loop, rendering
 from crossnets.training.config import StageConfig, TrainConfig
 from crossnets.training.machine import choose_machine

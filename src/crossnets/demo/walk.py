@@ -10,10 +10,10 @@ from crossnets import metrics
 from crossnets.demo.hands import HeldOutHands
 from crossnets.demo.measure import Result
 from crossnets.evaluation.report.examples import Example, pictures
-from crossnets.film import map_to_rgb, save_gif, with_skeleton
-from crossnets.generate import joints_in_crop_px, walk
 from crossnets.geometry.crop import crop_hand
-from crossnets.models.estimator import Estimator
+from crossnets.inference.torch_models import Estimator
+from crossnets.latent.film import map_to_rgb, save_gif, with_skeleton
+from crossnets.latent.generate import joints_in_crop_px, walk
 
 STEPS = 16
 _TIMES = 2

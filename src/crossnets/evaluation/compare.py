@@ -8,14 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from crossnets import metrics
-from crossnets.data.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.evaluation.evaluation import Compared
-from crossnets.evaluation.predictions import (
-    PredictionFile,
-    is_prediction_file,
-    read_predictions,
-    read_uvd_text,
-)
+from crossnets.evaluation.predictions import PredictionFile, is_prediction_file, read_predictions, read_uvd_text
 from crossnets.evaluation.protocols import Protocol, subset_of
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import Skeleton

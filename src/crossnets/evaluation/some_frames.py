@@ -1,6 +1,6 @@
 """Part of a data set as a data set: one sequence, or the first frames."""
 
-from crossnets.data.dataset import HandDataset
+from crossnets.datasets.dataset import HandDataset
 from crossnets.types import HandFrame
 
 

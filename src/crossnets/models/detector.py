@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossnets.detection import CELL_PX, CHANNELS, DetectorModel, HandDetector, Maps
+from crossnets.geometry.thinned import CELL_PX, CHANNELS, Maps
 from crossnets.models.blocks import channels_last
 from crossnets.models.dense import Bottleneck, convolution, initialise
 
@@ -31,7 +30,7 @@ def _conv(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
 
 
 class DetectorNet(nn.Module):
-    """Thinned frame to the maps of `crossnets.detection.Maps`, before they are named."""
+    """Thinned frame to the maps of `crossnets.inference.detector.Maps`, before they are named."""
 
     def __init__(self, config: DetectorNetConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -60,25 +59,6 @@ class DetectorNet(nn.Module):
         middle = self.fused8(F.relu(middle + _twice(self.to8(self.deep(middle)))))
         fine = self.fused4(F.relu(fine + _twice(self.to4(middle))))
         return self.maps(self.last(fine)).float()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorConfig(DetectorModel):
-    """What has to travel with the weights."""
-
-    networks: DetectorNetConfig
-
-
-class Detector(HandDetector):
-    """The network in torch, with what it was trained for."""
-
-    def __init__(self, config: DetectorConfig, networks: DetectorNet) -> None:
-        super().__init__(self._run, config)
-        self.config, self.networks = config, networks.eval()
-
-    @torch.inference_mode()
-    def _run(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
-        return self.networks(torch.from_numpy(images)).numpy()
 
 
 def _blocks(channels: int, count: int) -> list[nn.Module]:

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-from crossnets.estimation import Refinement
 from crossnets.models.crossing import CrossingNets
+from crossnets.types import Refinement
 
 UPDATE_STEPS = 10
 UPDATE_RATE = 0.1

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from crossnets.data.loader import TrainingFrames, seed_of, shuffled
 from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
 from crossnets.training.config import StageConfig
+from crossnets.training.crops import TrainingFrames, seed_of, shuffled
 from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes
 from crossnets.training.real import real_batch
 

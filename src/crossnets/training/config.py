@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from crossnets.data.augment import RealConfig
-from crossnets.data.loader import CropConfig
-from crossnets.data.scenes import SceneConfig
-from crossnets.data.synthetic import SyntheticConfig
-from crossnets.models.detector import DetectorConfig, DetectorNetConfig
-from crossnets.models.estimator import EstimatorConfig
+from crossnets.inference.torch_models import DetectorConfig, EstimatorConfig
+from crossnets.models.detector import DetectorNetConfig
 from crossnets.models.networks import NetworksConfig
+from crossnets.synth.scenes import SceneConfig
+from crossnets.synth.stream import SyntheticConfig
+from crossnets.training.augment import RealConfig
+from crossnets.training.crops import CropConfig
 from crossnets.training.damage import CropDamage, SceneDamage
 
 StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect"]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from crossnets.detection import INVERSE_MM
+from crossnets.geometry.thinned import INVERSE_MM
 
 _HALF_MM = 120.0
 """Half the side of a cube that sizes in mm are converted with. Cubes differ from it by a quarter at most."""
@@ -173,8 +173,8 @@ def damage_crops(
 def damage_scenes(image: Float[Tensor, "B 2 H W"], config: SceneDamage, seed: int) -> Float[Tensor, "B 2 H W"]:
     """Damaged images of a detector. The first channel is the inverse depth, 0 where nothing is seen.
 
-    The second one, the relief, compares a pixel with the mean of a window (`detection.as_image`). It is set to 0 where
-    a pixel is lost or wrong and stays as it is around that, which is not exact.
+    The second one, the relief, compares a pixel with the mean of a window (`geometry.thinned.as_image`). It is set
+    to 0 where a pixel is lost or wrong and stays as it is around that, which is not exact.
     """
     damages = _Damages(image, seed)
     damages.apply(config.edges, lambda frames, draws: _without(frames, _scene_edges(frames, draws, config.edges_px)))

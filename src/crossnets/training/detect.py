@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
-from crossnets.data.scenes import PRESENT, UNCLEAR
-from crossnets.detection import AROUND_PX, CELL_PX, DEPTH_UNIT_MM, FALLBACK_MM, INVERSE_MM, LENGTH_MM
+from crossnets.geometry.thinned import AROUND_PX, CELL_PX, DEPTH_UNIT_MM, FALLBACK_MM, INVERSE_MM, LENGTH_MM
 from crossnets.models.detector import DetectorNet
+from crossnets.synth.scenes import PRESENT, UNCLEAR
 from crossnets.tensors import SceneBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig
@@ -50,7 +50,7 @@ class Targets(NamedTuple):
     """What the maps should be, a value a cell."""
 
     maps: Float[Tensor, "B 6 h w"]
-    """As `detection.Maps`; its score is a bell around each hand, 1 in the cell of its centre."""
+    """As `inference.detector.Maps`; its score is a bell around each hand, 1 in the cell of its centre."""
     asked: Bool[Tensor, "B h w"]
     """Where the score counts."""
     weight: Float[Tensor, "B h w"]
@@ -62,7 +62,7 @@ def targets_of(batch: SceneBatch) -> Targets:
     height, width = (side // CELL_PX for side in batch.image.shape[2:])
     at = torch.arange(max(height, width), device=batch.image.device, dtype=torch.float32)
     u, v, d = batch.uvd.unbind(-1)
-    # As `detection.cell_px`, the other way round.
+    # As `inference.detector.cell_px`, the other way round.
     columns, rows = ((place - (CELL_PX - 1) / 2) / CELL_PX for place in (u, v))
     long = batch.focal_px[:, None] * LENGTH_MM * batch.log_length.exp() / d / CELL_PX
     spread = (_SPREAD * long).clamp(*_SPREAD_CELLS)
@@ -98,7 +98,7 @@ def _squares(
 
 
 def nearest_depth(image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B h w"]:
-    """As `detection.nearest_around`, of every cell, in mm."""
+    """As `inference.detector.nearest_around`, of every cell, in mm."""
     most = F.max_pool2d(image[:, :1].float(), AROUND_PX, CELL_PX, (AROUND_PX - CELL_PX) // 2)[:, 0]
     return torch.where(most > 0, INVERSE_MM / most.clamp_min(_EPS), torch.full_like(most, FALLBACK_MM))
 

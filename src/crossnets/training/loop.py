@@ -19,17 +19,17 @@ from jaxtyping import Float32
 from rich.console import Console
 from torch import Tensor
 
-from crossnets import bundle
-from crossnets.data.loader import TrainingFrames, seed_of
+from crossnets.inference import bundle
+from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
-from crossnets.models.detector import Detector, DetectorNet, DetectorNetConfig
-from crossnets.models.estimator import Estimator
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks, build
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import Precision, StageConfig, TrainConfig
+from crossnets.training.crops import TrainingFrames, seed_of
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up
 from crossnets.training.stages import make_stage
 from crossnets.training.steps import Losses, Stage

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossnets.data.loader import TrainingFrames
+from crossnets.training.crops import TrainingFrames
 
 DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 

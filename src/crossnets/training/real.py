@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
-from crossnets.data.augment import RealConfig, RealHands
-from crossnets.data.dataset import FrameError, HandDataset, Problem
-from crossnets.data.loader import CropConfig, KeptCrops, TrainingFrames, identity, keep_crops, labelled_rows
-from crossnets.data.patches import Patches, Reach, keep_patches
+from crossnets.datasets.dataset import FrameError, HandDataset, Problem
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.render.skeleton_maps import reference_frames
-from crossnets.render.skeletons import joints
+from crossnets.synth.hand.joint_places import joints
+from crossnets.synth.hand.skeleton_maps import reference_frames
 from crossnets.tensors import RealBatch
+from crossnets.training.augment import RealConfig, RealHands
 from crossnets.training.config import RenderedConfig
+from crossnets.training.crops import CropConfig, KeptCrops, TrainingFrames, identity, keep_crops, labelled_rows
+from crossnets.training.kept_frames import Patches, Reach, keep_patches
 from crossnets.types import HandFrame
 
 _SIZES = (0.4, 2.0)

@@ -15,16 +15,16 @@ from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
 from crossnets.atomic import allocate, replacing, write_text
-from crossnets.data.loader import TrainingFrames
-from crossnets.data.synthetic import SyntheticConfig, SyntheticCrops, SyntheticHands
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, views_at
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.render.casting import normalise
-from crossnets.render.skeletons import joints_length
+from crossnets.synth.casting.frames import normalise
+from crossnets.synth.hand.joint_places import joints_length
+from crossnets.synth.stream import SyntheticConfig, SyntheticCrops, SyntheticHands
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
+from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 
 _AHEAD = 4

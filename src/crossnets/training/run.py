@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from crossnets.atomic import make_folder, write_text
-from crossnets.data.dataset import PROBLEMS_FILE
+from crossnets.datasets.dataset import PROBLEMS_FILE
 from crossnets.processor import processor_name
 from crossnets.training.config import TrainConfig
 

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from crossnets.data.loader import TrainingFrames
-from crossnets.data.scenes import SceneConfig, SyntheticScenes
-from crossnets.detection import LENGTH_MM, as_image
+from crossnets.geometry.thinned import LENGTH_MM, as_image
+from crossnets.synth.scenes import SceneConfig, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
+from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 from crossnets.training.rendering import Renderings, used_again
 

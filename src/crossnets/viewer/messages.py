@@ -5,7 +5,7 @@ import struct
 from dataclasses import asdict
 from typing import Any
 
-from crossnets.runtime.hand import Hand
+from crossnets.inference.hand import Hand
 from crossnets.viewer.state import UNIT_MM, LiveState
 
 VERSION = 1

@@ -13,10 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from crossnets.data.recording import RecordingWriter
-from crossnets.runtime.hand import Hand
-from crossnets.runtime.pacing import paced
-from crossnets.runtime.sources.frames import DepthFrame, DepthSource
+from crossnets.cameras.frames import DepthFrame, DepthSource
+from crossnets.cameras.pacing import paced
+from crossnets.datasets.recording import RecordingWriter
+from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 from crossnets.viewer.state import LiveState
 

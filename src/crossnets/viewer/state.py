@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from crossnets.runtime.hand import Hand
-from crossnets.runtime.sources.frames import DepthFrame
+from crossnets.cameras.frames import DepthFrame
+from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 
 UNIT_MM = 0.25

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossnets.atomic import write_text
-from crossnets.data.dataset import HandDataset
+from crossnets.datasets.dataset import HandDataset
 from crossnets.evaluation.evaluation import Evaluation
 
 try:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from crossnets import draw, metrics
-from crossnets.data.dataset import FrameError, HandDataset
+from crossnets.datasets.dataset import FrameError, HandDataset
 from crossnets.evaluation.evaluation import Compared
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px

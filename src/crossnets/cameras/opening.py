@@ -1,0 +1,67 @@
+"""Open a source of depth frames by a short text."""
+
+import sys
+from pathlib import Path
+
+from crossnets.cameras.folders import FolderSource
+from crossnets.cameras.frames import DepthSource, Tell
+from crossnets.cameras.reconnecting import Retries, Retrying
+from crossnets.geometry.camera import CameraPreset, parse_camera
+
+SOURCES = (
+    "virtual or virtual:CAMERA (a rendered hand), realsense or realsense:SERIAL, a .db3 file of a RealSense, "
+    "a recording, or a folder of 16-bit PNGs with --camera"
+)
+
+
+def open_source(
+    text: str,
+    camera: str | CameraPreset | None = None,
+    *,
+    seed: int = 0,
+    retries: Retries | None = None,
+    tell: Tell | None = None,
+    held: int = 2,
+) -> DepthSource:
+    """The source that a text names; enter it, then iterate.
+
+    Args:
+        text: `virtual`, `virtual:realsense-d455`, `realsense`, `realsense:SERIAL`, a path that ends in .db3 or .bag,
+            or a folder: a recording, or 16-bit PNGs.
+        camera: Of a folder of PNGs: a preset's name or fx,fy,cx,cy in pixels and optionally mm per depth count.
+        seed: Of the virtual camera.
+        retries: When a live camera counts as lost, and what then.
+        tell: Takes messages; they go to standard error unless given.
+        held: Frames of a live camera that wait until they are fetched; after that the oldest are lost.
+
+    Raises:
+        OSError: there is no such file or folder, or it may not be read. A live camera is looked for on entering.
+        ModuleNotFoundError: the source needs a package that is not installed.
+        ValueError: the text names nothing, or a camera is missing, unknown or one too many.
+    """
+    tell = tell or _to_stderr
+    kind, _, rest = text.partition(":")
+    path = Path(text).expanduser()
+    folder = kind not in ("virtual", "realsense") and path.suffix not in (".db3", ".bag")
+    if camera is not None and not folder:
+        raise ValueError(f"--camera is for folders of PNGs; {text} knows its own. Leave it out.")
+    if kind == "virtual":
+        from crossnets.cameras.virtual import CAMERA, VirtualCamera
+
+        return VirtualCamera(rest or CAMERA, seed)
+    if kind == "realsense":
+        from crossnets.cameras import realsense
+
+        realsense.load_library()
+        return Retrying(text, lambda: realsense.open_camera(rest or None, tell), retries or Retries(), tell, held)
+    if not folder:
+        from crossnets.cameras import realsense
+
+        return realsense.open_recording(path, tell)
+    if not path.is_dir():
+        raise FileNotFoundError(f"Found no folder {text!r}. A source is one of: {SOURCES}.")
+    return FolderSource(path, parse_camera(camera) if isinstance(camera, str) else camera, tell)
+
+
+def _to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)

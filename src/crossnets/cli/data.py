@@ -1,0 +1,25 @@
+"""Commands about data sets."""
+
+from typing import Literal
+
+import tyro
+
+from crossnets.datasets.info import info_command
+
+
+def data(
+    action: tyro.conf.Positional[Literal["info"]],
+    path: tyro.conf.Positional[str],
+    split: Literal["train", "test"] = "train",
+    json: bool = False,
+) -> None:
+    """Say what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and what is broken.
+
+    Args:
+        action: What to do.
+        path: A folder, or FORMAT:FOLDER#PARTS, such as cvar:PATH#P1,P4.
+        split: For NYU and ICVL.
+        json: Print JSON alone.
+    """
+    assert action == "info"
+    info_command(path, json, split)

@@ -1,0 +1,37 @@
+"""The command `demo`."""
+
+from pathlib import Path
+
+from crossnets.cli.ending import end
+
+
+def demo(
+    out: Path = Path("demo"),
+    budget: str = "60s",
+    frames: int = 200,
+    seed: int = 0,
+    model: Path | None = None,
+    open_page: bool = True,
+) -> None:
+    """Show it all in a few minutes: render hands, estimate them, train a small model, score, and write one page.
+
+    Args:
+        out: Folder for index.html, and the run of the small model; that of an earlier demo is replaced.
+        budget: Time for the training: 60s, 5m.
+        frames: Hands that are estimated.
+        seed: Of the hands and of the training.
+        model: Run or model folder, instead of the model that comes with the package.
+        open_page: --no-open-page only names the page, as is done without a display.
+    """
+    from crossnets.demo.command import demo_command
+    from crossnets.training import presets
+    from crossnets.training.loop import DivergedError, TrainingStoppedError
+
+    try:
+        demo_command(
+            presets.crossnets(seed=seed), out=out, budget=budget, frames=frames, model=model, open_page=open_page
+        )
+    except TrainingStoppedError:
+        end("The demo was stopped; the next one begins anew.", 130)
+    except DivergedError as error:
+        end(str(error), 1)

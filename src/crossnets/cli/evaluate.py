@@ -1,0 +1,258 @@
+"""The command `evaluate`: predict to a file, score the file, print, report."""
+
+import json as json_text
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from crossnets.atomic import write_text
+from crossnets.datasets.dataset import HandDataset, Problem
+from crossnets.datasets.opening import open_dataset
+from crossnets.evaluation import compare
+from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
+from crossnets.evaluation.predictions import PredictionHeader, write_predictions
+from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
+from crossnets.evaluation.some_frames import restricted
+from crossnets.evaluation.table import print_table
+from crossnets.geometry.camera import CAMERAS
+from crossnets.inference.loading import Finding, estimator_for, finding
+from crossnets.types import Pinhole, PredictedFrame
+from crossnets.weights import SHIPPED
+
+_SHOWN_PROBLEMS = 5
+_WITHOUT_SPLIT = ("cvar", "msra")
+_TABLE_WIDTH = 140
+"""Of the table where standard output is no terminal."""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which frames, and how to read them."""
+
+    protocol: Protocol
+    camera: Pinhole | None
+    """None: the protocol's for text, the reader's own for a data set."""
+    list_file: Path | None
+    first: int | None
+
+
+@dataclass(frozen=True)
+class _Estimation:
+    """How a model is used."""
+
+    centers: Finding
+    refine: Literal["none", "update", "energy"]
+
+
+def evaluate(
+    dataset: DatasetName | None = None,
+    model: str | None = None,
+    data: str | None = None,
+    predictions: tuple[Path, ...] = (),
+    labels: Path | None = None,
+    centers: Finding = "auto",
+    refine: Literal["none", "update", "energy"] = "none",
+    camera: str | None = None,
+    list_file: Path | None = None,
+    first: int | None = None,
+    out: Path = Path("evaluation"),
+    report: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Score a model, or predictions from a file, as the papers on a data set do.
+
+    Args:
+        dataset: Whose protocol: joints, camera, sequences. With --data it is seen from the folder.
+        model: Run or model folder; without one, --data is scored with the model of the package. `{fold}` in it
+            stands for the subject left out, one model for each subject.
+        data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
+        predictions: Instead of a model: text files (u v d) or our own, joined in this order.
+        labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
+        centers: Where the crops of a model are centred: by the detector of the package, our finder or the paper's; or
+            at the labelled joint, which no one has in use and which makes results better than they are. auto takes the
+            detector for models that look twice, for others what they were trained with.
+        refine: After a model's estimate: the paper's learned update, or its energy minimised.
+        camera: Of the text files or images, a name or fx,fy,cx,cy; by default the data set's.
+        list_file: Paths of the labelled frames, one a line; their first folder names the sequence.
+        first: Only the first so many frames or label lines.
+        out: Folder for a model's predictions and scores; old predictions are not overwritten.
+        report: Folder for a page with curves, bars and frames, `index.html`.
+        json: Print JSON, and nothing else, to standard output.
+    """
+    if model is None and data is not None and not predictions:
+        model = str(SHIPPED)
+    _check(model, data, predictions, labels, list_file)
+    protocol = _protocol(dataset, data)
+    chosen_camera = None if camera is None else scoring_camera(camera)
+    choice = _Choice(protocol, chosen_camera, list_file, first)
+    _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
+
+
+def _run(
+    choice: _Choice,
+    model: str | None,
+    data: str | None,
+    predictions: tuple[Path, ...],
+    labels: Path | None,
+    how: _Estimation,
+    out: Path,
+    report: Path | None,
+    json: bool,
+) -> None:
+    write_report, seen = None, ()
+    if report is not None:
+        from crossnets.evaluation.report import write_report  # matplotlib, needed only here
+    frames = None if data is None else _open(choice, data)
+    if model is not None:
+        assert frames is not None
+        work = _work(model, frames)
+        seen = _seen_in_training(work)
+        predictions = (_predict(model, work, how, out),)
+    if frames is None:
+        assert labels is not None
+        evaluation = _score_text(choice, predictions, labels)
+    else:
+        evaluation = _score_dataset(choice, predictions, frames, seen)
+    result = json_text.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+    if model is not None:
+        write_text(out / "scores.json", result + "\n")
+    if json:
+        print(result)
+    else:
+        console = Console()
+        print_table(evaluation, console if console.is_terminal else Console(width=_TABLE_WIDTH))
+    if report is not None and write_report is not None:
+        print(f"Report: {write_report(report, evaluation, frames)}", file=sys.stderr)
+
+
+def _check(
+    model: str | None, data: str | None, predictions: tuple[Path, ...], labels: Path | None, list_file: Path | None
+) -> None:
+    if (model is None) == (not predictions):
+        raise ValueError("Give either --model (with --data), or --predictions (with --labels or --data).")
+    if (data is None) == (labels is None):
+        raise ValueError("Give either --data, the data set's folder, or --labels, a text file.")
+    if model is not None and data is None:
+        raise ValueError("A model needs images: give --data, the data set's folder, not --labels.")
+    if data is not None and list_file is not None:
+        raise ValueError("--list-file goes with --labels; --data knows its sequences.")
+
+
+def _protocol(dataset: DatasetName | None, data: str | None) -> Protocol:
+    """The protocol that is named, or that of the data set; a recording's is its own joints and camera."""
+    if dataset is not None:
+        return PROTOCOLS[dataset]
+    if data is None:
+        raise ValueError(f"A text file of labels does not say whose it is: add --dataset {', '.join(PROTOCOLS)}.")
+    whole = open_dataset(data, "test")
+    if whole.name in PROTOCOLS:
+        return PROTOCOLS[whole.name]
+    if whole.skeleton is None:
+        raise ValueError(f"{data} has no labels to score against. A recording's labels are in its labels.jsonl.")
+    return Protocol(whole.name, whole.skeleton, whole.camera, ())
+
+
+def _open(choice: _Choice, data: str) -> HandDataset:
+    preset = None
+    if choice.camera is not None:
+        own = next((p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera), None)
+        if own is None:
+            raise ValueError("A recording says its camera in camera.json; leave --camera out.")
+        preset = own._replace(pinhole=choice.camera)
+    whole = open_dataset(data, "test", preset)
+    if whole.name != choice.protocol.name:
+        raise ValueError(f"{data} is of the format {whole.name}, but --dataset is {choice.protocol.name}.")
+    return restricted(whole, None, choice.first)
+
+
+def _score_text(choice: _Choice, predictions: tuple[Path, ...], labels: Path) -> Evaluation:
+    protocol, camera = choice.protocol, choice.camera or choice.protocol.camera
+    listed = None if choice.list_file is None else read_list(choice.list_file)
+    labelled = compare.read_label_file(labels, protocol, camera, listed, choice.first)
+    predicted = compare.read_predicted(predictions, protocol, camera)
+    matched = compare.match_lines(predicted, labelled, choice.first)
+    return evaluate_compared(protocol.name, compare.meet(matched, labelled, camera))
+
+
+def _score_dataset(
+    choice: _Choice, predictions: tuple[Path, ...], frames: HandDataset, seen: tuple[str, ...]
+) -> Evaluation:
+    predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
+    problems = list(frames.problems)
+    labelled = compare.read_labels(frames, choice.protocol, problems)
+    matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
+    compared = compare.meet(matched, labelled, frames.camera)
+    if seen:
+        note = f"The model was trained on {', '.join(seen)} of this data set, which is no test then."
+        compared = replace(compared, notes=(*compared.notes, note))
+    if problems:
+        for problem in problems[:_SHOWN_PROBLEMS]:
+            print(problem, file=sys.stderr)
+        note = f"Frames of the data set that are broken or missing, left out: {len(problems)}, such as {problems[0]}"
+        compared = replace(compared, notes=(*compared.notes, note))
+    return evaluate_compared(choice.protocol.name, compared)
+
+
+def _work(model: str, frames: HandDataset) -> list[tuple[str, HandDataset]]:
+    """Which model predicts which frames: `{fold}` in its name stands for the subject that it was not trained on."""
+    folds = list(dict.fromkeys(map(frames.sequence_of, range(len(frames)))))
+    if "{fold}" not in model:
+        return [(model, frames)]
+    return [(model.replace("{fold}", fold), restricted(frames, fold, None)) for fold in folds]
+
+
+def _seen_in_training(work: list[tuple[str, HandDataset]]) -> tuple[str, ...]:
+    """Sequences that their own model was trained on, of data sets that do not come with a split."""
+    seen: set[str] = set()
+    for model, part in work:
+        config = Path(model) / "config.json"
+        if part.name not in _WITHOUT_SPLIT or not config.is_file():
+            continue
+        with suppress(ValueError, KeyError, TypeError):  # what is wrong with it is said where the model is loaded
+            trained = json_text.loads(config.read_text(encoding="utf-8"))["data"]["frames"]
+            names = {name for one in trained if one["name"] == part.name for name in one["sequences"]}
+            seen |= names & set(map(part.sequence_of, range(len(part))))
+    return tuple(sorted(seen))
+
+
+def _predict(model: str, work: list[tuple[str, HandDataset]], how: _Estimation, out: Path) -> Path:
+    """Predict into `out/predictions.jsonl`, and give its path.
+
+    Raises:
+        FileExistsError: there are predictions already.
+    """
+    path = out / "predictions.jsonl"
+    if path.exists():
+        raise FileExistsError(
+            f"{path} is there already and is not overwritten. "
+            f"Score it with --predictions {path}, or give another --out."
+        )
+    write_predictions(path, *_predictions(model, work, how))
+    return path
+
+
+def _predictions(
+    name: str, work: list[tuple[str, HandDataset]], how: _Estimation
+) -> tuple[PredictionHeader, Iterator[PredictedFrame]]:
+    from crossnets.inference import predict
+
+    estimators = [estimator_for(Path(model), how.refine).speaking(part.skeleton) for model, part in work]
+    skeletons = {estimator.skeleton.name for estimator in estimators}
+    if len(skeletons) > 1:
+        raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
+
+    centers, finder = finding(how.centers, estimators[0], sure_of_a_hand=True)
+
+    def frames() -> Iterator[PredictedFrame]:
+        unreadable: list[Problem] = []  # found, and told, again when the labels are read
+        for estimator, (_, part) in zip(estimators, work, strict=True):
+            yield from predict.predict_dataset(
+                estimator, part, "image" if centers == "detector" else centers, unreadable, how.refine, finder
+            )
+
+    return PredictionHeader(skeletons.pop(), centers, name, how.refine), frames()

@@ -1,0 +1,115 @@
+"""Depth images as `predict` is given them: files and folders of one camera, recordings, data sets."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from crossnets.datasets.dataset import HandDataset, Problem
+from crossnets.datasets.files import counts_to_mm
+from crossnets.datasets.opening import detect_format, open_dataset
+from crossnets.datasets.png import png_size, read_png16, sized
+from crossnets.datasets.recording import CAMERA_FILE, images_in
+from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.types import HandFrame
+
+SHOWN = 5
+"""Names that a message gives."""
+
+
+class ImageFiles:
+    """16-bit PNGs of one camera, as a data set without labels; a frame's key is the path as given."""
+
+    def __init__(self, paths: Sequence[Path], camera: CameraPreset) -> None:
+        self.name = "image"
+        self.skeleton: Skeleton | None = None
+        self.camera = camera.pinhole
+        self.problems: list[Problem] = []
+        self._camera = camera
+        self._paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        """Read one frame; see `HandDataset`."""
+        path = self._paths[range(len(self))[index]]
+        size = (self._camera.width_px, self._camera.height_px)
+        counts = read_png16(path, [size if all(size) else png_size(path)])
+        depth_mm = counts_to_mm(counts, self._camera.depth_unit_mm)
+        return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, self.camera, None)
+
+    def sequence_of(self, index: int) -> str:
+        """Name of the folder."""
+        return self._paths[range(len(self))[index]].absolute().parent.name
+
+
+def open_sources(
+    texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
+) -> list[HandDataset]:
+    """What each text names: image files, folders of images, recordings, data sets. No image is opened.
+
+    Args:
+        texts: Paths, or data sets such as cvar:PATH#P5.
+        camera: Of the image files and of folders without camera.json; the others know their own.
+        split: Of NYU and ICVL.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        ValueError: images and no camera, a camera and no images, no such camera, or a frame given twice.
+    """
+    preset = None if camera is None else parse_camera(camera)
+    opened: list[HandDataset | tuple[Path, ...]] = []
+    for text in texts:
+        images = _bare_images(text)
+        opened.append(open_dataset(text, split) if images is None else images)
+    bare = [path for source in opened if isinstance(source, tuple) for path in source]
+    given = Counter([str(path) for path in bare] + [text for text in texts if not Path(text).is_file()])
+    if twice := [name for name, times in given.items() if times > 1]:
+        raise ValueError(f"Given twice: {some_of(twice)}. Name each frame once.")
+    if bare and preset is None:
+        raise ValueError(_no_camera(bare[0]))
+    if preset is not None and not bare:
+        raise ValueError(
+            f"--camera {camera} is for image files and folders without {CAMERA_FILE}; "
+            f"what is given here ({some_of(texts)}) knows its own camera. Leave it out."
+        )
+    if preset is not None and not all((preset.width_px, preset.height_px)):
+        preset = sized(preset, bare) or preset
+    sources: list[HandDataset] = []
+    for source in opened:
+        if isinstance(source, tuple):
+            assert preset is not None
+            sources.append(ImageFiles(source, preset))
+        else:
+            sources.append(source)
+    return sources
+
+
+def _no_camera(image: Path) -> str:
+    """What to do about an image whose camera is not known."""
+    if (image.parent / CAMERA_FILE).is_file():
+        return f"{image} is given without its {CAMERA_FILE}: give the whole recording, {image.parent}, or --camera too."
+    return (
+        f"{image} is an image without {CAMERA_FILE} beside it, so its pixels cannot become millimetres. Give "
+        f"--camera: one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
+    )
+
+
+def _bare_images(text: str) -> tuple[Path, ...] | None:
+    """The images a path names that have no camera of their own; None where it is a recording or a data set."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return (path,)
+    if not path.is_dir() or (not images_in(path) and detect_format(path) != "recording"):
+        return None
+    folders = [path] if images_in(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and images_in(p)]
+    if (path / CAMERA_FILE).is_file() or any((folder / CAMERA_FILE).is_file() for folder in folders):
+        return None
+    return tuple(image for folder in folders for image in images_in(folder).values())
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few, for messages."""
+    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

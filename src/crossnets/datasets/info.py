@@ -1,0 +1,232 @@
+"""What a data set holds, what is broken in it, and whether its hands have the size of hands."""
+
+import json as json_module
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
+from crossnets.datasets.opening import open_dataset
+from crossnets.types import HandFrame, Pinhole
+
+_SHOWN_PROBLEMS = 20
+_HISTOGRAM_MM = 1 << 16
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """One subject or recording."""
+
+    name: str
+    frames: int
+    labelled: int
+    hand: HandSize | None
+    """None without labels."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `describe` found; frames that cannot be read are in `problems` and counted nowhere else."""
+
+    spec: str
+    format: str
+    frames: int
+    labelled: int
+    sequences: tuple[SequenceInfo, ...]
+    skeleton: str | None
+    joints: tuple[str, ...]
+    cameras: tuple[Pinhole, ...]
+    """More than one when the recordings differ."""
+    sizes: dict[str, int]
+    """Frames of each image size, such as `320x240`."""
+    depth_mm: tuple[float, float, float] | None
+    """Nearest, median (to 1 mm) and farthest of what was seen; None when nothing was."""
+    blank: int
+    """Frames in which nothing was seen."""
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    """What is odd about the sizes of the hands."""
+
+    @property
+    def unlabelled(self) -> int:
+        """Frames without joints."""
+        return self.frames - self.labelled
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON; lengths and depths in mm."""
+        nearest, median, farthest = self.depth_mm or (None, None, None)
+        return {
+            "spec": self.spec,
+            "format": self.format,
+            "frames": self.frames,
+            "labelled": self.labelled,
+            "unlabelled": self.unlabelled,
+            "blank": self.blank,
+            "sequences": [_sequence_dict(sequence) for sequence in self.sequences],
+            "skeleton": self.skeleton,
+            "joints": list(self.joints),
+            "cameras": [camera._asdict() for camera in self.cameras],
+            "sizes": self.sizes,
+            "depth_mm": {"nearest": nearest, "median": median, "farthest": farthest},
+            "problems": [problem.to_dict() for problem in self.problems],
+            "notes": list(self.notes),
+        }
+
+
+def _sequence_dict(sequence: SequenceInfo) -> dict[str, Any]:
+    hand = sequence.hand
+    return {
+        "name": sequence.name,
+        "frames": sequence.frames,
+        "labelled": sequence.labelled,
+        "bones_mm": None if hand is None else hand.bones_mm,
+        "fingers_mm": None if hand is None else hand.fingers_mm,
+        "size_of_adult_mean": None if hand is None else hand.of_adult_mean,
+    }
+
+
+@dataclass
+class _Seen:
+    """What the frames read so far showed."""
+
+    frames: Counter[str] = field(default_factory=Counter)
+    joints_mm: dict[str, list[Float32[np.ndarray, "J 3"]]] = field(default_factory=lambda: defaultdict(list))
+    sizes: Counter[str] = field(default_factory=Counter)
+    cameras: dict[Pinhole, None] = field(default_factory=dict)
+    histogram: Int64[np.ndarray, " D"] = field(default_factory=lambda: np.zeros(_HISTOGRAM_MM, np.int64))
+    nearest: float = np.inf
+    farthest: float = 0.0
+    blank: int = 0
+
+    def add(self, frame: HandFrame) -> None:
+        height, width = frame.depth_mm.shape
+        self.frames[frame.sequence] += 1
+        self.sizes[f"{width}x{height}"] += 1
+        self.cameras[frame.camera] = None
+        if frame.joints_mm is not None:
+            self.joints_mm[frame.sequence].append(frame.joints_mm)
+        seen = frame.depth_mm[frame.depth_mm > 0]
+        if not seen.size:
+            self.blank += 1
+            return
+        self.nearest, self.farthest = min(self.nearest, float(seen.min())), max(self.farthest, float(seen.max()))
+        bins = np.minimum(np.rint(seen), _HISTOGRAM_MM - 1).astype(np.int64)
+        self.histogram += np.bincount(bins, minlength=_HISTOGRAM_MM)
+
+    def depth_mm(self) -> tuple[float, float, float] | None:
+        if not self.farthest:
+            return None
+        cumulated = self.histogram.cumsum()
+        median = float(np.searchsorted(cumulated, (cumulated[-1] + 1) // 2))
+        return self.nearest, median, self.farthest
+
+
+def describe(
+    spec: str,
+    split: Literal["train", "test"] = "train",
+    *,
+    progress: bool = False,
+) -> DatasetInfo:
+    """Read every frame of a data set and sum up what is there; `progress` shows a bar on the error output.
+
+    Raises:
+        OSError, ValueError: the data set cannot be opened; see `open_dataset`.
+    """
+    dataset = open_dataset(spec, split)
+    problems, seen = list(dataset.problems), _Seen()
+    frames: Iterable[HandFrame] = _frames(dataset, problems)
+    for frame in _tracked(frames, len(dataset)) if progress else frames:
+        seen.add(frame)
+    sequences = tuple(_sequence(name, seen, dataset) for name in seen.frames)
+    return DatasetInfo(
+        spec=spec,
+        format=dataset.name,
+        frames=seen.frames.total(),
+        labelled=sum(sequence.labelled for sequence in sequences),
+        sequences=sequences,
+        skeleton=dataset.skeleton.name if dataset.skeleton else None,
+        joints=dataset.skeleton.joints if dataset.skeleton else (),
+        cameras=tuple(seen.cameras) or (dataset.camera,),
+        sizes=dict(seen.sizes),
+        depth_mm=seen.depth_mm(),
+        blank=seen.blank,
+        problems=tuple(problems),
+        notes=size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
+    )
+
+
+def _frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[HandFrame]:
+    for _, frame in readable_frames(dataset, problems):
+        yield frame
+
+
+def _tracked(frames: Iterable[HandFrame], total: int) -> Iterable[HandFrame]:
+    return track(frames, "Reading", total, console=Console(stderr=True), transient=True)
+
+
+def _sequence(name: str, seen: _Seen, dataset: HandDataset) -> SequenceInfo:
+    joints = seen.joints_mm.get(name, [])
+    hand = hand_size(np.stack(joints), dataset.skeleton) if joints and dataset.skeleton else None
+    return SequenceInfo(name, seen.frames[name], len(joints), hand)
+
+
+def render(info: DatasetInfo) -> RenderableType:
+    """A data set's description for the terminal."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    sizes = ", ".join(f"{size} ({count})" for size, count in info.sizes.items())
+    rows = {
+        "data set": f"{info.spec} ({info.format})",
+        "frames": f"{info.frames}: {info.labelled} labelled, {info.unlabelled} unlabelled",
+        "joints": f"{len(info.joints)} ({info.skeleton})" if info.skeleton else "no labels",
+        "camera": "; ".join(f"fx {c.fx_px:g} fy {c.fy_px:g} cx {c.cx_px:g} cy {c.cy_px:g} px" for c in info.cameras),
+        "image size": sizes or "no image was read",
+        "depth": ("nothing seen" if info.frames else "no image was read")
+        if info.depth_mm is None
+        else "nearest {:g} mm, median {:g} mm, farthest {:g} mm".format(*info.depth_mm),
+    }
+    if info.blank:
+        rows["blank frames"] = f"{info.blank}, in which the sensor saw nothing"
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    parts: list[RenderableType] = [table, _sequence_table(info.sequences)]
+    parts += [f"[yellow]note[/] {escape(note)}" for note in info.notes]
+    parts += [f"[red]problem[/] {escape(str(problem))}" for problem in info.problems[:_SHOWN_PROBLEMS]]
+    if len(info.problems) > _SHOWN_PROBLEMS:
+        parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more; --json lists all")
+    elif not info.problems:
+        parts.append("[green]No problem found in the files.[/]")
+    return Group(*parts)
+
+
+def _sequence_table(sequences: tuple[SequenceInfo, ...]) -> Table:
+    table = Table("sequence", "frames", "labelled", "fingers, knuckle to tip (mm)", "of an adult's mean")
+    for sequence in sequences:
+        hand = sequence.hand
+        fingers = "" if hand is None else ", ".join(f"{name} {mm:.1f}" for name, mm in hand.fingers_mm.items())
+        share = "" if hand is None or hand.of_adult_mean is None else f"{hand.of_adult_mean:.2f}"
+        table.add_row(escape(sequence.name), str(sequence.frames), str(sequence.labelled), fingers, share)
+    return table
+
+
+def info_command(path: str, json: bool = False, split: Literal["train", "test"] = "train") -> None:
+    """Read every frame of a data set and print what is there and what is broken.
+
+    Args:
+        path: Folder of the data set, or FORMAT:PATH, or FORMAT:PATH#PARTS.
+        json: Print JSON instead of a table.
+        split: For nyu and icvl, the only ones released with a split.
+    """
+    info = describe(path, split, progress=True)
+    if json:
+        print(json_module.dumps(info.to_dict(), indent=2))
+    else:
+        Console().print(render(info), soft_wrap=True)

@@ -1,0 +1,118 @@
+"""NYU Hand Pose (Tompson et al. 2014), read as released: no crop, no augmentation."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from scipy.io import loadmat
+
+from crossnets.datasets.dataset import Problem
+from crossnets.datasets.files import joint_fault, matching_camera, require_folder
+from crossnets.datasets.png import read_png_rgb
+from crossnets.geometry.camera import CAMERAS, CameraPreset
+from crossnets.geometry.skeleton import NYU36, Skeleton
+from crossnets.types import HandFrame
+
+_FIRST_SUBJECT_FRAMES = 2440
+"""Test frames 1 to 2440 show the training subject, the rest another one (spec 1.8)."""
+_NUM_VIEWS = 3
+
+
+class NYU:
+    """Frames in file order, one camera after the other. Camera 1 is the frontal one, which papers use."""
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: Literal["train", "test"],
+        cameras: tuple[int, ...] = (1,),
+        *,
+        camera: CameraPreset | None = None,
+    ) -> None:
+        """Read the labels of `root/dataset/{split}` or `root/{split}`.
+
+        Raises:
+            OSError: the folder or `joint_data.mat` is missing, or may not be read.
+            ValueError: `joint_data.mat` holds no NYU labels, or there is no such camera.
+        """
+        root = Path(root)
+        require_folder(root, f"NYU's dataset/{split}/joint_data.mat")
+        if not cameras or len(set(cameras)) < len(cameras) or not set(cameras) <= set(range(1, _NUM_VIEWS + 1)):
+            raise ValueError(f"Asked for NYU's cameras {cameras}; there are 1, 2 and 3. Name some, each once.")
+        self.name = "nyu"
+        self.skeleton: Skeleton | None = NYU36
+        self._preset = matching_camera(CAMERAS["nyu-kinect"], camera, "NYU")
+        self.camera = self._preset.pinhole
+        self.problems: list[Problem] = []
+        self._split: Literal["train", "test"] = split
+        self._folder = root / "dataset" / split if (root / "dataset").is_dir() else root / split
+        labels = self._folder / "joint_data.mat"
+        self._joints_mm = _load_joints(labels)
+        self._frames = [
+            (view, int(frame))
+            for view in cameras
+            for frame in np.flatnonzero(_sound(self._joints_mm[view - 1], view, labels, self.problems))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        """Read one frame; see `HandDataset`."""
+        view, frame = self._frames[range(len(self))[index]]
+        number = f"{frame + 1:07d}"
+        size = (self._preset.width_px, self._preset.height_px)
+        rgb = read_png_rgb(self._folder / f"depth_{view}_{number}.png", [size])
+        depth_mm = rgb[..., 1].astype(np.float32) * 256 + rgb[..., 2]  # green is the high byte, blue the low one
+        key = f"nyu/{self._split}/{view}/{number}"
+        return HandFrame(key, self._sequence(frame), depth_mm, self.camera, self._joints_mm[view - 1, frame])
+
+    def sequence_of(self, index: int) -> str:
+        """`s1`, the subject of the training set, or `s2`."""
+        return self._sequence(self._frames[range(len(self))[index]][1])
+
+    def _sequence(self, frame: int) -> str:
+        return "s2" if self._split == "test" and frame >= _FIRST_SUBJECT_FRAMES else "s1"
+
+
+def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
+    """`joint_xyz` of all views with y turned down, in mm; values not checked.
+
+    Raises:
+        OSError, ValueError: as `NYU`.
+    """
+    again = "Get joint_data.mat from the NYU release again."
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There are no NYU labels at {path}. The data folder must hold dataset/train and dataset/test, "
+            "or train and test. See docs/datasets.md for the files and where they go."
+        )
+    try:
+        joints = loadmat(path, variable_names=["joint_xyz"]).get("joint_xyz")
+    except PermissionError:
+        raise
+    except Exception as error:  # scipy raises whatever a damaged file makes it stumble over
+        raise ValueError(f"{path} cannot be read as a MATLAB file ({error}). {again}") from error
+    if joints is None:
+        raise ValueError(f"{path} holds no joint_xyz. {again}")
+    shape = joints.shape
+    if len(shape) != 4 or shape[0] != _NUM_VIEWS or shape[2:] != (36, 3) or joints.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path}: joint_xyz is {joints.dtype} {shape}; expected numbers of shape (3 views, frames, 36, 3). {again}"
+        )
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and `_sound` reports it
+        return joints.astype(np.float32) * np.array([1, -1, 1], np.float32)
+
+
+def _sound(
+    joints_mm: Float[np.ndarray, "F 36 3"], view: int, path: Path, problems: list[Problem]
+) -> Bool[np.ndarray, " F"]:
+    """Which frames of a view have a usable label; the others become problems."""
+    with np.errstate(invalid="ignore"):
+        good = (np.abs(joints_mm) < 1e5).all(2) & (joints_mm[..., 2] > 0)  # not a number compares as False
+        sound = np.all(good, axis=1, keepdims=True)[:, 0]
+    for frame in np.flatnonzero(~sound):
+        fault = joint_fault(joints_mm[frame].astype(np.float64)) or "a coordinate is too large"
+        problems.append(Problem(path, f"frame {frame + 1} of camera {view}: {fault}", int(frame) + 1))
+    return sound

@@ -1,0 +1,148 @@
+"""The files of a recording, as docs/recording-format.md describes them: camera.json and the lines of labels.jsonl."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.datasets.dataset import FrameError
+from crossnets.datasets.files import broken, read_lines, sound_joints
+from crossnets.datasets.png import png_size
+from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.types import Pinhole
+
+FORMAT = "crossnets-recording"
+VERSION = 1
+CAMERA_FILE = "camera.json"
+LABELS_FILE = "labels.jsonl"
+UNFINISHED_FILE = "labels.jsonl.partial"
+"""Labels of a recording that was not closed."""
+DOCS = "See docs/recording-format.md."
+MAX_COUNT = 65535
+_MAX_SIDE_PX = 16384
+
+
+def camera_fields(camera: CameraPreset, name: str | None) -> dict[str, Any]:
+    """The fields of a camera.json."""
+    fields = {"format": FORMAT, "version": VERSION, **camera.pinhole._asdict()}
+    fields |= {"width_px": camera.width_px, "height_px": camera.height_px, "depth_unit_mm": camera.depth_unit_mm}
+    return fields if name is None else {**fields, "name": name}
+
+
+def read_camera(folder: Path, images: dict[str, Path]) -> CameraPreset:
+    """The camera of a folder's camera.json.
+
+    Raises:
+        FileNotFoundError: there is none; the message says what to write.
+        ValueError: it is no JSON, or as `parse_camera`.
+    """
+    path = folder / CAMERA_FILE
+    if not path.is_file():
+        raise FileNotFoundError(_camera_advice(folder, images))
+    try:
+        fields = json.loads(path.read_bytes())
+    except PermissionError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}. {DOCS}") from error
+    return parse_camera(fields, path)
+
+
+def _camera_advice(folder: Path, images: dict[str, Path]) -> str:
+    """What camera.json to write, with the images' size filled in."""
+    try:
+        width, height = png_size(next(iter(images.values())))
+    except FrameError:
+        width, height = 640, 480
+    unknown = CameraPreset(Pinhole(0.0, 0.0, width / 2, height / 2), width, height, 1.0, "")
+    return (
+        f"{folder} holds {len(images)} PNGs but no {CAMERA_FILE}, so the pixels cannot become millimetres. "
+        f"Write {folder / CAMERA_FILE} with your camera's numbers in place of the zeros, and its own centre and depth "
+        f"unit if you know them, or pass a camera:\n{json.dumps(camera_fields(unknown, None), indent=2)}"
+    )
+
+
+def parse_camera(fields: Any, path: Path) -> CameraPreset:
+    """The camera of a camera.json.
+
+    Raises:
+        ValueError: another format or version, or a field is missing or impossible.
+    """
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        found = fields.get("format") if isinstance(fields, dict) else type(fields).__name__
+        raise ValueError(f'{path}: found format {found!r}, expected "format": "{FORMAT}". {DOCS}')
+    if fields.get("version") != VERSION:
+        raise ValueError(f"{path}: found version {fields.get('version')!r}; this crossnets reads {VERSION}. Update it.")
+    numbers = {name: _number(fields, name, path) for name in ("fx_px", "fy_px", "cx_px", "cy_px", "depth_unit_mm")}
+    width, height = (_number(fields, name, path) for name in ("width_px", "height_px"))
+    if not (
+        width.is_integer() and height.is_integer() and 1 <= min(width, height) <= max(width, height) <= _MAX_SIDE_PX
+    ):
+        raise ValueError(f"{path}: found an image size of {width:g}x{height:g}; expected 1 to {_MAX_SIDE_PX} pixels.")
+    for name in ("fx_px", "fy_px", "depth_unit_mm"):
+        if numbers[name] <= 0:
+            raise ValueError(f"{path}: found {name} {numbers[name]:g}, expected more than 0. {DOCS}")
+    unit = numbers.pop("depth_unit_mm")
+    return CameraPreset(Pinhole(**numbers), int(width), int(height), unit, str(fields.get("name", path)))
+
+
+def _number(fields: dict[str, Any], name: str, path: Path) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
+        raise ValueError(f"{path}: found {name} {value!r}, expected a number. {DOCS}")
+    return float(value)
+
+
+def skeleton_of(folder: Path) -> Skeleton | None:
+    """The skeleton that the first line of labels.jsonl names; None without labels.
+
+    Raises:
+        ValueError: it names none that is known.
+    """
+    path = folder / LABELS_FILE
+    if not path.exists():
+        return None
+    first = read_lines(path, "recording")[0]
+    try:
+        name = json.loads(first)["skeleton"]
+        return SKELETONS[name]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(
+            f'{path}:1: found {first[:80]!r}, expected {{"skeleton": NAME}} with one of {", ".join(SKELETONS)}. {DOCS}'
+        ) from None
+
+
+def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:
+    """Name of the image and joints, unchecked, of a line of labels.jsonl.
+
+    Raises:
+        FrameError: the line is no such object.
+    """
+    try:
+        fields = json.loads(line)
+        name, joints = fields["frame"], fields["joints_mm"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        what = f'found {line[:60]!r}, expected {{"frame": "000000.png", "joints_mm": [[x, y, z], ...]}}'
+        raise broken(path, what, number) from None
+    if not isinstance(name, str):
+        raise broken(path, f"found the frame {name!r}, expected the name of a PNG", number)
+    return name, joints
+
+
+def label_joints(joints: Any, skeleton: Skeleton, path: Path, number: int) -> Float32[np.ndarray, "J 3"]:
+    """The joints of a label, in mm, checked.
+
+    Raises:
+        FrameError: another number of joints, or a value that no joint can have.
+    """
+    expected = f"expected {len(skeleton)} joints x 3 of {skeleton.name}"
+    try:
+        values = np.array(joints, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        raise broken(path, f"the joints are no table of numbers; {expected}", number) from None
+    if values.shape != (len(skeleton), 3):
+        raise broken(path, f"found joints of shape {values.shape}; {expected}", number)
+    return sound_joints(values, path, number).astype(np.float32)

@@ -1,0 +1,159 @@
+"""A trained model as one file that runs without torch."""
+
+import copy
+import itertools
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from crossnets.atomic import replacing
+from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.thinned import CHANNELS
+from crossnets.inference import detector as detect
+from crossnets.inference.description import KEY, OUTPUTS, digest, to_text
+from crossnets.inference.engines import openvino_core
+from crossnets.inference.torch_models import Detector, Estimator
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import DetectorNet
+from crossnets.models.networks import Networks
+from crossnets.types import POSE_UNIT_MM
+
+_LARGE = 64
+"""Values of a constant that is worth a cast."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about itself and about packages that nobody asked for."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class _Outputs(nn.Module):
+    """The networks' answer as plain tensors, in the order of `OUTPUTS`."""
+
+    def __init__(self, networks: Networks) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        found = self.networks(image)
+        if isinstance(self.networks, CrossNet):
+            return found.joints, found.log_spread, found.side, found.log_size
+        return (POSE_UNIT_MM * (found.y + found.t[:, None]),)
+
+
+def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> None:
+    """Write the network with all that is needed around it; the file appears whole or not at all.
+
+    `weights` is the file that the estimator was loaded from: who finds both can tell whether they belong together.
+
+    Raises:
+        ModuleNotFoundError: onnx or onnxscript is not installed.
+    """
+    names = OUTPUTS if isinstance(estimator.networks, CrossNet) else OUTPUTS[:1]
+    image = torch.zeros(2, 1, CROP_PX, CROP_PX)
+    sizes = {0: torch.export.Dim("batch")}
+    proto = _program(_Outputs(estimator.networks).eval(), image, "depth", names, sizes)
+    _write(proto, to_text(estimator.model, estimator.maps, None if weights is None else digest(weights)), path)
+
+
+def _program(network: nn.Module, image: Tensor, depth: str, outputs: Sequence[str], sizes: dict[int, Any]) -> Any:
+    """The network as ONNX; `sizes` are the axes of the image that may differ."""
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            network,
+            (image,),
+            input_names=[depth],
+            output_names=list(outputs),
+            dynamic_shapes=(sizes,),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _write(proto: Any, description: str, path: Path) -> None:
+    import onnx
+
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]  # where in the exporter and on this machine each came from
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = KEY, description
+    onnx.checker.check_model(proto)
+    with replacing(path) as part:
+        onnx.save_model(proto, str(part))
+
+
+def detector_to_onnx(detector: Detector, path: Path) -> None:
+    """As `to_onnx`, for a detector of hands: images of any size, weights kept as float16, which halves the file.
+
+    Raises:
+        ModuleNotFoundError: onnx or onnxscript is not installed.
+    """
+    sizes = {0: torch.export.Dim("batch"), **{k: 16 * torch.export.Dim(name) for k, name in ((2, "h16"), (3, "w16"))}}
+    image = torch.zeros(2, CHANNELS, 128, 160)
+    proto = _program(folded(detector.networks), image, detect.INPUT, [detect.OUTPUT], sizes)
+    _halve_weights(proto)
+    _write(proto, detect.to_text(detector.model), path)
+
+
+def folded(network: DetectorNet) -> DetectorNet:
+    """A copy with normalisation folded into the convolutions before it: the same function in fewer steps."""
+    copied = copy.deepcopy(network).eval()
+    for part in copied.modules():
+        if isinstance(part, nn.Sequential):
+            layers = list(part)
+            for k, (layer, norm) in enumerate(itertools.pairwise(layers)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    part[k], part[k + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    return copied
+
+
+def _halve_weights(proto: Any) -> None:
+    """In place: large constants as float16, with a cast that runtimes undo once, when they load the file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= _LARGE:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def to_openvino(onnx: Path, path: Path) -> None:
+    """Rewrite an exported network as OpenVINO's own pair of files: `path`, whose name ends in .xml, and one in .bin.
+
+    Raises:
+        ModuleNotFoundError: openvino is not installed.
+    """
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        openvino.save_model(openvino_core().read_model(str(onnx)), str(written), compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # the one that is asked for last
+            written.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -1,0 +1,56 @@
+"""What an exported network carries inside its file: how to cut crops for it, and what its outputs mean."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.inference.estimator import CropModel
+
+KEY = "crossnets"
+"""Of the text among the file's metadata."""
+FORMAT, VERSION = "crossnets-network", 1
+OUTPUTS = ("joints", "log_spread", "side", "log_size")
+"""As the fields of `inference.estimator.Raw`; networks that say nothing but joints have the first alone."""
+
+
+def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:
+    """The description as JSON; `weights` is `digest` of the file that the network was exported from."""
+    listed = {name: np.round(weights, 6).tolist() for name, weights in maps.items()}
+    fields = {name: asdict(model)[name] for name in CropModel.__dataclass_fields__}
+    return json.dumps({"format": FORMAT, "version": VERSION, "model": fields, "maps": listed, "weights": weights})
+
+
+def digest(path: Path) -> str:
+    """Of a file's bytes: tells whether a network was exported from these weights or from others."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_of(text: str | None) -> str | None:
+    """Digest of the weights that a described network was exported from, if it says."""
+    return None if text is None else json.loads(text).get("weights")
+
+
+def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32[np.ndarray, "K J"]]]:
+    """The inverse of `to_text`.
+
+    Raises:
+        ValueError: the file at `path` was not exported by this version of crossnets.
+    """
+    try:
+        if text is None:
+            raise ValueError("it carries no description")
+        fields = json.loads(text)
+        found = fields.get("format"), fields.get("version")
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
+        maps = {name: np.array(weights, np.float32) for name, weights in fields["maps"].items()}
+        return CropModel(**fields["model"]), maps
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} was not made by `crossnets export` of this version: {error}. Export the run again."
+        ) from error

@@ -1,0 +1,206 @@
+"""The detector: hands in a whole frame, found by a network. What runs the network is given: numpy and OpenCV alone."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt16
+
+from crossnets.geometry.thinned import (
+    DEPTH_UNIT_MM,
+    LENGTH_MM,
+    Maps,
+    as_image,
+    cell_px,
+    nearest_around,
+    stride_of,
+    thin,
+    thinned_camera,
+)
+from crossnets.inference.engines import Precision, Runtime, open_network
+from crossnets.types import Pinhole
+
+SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
+"""Peaks nearer than this, or than that seen from the camera, are one hand."""
+MOST_HANDS = 2
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A hand in a frame."""
+
+    center_mm: Float32[np.ndarray, "3"]
+    """Mean of the joints, camera frame."""
+    score: float
+    """0 to 1."""
+    side_right: float
+    """Probability of a right hand."""
+    length_mm: float
+    """Wrist to tip of the middle finger."""
+
+
+Finder: TypeAlias = Callable[[np.ndarray, Pinhole], Sequence[Detection]]
+"""Depth image in mm and its camera to the hands in it, the surest first."""
+
+
+def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, threshold: float) -> list[list[Detection]]:
+    """The hands in each of a batch, best first.
+
+    Args:
+        maps: Of the network.
+        image: What it was given.
+        camera: Of the whole frame, of which `image` is thinned by `stride_of(camera)`.
+        threshold: Least score, 0 to 1.
+    """
+    return [
+        _decode_one(Maps(*(part[b] for part in maps)), image[b, 0], camera, threshold) for b in range(len(maps.score))
+    ]
+
+
+def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, threshold: float) -> list[Detection]:
+    least = math.log(threshold / (1 - threshold)) if threshold < 1 else math.inf
+    score = np.asarray(maps.score, np.float32)
+    if not score.max() > least:
+        return []
+    peaks = (score >= cv2.dilate(score, _NEIGHBOURS)) & (score > least)
+    rows, columns = np.nonzero(peaks)
+    found: list[Detection] = []
+    for k in np.argsort(-score[rows, columns], kind="stable"):
+        one = _detection(maps, int(rows[k]), int(columns[k]), inverse, camera)
+        if one is not None and not any(_same(one, other) for other in found):
+            found.append(one)
+            if len(found) == MOST_HANDS:
+                break
+    return found
+
+
+def _detection(
+    maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole
+) -> Detection | None:
+    """The hand of a peak; None where its depth is no depth."""
+    score, aside, below, behind, side, log_length = (float(part[row, column]) for part in maps)
+    depth = nearest_around(inverse, row, column) + DEPTH_UNIT_MM * behind
+    if not (math.isfinite(depth) and depth > 0):
+        return None
+    thinned = thinned_camera(camera, stride_of(camera))
+    x = (cell_px(column + aside) - thinned.cx_px) / thinned.fx_px
+    y = (cell_px(row + below) - thinned.cy_px) / thinned.fy_px
+    length = LENGTH_MM * math.exp(min(max(log_length, -1), 1))
+    center_mm = np.array([x * depth, y * depth, depth], np.float32)
+    return Detection(center_mm, _probability(score), _probability(side), length)
+
+
+def _probability(logit: float) -> float:
+    """Of a logit of any size."""
+    return (1 + math.tanh(logit / 2)) / 2
+
+
+def _same(one: Detection, other: Detection) -> bool:
+    apart = one.center_mm - other.center_mm
+    aside = one.center_mm / one.center_mm[2] - other.center_mm / other.center_mm[2]
+    aside_mm = np.linalg.norm(aside) * min(one.center_mm[2], other.center_mm[2])
+    return bool(np.linalg.norm(apart) < SAME_HAND_MM or aside_mm < SAME_PLACE_MM)
+
+
+Network: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""(B, 2, H, W) images of `as_image` to (B, 6, H/4, W/4), a value for each field of `Maps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorModel:
+    """What travels with the weights of a detector."""
+
+    preset: str
+    threshold: float = 0.25
+    """Least score of what may be a hand; the estimator's word on it follows (`inference.estimator.hand_odds`)."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
+            raise ValueError(f"The threshold is {self.threshold!r}, expected a score between 0 and 1.")
+
+
+class HandDetector:
+    """A network, and the least score of a hand."""
+
+    def __init__(self, network: Network, model: DetectorModel) -> None:
+        self._network, self.model = network, model
+
+    def find(
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+    ) -> list[Detection]:
+        """The hands in a frame, at most two, best first; empty where there is none.
+
+        Args:
+            depth_mm: In mm; what is 0, negative, or no number counts as not seen.
+            camera: Whose frame it is; its intrinsics belong to this size.
+        """
+        image = as_image(thin(depth_mm, stride_of(camera)))[None]
+        maps = Maps(*self.maps(image)[0])
+        return _decode_one(maps, image[0, 0], camera, self.model.threshold)
+
+    def maps(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
+        """What the network says of images of `as_image`, a value a cell for each field of `Maps`."""
+        return self._network(images)
+
+    def __call__(
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+    ) -> list[Detection]:
+        """As `find`."""
+        return self.find(depth_mm, camera)
+
+
+FORMAT, VERSION = "crossnets-detector", 1
+INPUT, OUTPUT = "image", "maps"
+
+
+def to_text(model: DetectorModel) -> str:
+    """The description as JSON."""
+    fields = {name: getattr(model, name) for name in DetectorModel.__dataclass_fields__}
+    return json.dumps({"format": FORMAT, "version": VERSION, "model": fields})
+
+
+def from_text(text: str | None, path: str) -> DetectorModel:
+    """The inverse of `to_text`.
+
+    Raises:
+        ValueError: the file at `path` is no detector exported by this version of crossnets.
+    """
+    try:
+        if text is None:
+            raise ValueError("it carries no description")
+        fields: dict[str, Any] = json.loads(text)
+        found = fields.get("format"), fields.get("version")
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
+        return DetectorModel(**fields["model"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no hand detector that `crossnets export` of this version made: {error}. Export the run again."
+        ) from error
+
+
+def load_detector(
+    path: Path, runtime: Runtime = "auto", *, threads: int = 1, precision: Precision = "float32"
+) -> HandDetector:
+    """An exported detector, ready to find hands.
+
+    Args:
+        path: File that `crossnets export` made of a run of the preset detector.
+        runtime: As of `engines.load_exported`.
+        threads: Of the processor.
+        precision: bfloat16 is OpenVINO's alone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModuleNotFoundError: the runtime that was asked for is not installed.
+        ValueError: the file is no detector of ours, or the precision is not one of the runtime's.
+    """
+    text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,))
+    model = from_text(text, str(path))
+    return HandDetector(lambda image: run(image)[0], model)

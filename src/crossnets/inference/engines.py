@@ -1,0 +1,201 @@
+"""What runs an exported network: ONNX Runtime, or OpenVINO where it is installed."""
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.inference.description import KEY, OUTPUTS, digest, from_text, weights_of
+from crossnets.inference.estimator import CropEstimator, Raw
+
+Runtime: TypeAlias = Literal["auto", "onnxruntime", "openvino"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+Run: TypeAlias = Callable[[np.ndarray], list[Any]]
+"""Images to the outputs of a network."""
+_RunOne: TypeAlias = Callable[[np.ndarray], list[Any]]
+"""One image, without an axis for the batch, to the outputs, which have one."""
+
+
+def load_exported(
+    path: Path,
+    runtime: Runtime = "auto",
+    *,
+    threads: int = 1,
+    precision: Precision = "float32",
+    weights: Path | None = None,
+) -> CropEstimator:
+    """An exported network, ready to estimate.
+
+    Args:
+        path: File of `crossnets export RUN --to onnx`.
+        runtime: `auto` takes OpenVINO where it is installed.
+        threads: Of the processor; one is fastest for one hand at a time, and leaves the others to you.
+        precision: bfloat16 is OpenVINO's alone, and changes joints by some tenths of a millimetre.
+        weights: The file that the network must have been exported from; None: any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModuleNotFoundError: the runtime that was asked for is not installed.
+        ValueError: the file is none of ours, or the precision is not one of the runtime's.
+    """
+    text, run = open_network(path, runtime, threads=threads, precision=precision, names=OUTPUTS)
+    model, maps = from_text(text, str(path))
+    if weights is not None and weights_of(text) != digest(weights):
+        raise ValueError(f"{path} was exported from other weights than {weights}; run `crossnets export` again.")
+    return CropEstimator(model, lambda images: Raw(*run(images)), maps)
+
+
+def open_network(
+    path: Path, runtime: Runtime, *, threads: int, precision: Precision, names: Sequence[str]
+) -> tuple[str | None, Run]:
+    """The description that a network's file carries, and what runs it.
+
+    OpenVINO makes a network for each shape of images that comes, which takes a moment the first time, and runs the
+    images of a batch one after another: a network of one shape that is known is up to a quarter faster than one for
+    all, and that is more than batches gain.
+
+    Args:
+        path: The file.
+        runtime: As of `load_exported`, with `threads` and `precision`.
+        threads: Of the processor.
+        precision: Of its sums.
+        names: Of the outputs, in the order they are wanted in; a network may have the first ones alone.
+
+    Raises:
+        FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.
+    """
+    check_settings(runtime, threads, precision)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no exported network {path}; `crossnets export RUN` writes one.")
+    if runtime == "auto":
+        runtime = "openvino" if _has_openvino() else "onnxruntime"
+    if path.suffix == ".xml" and runtime == "onnxruntime":
+        raise ValueError(
+            f"{path} is in OpenVINO's own format, which ONNX Runtime cannot read: pip install 'crossnets[fast]' and "
+            "leave the runtime out, or export with --to onnx."
+        )
+    if runtime == "openvino":
+        return _openvino(path, threads, precision, names)
+    if precision != "float32":
+        raise ValueError("ONNX Runtime computes in float32 on processors; bfloat16 needs runtime='openvino'.")
+    return _onnxruntime(path, threads, names)
+
+
+def check_settings(runtime: str, threads: int, precision: str) -> None:
+    """Refuse what there is not.
+
+    Raises:
+        ValueError: no such runtime or precision, or less than one thread.
+    """
+    for what, found, known in (("runtime", runtime, get_args(Runtime)), ("precision", precision, get_args(Precision))):
+        if found not in known:
+            raise ValueError(f"{what}={found!r}: expected {', '.join(known)}.")
+    if threads < 1:
+        raise ValueError(f"threads={threads}: expected 1 or more.")
+
+
+def _has_openvino() -> bool:
+    try:  # not only whether it is there: one that does not load is none
+        import openvino  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | None, Run]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that it does not export
+        raise ValueError(f"{path} is not a network that ONNX Runtime can read: {str(error)[:300]}") from error
+    name, taken = session.get_inputs()[0].name, list(names[: len(session.get_outputs())])
+
+    def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
+        return list(session.run(taken, {name: images}))
+
+    return session.get_modelmeta().custom_metadata_map.get(KEY), run
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the process and never let go of.
+
+    Each core gives the thread that makes it a stack for signals. Dropped, it puts back the one it found, even if that
+    belonged to another core that is gone, and with the next signal, Ctrl-C for one, the process dies (openvino
+    2026.4.1, `SigAltStackSetup` in its CPU plugin).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
+def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[str]) -> tuple[str | None, Run]:
+    core = openvino_core()
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    ready: dict[tuple[int, ...], _RunOne] = {}
+
+    def one(shape: tuple[int, ...]) -> _RunOne:
+        if shape not in ready:
+            read.reshape([1, *shape])
+            ready[shape] = _one_image(core.compile_model(read, "CPU", settings), names)
+        return ready[shape]
+
+    try:
+        read = core.read_model(str(path))
+        sides = list(read.input(0).partial_shape)[1:]
+        if all(side.is_static for side in sides):
+            one(tuple(side.get_length() for side in sides))
+    except RuntimeError as error:
+        raise ValueError(f"{path} is not a network that OpenVINO can read: {str(error)[:300]}") from error
+    found = read.get_rt_info()
+    text = found["framework"][KEY].astype(str) if "framework" in found and KEY in found["framework"] else None
+
+    def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
+        infer = one(images.shape[1:])
+        said = [infer(image) for image in images]
+        return said[0] if len(said) == 1 else [np.concatenate(parts) for parts in zip(*said, strict=True)]
+
+    return text, run
+
+
+def _one_image(compiled: Any, names: Sequence[str]) -> _RunOne:
+    """What runs a network of one shape on one image.
+
+    Inputs and outputs stay where they are, so that a call neither allocates nor looks up any. What it gives is copied
+    out: the next call writes over it.
+    """
+    import openvino
+
+    alone = threading.Lock()
+
+    def tensor(port: Any) -> Any:
+        return openvino.Tensor(port.element_type, port.shape)
+
+    request, entry = compiled.create_infer_request(), tensor(compiled.input(0))
+    request.set_input_tensor(entry)
+    said = []
+    for name in names[: len(compiled.outputs)]:
+        output = compiled.output(name)
+        said.append(tensor(output))
+        request.set_tensor(output, said[-1])
+    taken, given = entry.data, [part.data for part in said]
+
+    def infer(image: Float32[np.ndarray, "C H W"]) -> list[Any]:
+        with alone:
+            taken[0] = image
+            request.infer(share_outputs=True)
+            return [part.copy() for part in given]
+
+    return infer

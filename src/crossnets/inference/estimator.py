@@ -1,0 +1,224 @@
+"""From hand crops to joints in the camera frame, whatever runs the network: numpy alone."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, get_args
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE, Normalisation, crop_hand, normalise
+from crossnets.geometry.cube import out_of_cubes, views_of
+from crossnets.geometry.localise import Centers
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.types import DepthImage, HandCrop, Refinement
+
+GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
+"""Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
+SCORE_ALONE = 0.45
+"""Least score of a hand whose network says no more than joints."""
+_UNSURE_SHARE, _SHARE_WEIGHT = 0.07, 2.0
+"""Deviation over the hand's length at which a score of one half decides, and how much it weighs (`hand_odds`): set on
+rendered frames, with hands and without, and on CVAR's P1, P4 and P5, as they are and with the hand erased."""
+_LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
+"""Of a second look, over the first one's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropModel:
+    """How crops are cut for a network, and whose joints it gives."""
+
+    preset: str
+    skeleton: str
+    cube_mm: float = CUBE_MM
+    normalisation: Normalisation = "per-frame"
+    centers: Centers = "image"
+    """How the cubes of the training frames were centred."""
+    looks: int = 1
+    """Times that a frame is cropped: each time after the first about the joints of the last, in the hand's size."""
+    std_per_spread: float = GAUSSIAN_STD
+    """Standard deviation of a joint in each axis, over the distance from the truth that the network expects."""
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
+            raise ValueError(
+                f"No crop is normalised {self.normalisation!r} or centred {self.centers!r}. Expected "
+                f"{' or '.join(get_args(Normalisation))}, and {', '.join(get_args(Centers))}."
+            )
+        if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
+            raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
+        if self.skeleton not in SKELETONS:
+            raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
+        if self.looks not in (1, 2, 3):
+            raise ValueError(f"A frame is looked at 1 to 3 times, not {self.looks!r}.")
+        if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
+            raise ValueError(f"std_per_spread={self.std_per_spread!r}: expected a finite number above 0.")
+
+
+class Raw(NamedTuple):
+    """What a network says of a batch of images."""
+
+    joints: Float[np.ndarray, "B J 3"]
+    """In crop coordinates (`geometry.cube`) if the other fields are given; else in mm from the crop's centre."""
+    log_spread: Float[np.ndarray, "B J"] | None = None
+    """Log of the expected distance of a joint from the truth, in halves of the cube."""
+    side: Float[np.ndarray, "B"] | None = None
+    """Logit: above 0 a right hand."""
+    log_size: Float[np.ndarray, "B"] | None = None
+    """Log of the hand's length over the cube's side."""
+
+
+class Estimates(NamedTuple):
+    """What is estimated in a batch of crops; None where the network does not say."""
+
+    joints_mm: Float32[np.ndarray, "B J 3"]
+    """In the camera frame."""
+    std_mm: Float32[np.ndarray, "B J"] | None = None
+    """Standard deviation of each joint in each axis."""
+    right: Float32[np.ndarray, "B"] | None = None
+    """Probability of a right hand."""
+    size_mm: Float32[np.ndarray, "B"] | None = None
+    """Length of the hand, wrist to tip of the middle finger."""
+
+
+def hand_odds(found: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
+    """How likely it is that hands were found there: above 0 one is taken for a hand.
+
+    The log-odds of the detector's scores, and how sure the network is of its joints for a hand of that size: what is no
+    hand has a low score, or joints that could be anywhere. Minus infinity where the joints are no numbers.
+
+    Args:
+        found: What the network says of what was found.
+        scores: Of the detector, 0 to 1.
+    """
+    score = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    odds = np.log(score / (1 - score))
+    if found.std_mm is None or found.size_mm is None:
+        odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
+    else:
+        odds = odds - _SHARE_WEIGHT * np.log(unsure_share(found) / _UNSURE_SHARE)
+    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), odds, -np.inf)
+
+
+def unsure_share(found: Estimates) -> Float32[np.ndarray, "B"]:
+    """Mean standard deviation of the joints over the hand's length; 0 where the network does not say.
+
+    Infinite where the joints are no numbers.
+    """
+    share = np.zeros(len(found.joints_mm), np.float32)
+    if found.std_mm is not None and found.size_mm is not None:
+        share = found.std_mm.mean(axis=1) / found.size_mm
+    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), share, np.float32(np.inf))
+
+
+Speaker = TypeVar("Speaker", bound="CropEstimator")
+
+
+class CropEstimator:
+    """A network, with the crop and skeleton it was trained for."""
+
+    def __init__(
+        self,
+        model: CropModel,
+        network: Callable[[Float32[np.ndarray, "B 1 S S"]], Raw],
+        maps: Mapping[str, Float32[np.ndarray, "K J"]] | None = None,
+    ) -> None:
+        """`maps`: joints of other skeletons as weighted means of the network's own, by name."""
+        self.model, self._network, self.maps = model, network, dict(maps or {})
+        self._speaks: str | None = None
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints it predicts."""
+        return SKELETONS[self._speaks or self.model.skeleton]
+
+    def speaking(self: Speaker, skeleton: Skeleton | None) -> Speaker:
+        """The same, predicting the joints of another skeleton if it knows it; else itself."""
+        if skeleton is None or skeleton.name not in self.maps:
+            return self
+        other = copy.copy(self)
+        other._speaks = skeleton.name
+        return other
+
+    def arrays(self, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B 1 S S"]:
+        """Crops as the network takes them, -1 to 1."""
+        images = [normalise(crop, self.model.normalisation) for crop in crops]
+        return images[0][None, None] if len(images) == 1 else np.stack(images)[:, None]
+
+    def estimate(self, crops: Sequence[HandCrop]) -> Estimates:
+        """Joints of each crop, and what else the network says."""
+        return self.read(self.run(self.arrays(crops)), crops)
+
+    def joints_mm(self, crops: Sequence[HandCrop], refinement: Refinement = "none") -> Float32[np.ndarray, "B J 3"]:
+        """Joints of each crop, in the camera frame.
+
+        Raises:
+            ValueError: a refinement is asked of what cannot refine.
+        """
+        if refinement != "none":
+            raise ValueError("An exported network only estimates; refining needs the run folder, and crossnets[train].")
+        return self.estimate(crops).joints_mm
+
+    def run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
+        """The network alone."""
+        return self._network(images)
+
+    def read(self, raw: Raw, crops: Sequence[HandCrop]) -> Estimates:
+        """What the network said of these crops, in millimetres."""
+        if raw.log_spread is None or raw.side is None or raw.log_size is None:
+            centers_mm = np.stack([crop.center_mm for crop in crops])
+            return Estimates((raw.joints + centers_mm[:, None]).astype(np.float32))
+        half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
+        return Estimates(
+            self.spoken(out_of_cubes(raw.joints, views_of(crops))),
+            self._spread(np.exp(raw.log_spread)) * (self.model.std_per_spread * half_mm[:, None]),
+            (1 / (1 + np.exp(-raw.side))).astype(np.float32),
+            (2 * half_mm * np.exp(raw.log_size)).astype(np.float32),
+        )
+
+    def cube_for(self, size_mm: float) -> float:
+        """Side of the cube in which a hand of this length is looked at."""
+        least, most = _LEAST_CUBE * self.model.cube_mm, _MOST_CUBE * self.model.cube_mm
+        return float(np.clip(size_mm / HAND_IN_CUBE, least, most))
+
+    def cubes_again(self, crops: Sequence[HandCrop], found: Estimates) -> list[tuple[Float32[np.ndarray, "3"], float]]:
+        """Centres and sides of the next look's cubes: about the joints that were found, in the hand's size."""
+        cubes = []
+        for row, crop in enumerate(crops):
+            middle = found.joints_mm[row].mean(axis=0)
+            good = np.isfinite(middle).all() and middle[2] > 0
+            cube_mm = crop.cube_mm if found.size_mm is None else self.cube_for(float(found.size_mm[row]))
+            cubes.append((middle if good else crop.center_mm, cube_mm))
+        return cubes
+
+    def estimate_frames(
+        self, images: Sequence[DepthImage], centers_mm: Sequence[Float32[np.ndarray, "3"]]
+    ) -> tuple[Estimates, tuple[HandCrop, ...]]:
+        """Joints of the hands at these centres, after as many looks as the model takes; and the last crops."""
+        crops = tuple(
+            crop_hand(image.depth_mm, image.camera, center_mm, self.model.cube_mm)
+            for image, center_mm in zip(images, centers_mm, strict=True)
+        )
+        found = self.estimate(crops)
+        for _ in range(self.model.looks - 1):
+            cubes = self.cubes_again(crops, found)
+            crops = tuple(
+                crop_hand(image.depth_mm, image.camera, center_mm, cube_mm)
+                for image, (center_mm, cube_mm) in zip(images, cubes, strict=True)
+            )
+            found = self.estimate(crops)
+        return found, crops
+
+    def spoken(self, joints_mm: Float[np.ndarray, "B J 3"]) -> Float32[np.ndarray, "B K 3"]:
+        """The network's joints as those that are predicted."""
+        if self._speaks is None:
+            return joints_mm.astype(np.float32)
+        return np.einsum("kj,bjc->bkc", self.maps[self._speaks], joints_mm).astype(np.float32)
+
+    def _spread(self, spread: Float[np.ndarray, "B J"]) -> Float32[np.ndarray, "B K"]:
+        """Of weighted means: as if errors of neighbours went together."""
+        if self._speaks is None:
+            return spread.astype(np.float32)
+        shares = np.abs(self.maps[self._speaks])
+        return (spread @ (shares / shares.sum(axis=1, keepdims=True)).T).astype(np.float32)

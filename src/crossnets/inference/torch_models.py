@@ -1,0 +1,136 @@
+"""The estimator in torch: joints of hand crops, and what the shared latent space makes of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from crossnets.geometry.crop import CROP_PX
+from crossnets.geometry.cube import into_cubes, out_of_cubes, views_of
+from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_pose
+from crossnets.geometry.skeleton import SKELETONS
+from crossnets.inference.detector import DetectorModel, HandDetector
+from crossnets.inference.estimator import CropEstimator, CropModel, Raw
+from crossnets.models.crossing import CrossingNets
+from crossnets.models.crossnet import CrossNet
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
+from crossnets.models.networks import Networks, NetworksConfig
+from crossnets.models.refine import refine
+from crossnets.tensors import PoseBatch
+from crossnets.types import POSE_UNIT_MM, HandCrop, Refinement
+
+assert CROP_PX == 128, "the generator makes maps of 128 x 128"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig(CropModel):
+    """What has to travel with the weights."""
+
+    networks: NetworksConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        found, expected = self.networks.pose_vae.num_joints, len(SKELETONS[self.skeleton])
+        if found != expected:
+            raise ValueError(f"The networks have {found} joints, but the skeleton {self.skeleton} has {expected}.")
+
+
+class Estimator(CropEstimator):
+    """Networks with the crop and skeleton they were trained for."""
+
+    def __init__(
+        self,
+        config: EstimatorConfig,
+        networks: Networks,
+        maps: Mapping[str, Float32[np.ndarray, "K J"]] | None = None,
+    ) -> None:
+        super().__init__(config, self._run, maps)
+        self.config = config
+        self.networks = networks.eval()
+
+    def images(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B 1 S S"]:
+        """Crops as the networks take them, -1 to 1."""
+        return torch.from_numpy(self.arrays(crops))
+
+    def joints_mm(self, crops: Sequence[HandCrop], refinement: Refinement = "none") -> Float32[np.ndarray, "B J 3"]:
+        """Joints of each crop, in the camera frame.
+
+        Raises:
+            ValueError: a refinement is asked of networks without a latent space.
+        """
+        if refinement == "none":
+            return super().joints_mm(crops)
+        nets = self.latent_networks()
+        refined = refine(nets, self.images(crops), self.latents(crops), refinement)
+        return self.pose_to_mm(nets.decode_pose(refined), crops)
+
+    def latents(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B Z"]:
+        """Where each crop lies in the shared latent space.
+
+        Raises:
+            ValueError: there is none.
+        """
+        nets = self.networks if isinstance(self.networks, CrossNet) else self.latent_networks()
+        with torch.no_grad():
+            return nets.estimate_latent(self.images(crops))
+
+    def pose_of(self, joints_mm: Float[np.ndarray, "B J 3"], crops: Sequence[HandCrop]) -> PoseBatch:
+        """Joints of the networks' own skeleton, as the pose VAE takes them."""
+        if isinstance(self.networks, CrossNet):
+            return self.networks.pose(torch.from_numpy(into_cubes(joints_mm, views_of(crops))).float())
+        centers_mm = np.stack([crop.center_mm for crop in crops])
+        y, t = normalise_pose(joints_mm, centers_mm, SKELETONS[self.config.skeleton].reference)
+        return PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
+
+    def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:
+        """Poses of the networks to joints in the camera frame (spec 5, step 4)."""
+        pose = PoseBatch(pose.y.detach().float(), pose.t.detach().float())
+        if isinstance(self.networks, CrossNet):
+            return self.spoken(out_of_cubes(self.networks.joints(pose).numpy(), views_of(crops)))
+        centers_mm = np.stack([crop.center_mm for crop in crops])
+        found = NormalisedPose(pose.y.numpy(), pose.t.numpy())
+        return denormalise_pose(found, centers_mm).astype(np.float32)
+
+    def latent_networks(self) -> CrossingNets:
+        """The networks with the shared latent space.
+
+        Raises:
+            ValueError: this estimator is the plain regression, which has none.
+        """
+        if isinstance(self.networks, CrossNet):
+            return self.networks.crossing
+        if isinstance(self.networks, CrossingNets):
+            return self.networks
+        raise ValueError(
+            "This model was trained without the shared latent space (--no-shared-latent), so it predicts poses but "
+            "cannot generate or refine. Train one without that flag."
+        )
+
+    @torch.inference_mode()
+    def _run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
+        found = self.networks(torch.from_numpy(images))
+        if isinstance(found, PoseBatch):
+            return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).numpy())
+        return Raw(*(part.numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(DetectorModel):
+    """What has to travel with the weights."""
+
+    networks: DetectorNetConfig
+
+
+class Detector(HandDetector):
+    """The network in torch, with what it was trained for."""
+
+    def __init__(self, config: DetectorConfig, networks: DetectorNet) -> None:
+        super().__init__(self._run, config)
+        self.config, self.networks = config, networks.eval()
+
+    @torch.inference_mode()
+    def _run(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
+        return self.networks(torch.from_numpy(images)).numpy()

@@ -1,0 +1,321 @@
+"""From a raw depth image to the joints of the hands in it: each frame by itself, or from frame to frame."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt16
+
+from crossnets.geometry.camera import CAMERAS, CameraPreset, camera_named
+from crossnets.geometry.crop import crop_hand
+from crossnets.inference.detector import Detection, Finder
+from crossnets.inference.estimator import CropEstimator, Estimates, hand_odds, unsure_share
+from crossnets.inference.hand import Hand
+from crossnets.inference.smoothing import OneEuro, OneEuroConfig
+from crossnets.types import HandCrop, Pinhole
+
+FINDS_EVERY = 15
+"""Frames between two searches of the whole image while all hands are followed."""
+_LOST_SHARE = 0.11
+"""Mean deviation of the joints over the hand's length above which a followed hand is lost."""
+_LEAST_SEEN = 0.02
+"""Share of a crop that must show something."""
+_SAME_MM = 80.0
+"""Hands whose middles are nearer than this are one."""
+_MISSES = 2
+"""Searches in a row that must miss a followed hand until it is dropped."""
+_METRES = 20.0
+"""A depth image without anything beyond this is taken to be in metres."""
+_DEFAULT_STEP_S = 1 / 30
+
+
+class Image(NamedTuple):
+    """A depth image as it came, with its camera."""
+
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
+    camera: Pinhole
+
+
+@dataclass
+class _Followed:
+    """A hand that is followed."""
+
+    number: int
+    joints_mm: Float32[np.ndarray, "J 3"]
+    """As estimated, before smoothing."""
+    cube_mm: float
+    filter: OneEuro | None
+    misses: int = 0
+
+
+class Tracker:
+    """Finds hands in depth images and estimates their joints; `crossnets.load` makes one.
+
+    `predict` takes each image by itself. `track` goes on from the image before: it looks where the hands were, and
+    searches the whole image when one is lost and every 15th time.
+    """
+
+    def __init__(
+        self,
+        estimator: CropEstimator,
+        finder: Finder,
+        *,
+        hands: int = 2,
+        smooth: bool | OneEuroConfig = False,
+    ) -> None:
+        """Join what finds hands to what estimates their joints; `crossnets.load()` does it with a model's own.
+
+        Args:
+            estimator: What estimates joints in crops.
+            finder: What finds hands in images.
+            hands: Most hands in an image.
+            smooth: Whether `track` filters joints over time (One-Euro).
+
+        Raises:
+            ValueError: `hands` is less than 1.
+        """
+        if hands < 1:
+            raise ValueError(f"hands={hands}: expected 1 or more.")
+        self.estimator, self.finder, self.hands = estimator, finder, hands
+        self._smooth = OneEuroConfig() if smooth is True else smooth or None
+        self.stages_ms: dict[str, float] = {}
+        """Milliseconds of the last call: find, crop, network, joints."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the hands that are followed."""
+        self._followed: list[_Followed] = []
+        self._since_search = FINDS_EVERY
+        self._next_number = 0
+        self._time_s: float | None = None
+
+    def predict(self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> list[Hand]:
+        """The hands in one image, whatever came before: at most `hands`, the likeliest first; none gives an empty list.
+
+        Args:
+            depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing; uint16 or float.
+            camera: A preset's name, such as realsense-d435, or the intrinsics that belong to this image size.
+
+        Raises:
+            ValueError: not a depth image in mm, not of the camera's size, or no such camera.
+        """
+        image = depth_image(depth_mm, camera)
+        self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
+        found = self._search(image)
+        if not found:
+            return []
+        estimates, _, rows = self._estimate(image, found)
+        return [self._hand(image, estimates, row) for row in rows[: self.hands]]
+
+    def track(
+        self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset, time_s: float | None = None
+    ) -> list[Hand]:
+        """The hands in the next image of one camera, each with the number it keeps while it is followed.
+
+        Args:
+            depth_mm: As of `predict`.
+            camera: As of `predict`.
+            time_s: When the image was taken; without it images are 1/30 s apart. Only smoothing uses it.
+
+        Raises:
+            ValueError: as of `predict`, or the time is not after that of the last image.
+        """
+        image = depth_image(depth_mm, camera)
+        now = self._now(time_s)
+        self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
+        self._since_search += 1
+        rows = self._follow(image)
+        if len(rows) < len(self._followed) or not rows or self._since_search >= FINDS_EVERY:
+            rows = self._search_and_follow(image, rows)
+        self._followed = [followed for followed, _ in rows]
+        return [self._smoothed(followed, hand, now) for followed, hand in rows]
+
+    def _now(self, time_s: float | None) -> float:
+        last = self._time_s
+        now = time_s if time_s is not None else (0.0 if last is None else last + _DEFAULT_STEP_S)
+        if last is not None and not now > last:
+            raise ValueError(f"An image at {now} s follows one at {last} s; times must grow. reset() starts anew.")
+        self._time_s = now
+        return now
+
+    def _follow(self, image: Image) -> list[tuple[_Followed, Hand]]:
+        """The followed hands that are still where they were, a little further."""
+        if not self._followed:
+            return []
+        cubes = [(followed.joints_mm.mean(axis=0), followed.cube_mm) for followed in self._followed]
+        estimates, crops = self._look(image, cubes)
+        kept = []
+        odds = np.where(unsure_share(estimates) < _LOST_SHARE, 1.0, -1.0)
+        for row in _hands_among(estimates, crops, odds):
+            self._update(self._followed[row], estimates, row)
+            kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row].number)))
+        return kept
+
+    def _search_and_follow(self, image: Image, rows: list[tuple[_Followed, Hand]]) -> list[tuple[_Followed, Hand]]:
+        """`rows` without hands that the searches miss, and with those that are new."""
+        self._since_search = 0
+        new = self._search(image)
+        for followed, _ in rows:
+            middle = followed.joints_mm.mean(axis=0)
+            near = [d for d in new if np.linalg.norm(d.center_mm - middle) < _SAME_MM]
+            new = [d for d in new if not any(d is n for n in near)]
+            followed.misses = 0 if near else followed.misses + 1
+        begun = self._begin(image, new, [followed for followed, _ in rows])
+        kept = [(followed, hand) for followed, hand in rows if followed.misses < _MISSES]
+        if any(followed.misses for followed, _ in kept):
+            self._since_search = FINDS_EVERY  # look again at once
+        return [*kept, *begun]
+
+    def _begin(
+        self, image: Image, found: Sequence[Detection], others: Sequence[_Followed]
+    ) -> list[tuple[_Followed, Hand]]:
+        """New hands, after all looks, the likeliest first; one of `others` that is found again is not missed."""
+        if not found:
+            return []
+        estimates, crops, rows = self._estimate(image, found)
+        new = []
+        for row in rows:
+            middle = estimates.joints_mm[row].mean(axis=0)
+            same = [o for o in others if np.linalg.norm(o.joints_mm.mean(axis=0) - middle) < _SAME_MM]
+            for other in same:
+                other.misses = 0
+            if not same:
+                new.append(row)
+        begun = []
+        for row in new[: self.hands - sum(other.misses < _MISSES for other in others)]:
+            smooth = OneEuro(self._smooth) if self._smooth else None
+            followed = _Followed(self._next_number, estimates.joints_mm[row], crops[row].cube_mm, smooth)
+            self._next_number += 1
+            self._update(followed, estimates, row)
+            begun.append((followed, self._hand(image, estimates, row, followed.number)))
+        return begun
+
+    def _update(self, followed: _Followed, estimates: Estimates, row: int) -> None:
+        followed.joints_mm = estimates.joints_mm[row]
+        if estimates.size_mm is not None:
+            followed.cube_mm = self.estimator.cube_for(float(estimates.size_mm[row]))
+
+    def _smoothed(self, followed: _Followed, hand: Hand, now: float) -> Hand:
+        if followed.filter is None:
+            return hand
+        return replace(hand, joints_mm=followed.filter(hand.joints_mm, now).astype(np.float32))
+
+    def _search(self, image: Image) -> list[Detection]:
+        started = time.perf_counter()
+        found = list(self.finder(image.depth_mm, image.camera))
+        self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
+        return found
+
+    def _estimate(self, image: Image, found: Sequence[Detection]) -> tuple[Estimates, list[HandCrop], list[int]]:
+        """All looks at what was found; and the rows that are hands, each one once."""
+        model = self.estimator.model
+        sized = model.looks > 1  # the others know cubes of one size only
+        sides = [self.estimator.cube_for(d.length_mm) if sized else model.cube_mm for d in found]
+        estimates, crops = self._look(image, [(d.center_mm, side) for d, side in zip(found, sides, strict=True)])
+        for _ in range(model.looks - 1):
+            estimates, crops = self._look(image, self.estimator.cubes_again(crops, estimates))
+        odds = hand_odds(estimates, [detection.score for detection in found])
+        return estimates, crops, _hands_among(estimates, crops, odds)
+
+    def _look(
+        self, image: Image, cubes: Sequence[tuple[Float[np.ndarray, "3"], float]]
+    ) -> tuple[Estimates, list[HandCrop]]:
+        """What the network says of these cubes: centres in mm and sides."""
+        times = [time.perf_counter()]
+        crops = [crop_hand(image.depth_mm, image.camera, center_mm, cube_mm) for center_mm, cube_mm in cubes]
+        arrays = self.estimator.arrays(crops)
+        times.append(time.perf_counter())
+        raw = self.estimator.run(arrays)
+        times.append(time.perf_counter())
+        estimates = self.estimator.read(raw, crops)
+        times.append(time.perf_counter())
+        for name, start, end in zip(("crop", "network", "joints"), times[:-1], times[1:], strict=True):
+            self.stages_ms[name] += 1e3 * (end - start)
+        return estimates, crops
+
+    def _hand(self, image: Image, estimates: Estimates, row: int, number: int | None = None) -> Hand:
+        right = None if estimates.right is None else float(estimates.right[row])
+        return Hand(
+            estimates.joints_mm[row],
+            self.estimator.skeleton,
+            image.camera,
+            std_mm=None if estimates.std_mm is None else estimates.std_mm[row],
+            side=None if right is None else ("right" if right >= 0.5 else "left"),
+            side_probability=None if right is None else max(right, 1 - right),
+            size_mm=None if estimates.size_mm is None else float(estimates.size_mm[row]),
+            track=number,
+        )
+
+
+def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> Image:
+    """What the user gave, checked.
+
+    Raises:
+        ValueError: not a depth image in mm, or not of the camera's size.
+    """
+    preset = camera_named(camera) if isinstance(camera, str) else camera
+    depth = np.asarray(depth_mm)
+    if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
+        raise ValueError(
+            f"Found an array of shape {depth.shape} and type {depth.dtype}, expected a depth image: (height, width), "
+            "uint16 or float, in millimetres."
+        )
+    if depth.itemsize == 1:
+        raise ValueError(
+            f"Found depth of type {depth.dtype}, whose 8 bits hold no millimetres, expected uint16 or float. OpenCV "
+            "reads 16-bit PNGs so with cv2.imread(path, cv2.IMREAD_UNCHANGED)."
+        )
+    if isinstance(preset, CameraPreset):
+        size = preset.height_px, preset.width_px
+        if all(size) and depth.shape != size:
+            raise ValueError(
+                f"The image is {depth.shape[1]} x {depth.shape[0]} pixels, but the camera has {size[1]} x {size[0]}, "
+                "and its intrinsics belong to that. Give camera=Pinhole(fx, fy, cx, cy) of your images."
+            )
+        preset = preset.pinhole
+    _check_pinhole(preset)
+    if depth.dtype not in (np.uint16, np.float32):
+        depth = depth.astype(np.float32)
+    if depth.dtype == np.float32:  # nobody has whole metres
+        _check_unit(depth)
+    return Image(np.ascontiguousarray(depth), preset)
+
+
+def _check_unit(depth: Float32[np.ndarray, "H W"]) -> None:
+    coarse = depth[::8, ::8]
+    most = float(np.max(coarse, initial=0, where=np.isfinite(coarse)))
+    if 0 < most < _METRES:
+        raise ValueError(
+            f"The farthest depth is {most:.3g}, which looks like metres. Millimetres are expected: multiply by 1000."
+        )
+
+
+def _check_pinhole(camera: Pinhole) -> None:
+    if not (isinstance(camera, tuple) and len(camera) == 4):
+        raise ValueError(
+            f"Found {camera!r} as the camera, expected Pinhole(fx_px, fy_px, cx_px, cy_px) or one of "
+            f"{', '.join(CAMERAS)}."
+        )
+    if not (all(map(math.isfinite, camera)) and camera[0] > 0 and camera[1] > 0):
+        raise ValueError(f"{camera} is no camera: all numbers must be finite, and the focal lengths positive.")
+
+
+def _seen(crop: HandCrop) -> bool:
+    """Whether a crop shows enough to hold a hand."""
+    return cv2.countNonZero(crop.depth_mm) > _LEAST_SEEN * crop.depth_mm.size
+
+
+def _hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np.ndarray, "B"]) -> list[int]:
+    """Rows in which a hand is likely, likeliest first, without those that estimate the hand of an earlier one again."""
+    kept: list[int] = []
+    middles = estimates.joints_mm.mean(axis=1)
+    for row in np.argsort(-odds, kind="stable").tolist():
+        again = any(np.linalg.norm(middles[row] - middles[other]) < _SAME_MM for other in kept)
+        before_it = estimates.joints_mm[row, :, 2].min() > 0
+        if odds[row] > 0 and _seen(crops[row]) and before_it and not again:
+            kept.append(row)
+    return kept

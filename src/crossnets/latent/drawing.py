@@ -1,0 +1,200 @@
+"""The command `generate`: what the latent space of a model makes of frames of a data set, drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from crossnets.datasets.dataset import FrameError, HandDataset
+from crossnets.datasets.opening import open_dataset
+from crossnets.geometry.camera import project
+from crossnets.geometry.crop import crop_hand, image_to_crop_px
+from crossnets.geometry.localise import center_of
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.inference import bundle
+from crossnets.inference.torch_models import Estimator
+from crossnets.latent.film import map_to_rgb, save_gif, save_png, sheet, with_skeleton
+from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, walk
+from crossnets.types import HandCrop, HandFrame
+
+Action: TypeAlias = Literal["pose-to-depth", "depth-to-pose", "walk"]
+
+_LARGE = 3
+"""Crops are drawn this many times larger where there is room."""
+_MOST_STEPS = 200
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True)
+class _Hand:
+    """A frame with its crop, and its latent with what the networks make of it."""
+
+    frame: HandFrame
+    crop: HandCrop
+    image: Float32[np.ndarray, "S S"]
+    """The crop as the networks see it."""
+    z: Float[Tensor, "1 Z"]
+    points_px: Float[np.ndarray, "J 2"]
+    """The pose that was encoded, or the one decoded from an estimated latent, in pixels of the crop."""
+
+
+def generate_command(
+    action: Action,
+    model: Path,
+    *,
+    data: str,
+    split: Literal["train", "test"],
+    frame: str | None,
+    start: str | None,
+    end: str | None,
+    steps: int,
+    by_image: bool,
+    out: Path,
+) -> list[Path]:
+    """Draw what the latent space of a model makes of frames of a data set; returns the files.
+
+    Raises:
+        OSError: the model or the data is missing.
+        FrameError: a frame's image is broken.
+        ValueError: the arguments do not fit the action, there is no such frame, it has no label or no hand, or the
+            model has no latent space or another skeleton than the labels.
+    """
+    _check(action, frame, start, end, steps, by_image)
+    estimator = bundle.load(model)
+    estimator.latent_networks()  # raises where there is none, before the data is opened
+    dataset = open_dataset(data, split)
+    if action == "walk":
+        assert start is not None
+        assert end is not None
+        hands = [_hand(estimator, find_frame(dataset, name), dataset.skeleton, by_image) for name in (start, end)]
+        return _draw_walk(estimator, hands[0], hands[1], steps, out)
+    assert frame is not None
+    by_image = action == "depth-to-pose"
+    hand = _hand(estimator, find_frame(dataset, frame), dataset.skeleton, by_image)
+    return [_draw_pair(estimator, hand, out / f"{action}.png")]
+
+
+def _check(action: Action, frame: str | None, start: str | None, end: str | None, steps: int, by_image: bool) -> None:
+    if action == "walk":
+        if frame is not None or start is None or end is None:
+            raise ValueError("walk goes from one frame to another: give --from and --to, and not --frame.")
+        if not 2 <= steps <= _MOST_STEPS:
+            raise ValueError(f"Found --steps {steps}; expected 2 (both ends) to {_MOST_STEPS}.")
+    elif frame is None or start is not None or end is not None or by_image:
+        raise ValueError(f"{action} takes one frame: give --frame; --from, --to and --by-image are for walk.")
+
+
+def find_frame(dataset: HandDataset, name: str) -> HandFrame:
+    """The frame with this key, or at this index.
+
+    Keys are known once a frame is read: those in the sequence and with the number that the name has are tried first.
+
+    Raises:
+        FrameError: the frame at the index is broken.
+        ValueError: there is none; the message says which there are.
+    """
+    if name.isdecimal():
+        if int(name) < len(dataset):
+            return dataset[int(name)]
+        raise ValueError(f"There is no frame {name}: there are {len(dataset)}, from 0.{_keys(dataset)}")
+    number = "".join(c for c in name.rpartition("/")[2] if c.isdecimal())
+    wanted, parts = int(number or 0), name.split("/")
+    places: dict[str, int] = {}
+    order = []
+    for index in range(len(dataset)):
+        sequence = dataset.sequence_of(index)
+        place = places[sequence] = places.get(sequence, -1) + 1
+        order.append((sequence not in parts, abs(place - wanted), index))
+    broken = []
+    for _, _, index in sorted(order):
+        try:
+            frame = dataset[index]
+        except FrameError as error:
+            broken.append(error.problem)
+            continue
+        if frame.key == name:
+            return frame
+    unread = f" {len(broken)} could not be read, such as {broken[0]}." if broken else ""
+    raise ValueError(f"There is no frame {name!r} among {len(dataset)}.{_keys(dataset)}{unread}")
+
+
+def _keys(dataset: HandDataset) -> str:
+    """The first keys and the last, for a message."""
+    found = []
+    for index in (*range(min(len(dataset), _SHOWN_KEYS)), len(dataset) - 1):
+        try:
+            found.append(dataset[index].key)
+        except (FrameError, IndexError):
+            continue
+    found = list(dict.fromkeys(found))
+    dots = " ..." if len(dataset) > _SHOWN_KEYS + 1 else ""
+    return f" Give a key ({', '.join(found[:-1])}{dots} {found[-1]}) or an index." if len(found) > 1 else ""
+
+
+def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_image: bool) -> _Hand:
+    """Crop a frame and find its latent, from the image or from the label."""
+    config, own = estimator.config, estimator.skeleton
+    if not by_image:
+        if frame.joints_mm is None:
+            raise ValueError(
+                f"{frame.key} has no label, so there is no pose to start from. Give a labelled frame, or start from "
+                "the image: depth-to-pose, or walk --by-image."
+            )
+        if skeleton != own:
+            found = "none" if skeleton is None else skeleton.name
+            raise ValueError(
+                f"The model's skeleton is {own.name}, the labels' is {found}. Give data labelled with {own.name}, or "
+                "start from the image: depth-to-pose, or walk --by-image."
+            )
+    center_mm = center_of(frame, skeleton, config.centers)
+    if center_mm is None:
+        raise ValueError(f"No hand was found in {frame.key}, so there is no crop. Give another frame.")
+    crop = crop_hand(frame.depth_mm, frame.camera, center_mm, config.cube_mm)
+    nets = estimator.latent_networks()
+    image = estimator.images([crop])[0, 0].numpy()
+    if by_image:
+        z = estimator.latents([crop])
+        points_px = joints_in_crop_px(estimator, generate(nets, z).pose, center_mm[None], frame.camera)[0]
+    else:
+        assert frame.joints_mm is not None
+        z = latent_of_pose(estimator, frame.joints_mm[None], [crop])
+        points_px = image_to_crop_px(project(frame.joints_mm, frame.camera)[:, :2], crop)
+    return _Hand(frame, crop, image, z, points_px)
+
+
+def _draw_pair(estimator: Estimator, hand: _Hand, path: Path) -> Path:
+    """The real crop beside the map generated from its latent; the same skeleton on both."""
+    generated = generate(estimator.latent_networks(), hand.z)
+    columns = []
+    for caption, depth in ((hand.frame.key, hand.image), ("generated", generated.depth[0].numpy())):
+        picture = map_to_rgb(depth, _LARGE)
+        columns.append((caption, with_skeleton(picture, hand.points_px, estimator.skeleton), picture))
+    save_png(path, sheet(columns))
+    return path
+
+
+def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) -> list[Path]:
+    """`walk.png`: the real crops at both ends, the maps between them; `walk.gif`: there and back.
+
+    The crop's centre goes straight from a's to b's as well, so that at both ends the skeletons lie in their own crops.
+    """
+    path = walk(estimator.latent_networks(), a.z[0], b.z[0], steps)
+    share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    centers_mm = (1 - share) * a.crop.center_mm + share * b.crop.center_mm
+    points_px = joints_in_crop_px(estimator, path.pose, centers_mm, a.frame.camera)
+    columns, plain, drawn = [], [], []
+    for k, (depth, points) in enumerate(zip(path.depth.numpy(), points_px, strict=True)):
+        small, large = map_to_rgb(depth), map_to_rgb(depth, _LARGE)
+        columns.append((f"{k}/{steps - 1}", with_skeleton(small, points, estimator.skeleton), small))
+        plain.append(large)
+        drawn.append(with_skeleton(large, points, estimator.skeleton))
+    ends = []
+    for hand in (a, b):
+        picture = map_to_rgb(hand.image)
+        ends.append((hand.frame.key, with_skeleton(picture, hand.points_px, estimator.skeleton), picture))
+    save_png(out / "walk.png", sheet([ends[0], *columns, ends[1]]))
+    save_gif(out / "walk.gif", plain, drawn)
+    return [out / "walk.png", out / "walk.gif"]

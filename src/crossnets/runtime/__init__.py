@@ -1,1 +1,0 @@
-"""Prediction without torch: trackers, engines, cameras, recordings. A run that was not exported needs torch."""

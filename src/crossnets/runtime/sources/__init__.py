@@ -1,6 +1,0 @@
-"""Depth frames from cameras, recordings and a rendered hand, one interface: `open_source`."""
-
-from crossnets.runtime.sources.frames import DepthFrame, DepthSource, SourceError
-from crossnets.runtime.sources.opening import SOURCES, open_source
-
-__all__ = ["SOURCES", "DepthFrame", "DepthSource", "SourceError", "open_source"]

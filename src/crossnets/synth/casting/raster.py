@@ -1,0 +1,246 @@
+"""The depth camera without noise: a sphere-mesh ray-cast exactly, as a frame or as crops of the hand.
+
+Depth is z from the camera in mm, 0 where nothing is hit. Integer coordinates are pixel centres. A hull that contains
+the camera is not seen. The compiled kernels release the interpreter lock, so threads may each render a batch.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int16, Int32
+
+from crossnets.geometry.crop import CROP_PX, TIE_PX, crop_boxes
+from crossnets.synth.casting import frames as casting
+from crossnets.synth.casting.spheremesh import SphereMesh, Topology
+from crossnets.types import Pinhole
+
+
+class Patches(NamedTuple):
+    """What bounds the surfaces of a topology, each patch once however many hulls share it.
+
+    A patch has an index: spheres 0 to S - 1, then the cones of `pairs`, then two triangles for each wedge.
+    """
+
+    num_spheres: int
+    pairs: Int32[np.ndarray, "P 2"]
+    capsule_pair: Int32[np.ndarray, "C"]
+    """Index into `pairs` of each capsule."""
+    wedges: Int32[np.ndarray, "W 3"]
+    wedge_pairs: Int32[np.ndarray, "W 3"]
+    """Indices into `pairs` of each wedge: its corners 0-1, 1-2 and 2-0."""
+
+
+class Cast(NamedTuple):
+    """What the rays of a batch of frames hit."""
+
+    depth_mm: Float32[np.ndarray, "B H W"]
+    patch: Int16[np.ndarray, "B H W"]
+    """Index of the patch, -1 where nothing is hit; `primitive_of` says which capsule or wedge that is."""
+
+
+class CropGrid(NamedTuple):
+    """The rays of a batch of crops, and the pixels of the camera's image they belong to."""
+
+    x: Float64[np.ndarray, "B S"]
+    """Slope x/z of the rays of each column, ascending."""
+    y: Float64[np.ndarray, "B S"]
+    column_px: Int32[np.ndarray, "B S"]
+    """Nearest column of the image."""
+    row_px: Int32[np.ndarray, "B S"]
+    column_seen: Bool[np.ndarray, "B S"]
+    """False where the crop shows background whatever is there: outside the box or the image."""
+    row_seen: Bool[np.ndarray, "B S"]
+    scale: Float64[np.ndarray, "B"]
+    """Pixels of the crop per pixel of the image."""
+    focal_px: Float64[np.ndarray, "B"]
+    """Horizontal, of the camera's image."""
+    front_mm: Float64[np.ndarray, "B"]
+    back_mm: Float64[np.ndarray, "B"]
+
+
+def patches_of(topology: Topology, num_spheres: int) -> Patches:
+    """List the patches of a topology; not to be changed in place.
+
+    Raises:
+        ValueError: an index names no sphere.
+    """
+    shapes = ((topology.capsules, 2), (topology.wedges, 3))
+    capsules, wedges = (np.ascontiguousarray(np.reshape(rows, (-1, corners)), np.int64) for rows, corners in shapes)
+    return _patches_of(capsules.tobytes(), wedges.tobytes(), num_spheres)
+
+
+@functools.lru_cache(maxsize=16)
+def _patches_of(capsule_bytes: bytes, wedge_bytes: bytes, num_spheres: int) -> Patches:
+    """Kept, because every batch asks for those of the same topology again."""
+    capsules, wedges = np.frombuffer(capsule_bytes, np.int64), np.frombuffer(wedge_bytes, np.int64)
+    capsules, wedges = capsules.reshape(-1, 2), wedges.reshape(-1, 3)
+    used = np.concatenate([capsules.ravel(), wedges.ravel()])
+    if used.size and not (used.min() >= 0 and used.max() < num_spheres):
+        raise ValueError(f"The topology names spheres {used.min()} to {used.max()}; there are {num_spheres}.")
+    sides = np.concatenate([wedges[:, [0, 1]], wedges[:, [1, 2]], wedges[:, [2, 0]]])
+    pairs, index = np.unique(np.sort(np.concatenate([capsules, sides]), axis=1), axis=0, return_inverse=True)
+    index = index.reshape(-1).astype(np.int32)
+    wedge_pairs = np.ascontiguousarray(index[len(capsules) :].reshape(3, -1).T)
+    return Patches(num_spheres, pairs.astype(np.int32), index[: len(capsules)], wedges.astype(np.int32), wedge_pairs)
+
+
+def primitive_of(topology: Topology, num_spheres: int) -> Int32[np.ndarray, "K"]:
+    """The capsule or wedge each patch belongs to: capsules 0 to C - 1, then wedges. The first, where several share it.
+
+    `primitive_of(...)[cast.patch]` is a segmentation; the last entry is -1, for pixels that hit nothing.
+    """
+    found = patches_of(topology, num_spheres)
+    num_capsules, num_pairs = len(found.capsule_pair), len(found.pairs)
+    owner = np.full(num_spheres + num_pairs + 2 * len(found.wedges) + 1, -1, np.int32)
+    for w in reversed(range(len(found.wedges))):
+        owner[found.wedges[w]] = num_capsules + w
+        owner[num_spheres + found.wedge_pairs[w]] = num_capsules + w
+        owner[num_spheres + num_pairs + 2 * w + np.arange(2)] = num_capsules + w
+    for c in reversed(range(num_capsules)):
+        owner[found.pairs[found.capsule_pair[c]]] = c
+        owner[num_spheres + found.capsule_pair[c]] = c
+    return owner
+
+
+def cast(
+    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
+) -> Cast:
+    """Cast the rays (x, y, 1) of each column and row at each mesh of a batch.
+
+    Args:
+        meshes: Batch of B.
+        x: Slope x/z of each column, ascending.
+        y: Slope y/z of each row, ascending.
+        parallel: Spread the frames over numba's threads (`NUMBA_NUM_THREADS`). Numba's default threads must not be
+            entered from two threads of Python at once: with several, leave this off.
+
+    Raises:
+        ValueError: the mesh is not finite, a radius is negative, or the batch is not one of x and y.
+    """
+    patch = np.empty((len(x), y.shape[1], x.shape[1]), np.int16)
+    return Cast(_cast(meshes, x, y, patch, parallel=parallel), patch)
+
+
+def cast_depth(
+    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
+) -> Float32[np.ndarray, "B H W"]:
+    """The depth alone of `cast`, a little faster."""
+    return _cast(meshes, x, y, None, parallel=parallel)
+
+
+def _cast(
+    meshes: SphereMesh, x: np.ndarray, y: np.ndarray, patch: Int16[np.ndarray, "B H W"] | None, *, parallel: bool
+) -> Float32[np.ndarray, "B H W"]:
+    centers = np.ascontiguousarray(meshes.centers_mm, np.float64)
+    radii = np.ascontiguousarray(meshes.radii_mm, np.float64)
+    if centers.ndim != 3 or radii.shape != centers.shape[:2] or len(centers) != len(x):
+        raise ValueError(
+            f"Cannot cast {len(x)} sets of rays at spheres {centers.shape} with radii {radii.shape}: "
+            "expected (B, S, 3) and (B, S), one mesh for each set."
+        )
+    if not (np.isfinite(centers).all() and np.isfinite(radii).all() and (radii >= 0).all()):
+        raise ValueError("The spheres must have finite centres and finite radii of at least 0 mm.")
+    found = patches_of(meshes.topology, centers.shape[1])
+    depth = np.empty((len(x), y.shape[1], x.shape[1]), np.float32)
+    kernel = casting.cast_parallel if parallel else casting.cast_serial
+    kernel(centers, radii, *found[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
+    return depth
+
+
+def pixel_slopes(
+    camera: Pinhole, width_px: int, height_px: int
+) -> tuple[Float64[np.ndarray, "W"], Float64[np.ndarray, "H"]]:
+    """Slopes x/z and y/z of the rays through the centres of an image's columns and rows."""
+    x = (np.arange(width_px) - camera.cx_px) / camera.fx_px
+    return x, (np.arange(height_px) - camera.cy_px) / camera.fy_px
+
+
+def render(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> Float32[np.ndarray, "H W"]:
+    """Depth image of one mesh."""
+    return render_patches(mesh, camera, width_px, height_px).depth_mm[0]
+
+
+def render_patches(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> Cast:
+    """As `render`, as a batch of one, with the patch that each pixel hits."""
+    x, y = pixel_slopes(camera, width_px, height_px)
+    one = SphereMesh(mesh.centers_mm[None], mesh.radii_mm[None], mesh.topology)
+    return cast(one, x[None], y[None])
+
+
+def crop_grid(
+    cameras: Pinhole | Sequence[Pinhole],
+    centers_mm: Float[np.ndarray, "B 3"],
+    cube_mm: Float[np.ndarray, "B"],
+    size_px: int = CROP_PX,
+    *,
+    image_px: tuple[int, int] | None = None,
+) -> CropGrid:
+    """The rays of the pixels that `geometry.crop.crop_hand` shows in each crop; its box is rounded as there.
+
+    Each ray goes through the nearest pixel of the image, as a crop of a camera's image does.
+
+    Args:
+        cameras: One for all, or one for each crop.
+        centers_mm: Centres of the cubes.
+        cube_mm: Sides of the cubes.
+        size_px: Side of the crop.
+        image_px: (width, height) of the camera's image, whose outside is background; None: it has no border.
+
+    Raises:
+        ValueError: a centre is not in front of the camera, or a side is not positive.
+    """
+    centers, cube = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
+    if not (np.isfinite(centers).all() and (centers[:, 2] > 0).all() and np.isfinite(cube).all() and (cube > 0).all()):
+        raise ValueError("Cannot crop: every centre must be finite and in front of the camera, every side positive.")
+    listed = [cameras] if isinstance(cameras, Pinhole) else list(cameras)
+    focal_px, middle_px = np.broadcast_to(np.array(listed).reshape(-1, 2, 2), (len(centers), 2, 2)).transpose(1, 0, 2)
+    ends_px, scale, margin = crop_boxes(listed, centers, cube, size_px)
+    at = np.arange(size_px)
+    # Where crop_hand's affine map takes each pixel of the crop back to; halves because integers are centres.
+    image = (at + 0.5 - margin[..., None]) / scale[:, None, None] + ends_px[:, 0, :, None] - 0.5
+    nearest = np.floor(image + 0.5 - TIE_PX)
+    seen = (at >= margin[..., None] - 0.5) & (at < size_px - margin[..., None] - 0.5)
+    if image_px is not None:
+        seen &= (nearest >= 0) & (nearest < np.array(image_px)[:, None])
+    slopes = (nearest - middle_px[..., None]) / focal_px[..., None]
+    pixels = nearest.astype(np.int32)
+    return CropGrid(
+        x=np.ascontiguousarray(slopes[:, 0]),
+        y=np.ascontiguousarray(slopes[:, 1]),
+        column_px=np.ascontiguousarray(pixels[:, 0]),
+        row_px=np.ascontiguousarray(pixels[:, 1]),
+        column_seen=np.ascontiguousarray(seen[:, 0]),
+        row_seen=np.ascontiguousarray(seen[:, 1]),
+        scale=scale,
+        focal_px=np.ascontiguousarray(focal_px[:, 0]),
+        front_mm=centers[:, 2] - cube / 2,
+        back_mm=centers[:, 2] + cube / 2,
+    )
+
+
+def render_crops(
+    meshes: SphereMesh,
+    cameras: Pinhole | Sequence[Pinhole],
+    centers_mm: Float[np.ndarray, "B 3"],
+    cube_mm: Float[np.ndarray, "B"],
+    size_px: int = CROP_PX,
+    *,
+    image_px: tuple[int, int] | None = None,
+    parallel: bool = False,
+) -> Float32[np.ndarray, "B S S"]:
+    """Crops as `geometry.crop.crop_hand` cuts them out of the camera's image, without rendering the image.
+
+    Arguments as of `crop_grid` and `cast`. Crops differ from `crop_hand`'s only where a pixel of the crop lies within a
+    thousandth of a pixel of the border between two of the image (OpenCV rounds there).
+    """
+    grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
+    depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
+    clip_to_cubes(depth, grid)
+    return depth
+
+
+def clip_to_cubes(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid) -> None:
+    """In place: what is nearer than the cube to its front; what is farther, or outside the image, to 0."""
+    casting.clip(depth_mm, grid.column_seen, grid.row_seen, grid.front_mm, grid.back_mm)

@@ -1,0 +1,254 @@
+"""Whole frames of rendered hands and people, thinned as a detector of hands sees them, with where the hands are.
+
+Beside what `SyntheticHands` draws, each frame has a turn about the camera's axis, a scale of everything in it, and a
+part of the view that it shows, so that hands also lie at its edge and beyond. Frames without hands look at faces.
+Frame `index` of a configuration is the same whoever asks for it, and when. All numbers and shares are our choice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int8, Int64
+
+from crossnets.geometry.camera import project
+from crossnets.geometry.thinned import stride_of, thinned_camera
+from crossnets.synth.casting.raster import CropGrid, cast
+from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.hand.joint_places import joints_length
+from crossnets.synth.sensor import noise
+from crossnets.synth.stream import BLOCK, Picture, SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import HAIR, owners, without_hands
+from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES
+from crossnets.types import Pinhole
+
+NONE, PRESENT, UNCLEAR = 0, 1, 2
+"""States of a hand: not in the picture; to be found; too little of it in the picture to ask for either."""
+_ROLL_RAD, _SCALE = 0.2, 0.1
+_JITTER, _ASTRAY, _ASTRAY_SHARE = 0.12, 0.5, 0.2
+"""How far the view is moved, in widths of the image: most often, and in this share of the frames."""
+_PERSON_SHARE, _PEOPLE_TRIED = 0.7, 8
+"""Share of frames without hands that show somebody, if one of so many pictures does."""
+_FACE_SHARE, _FACE_MM = 0.85, (320.0, 1300.0)
+"""Share of these that look at the head, and how far away it is."""
+_HAIR_LOST_SHARE = 0.5
+"""Share of the people whose hair returns no light to the sensor."""
+_CUT_PX, _CUT_SHARE = 8, 0.5
+"""Rows that are empty below, as in frames whose height had to be filled up."""
+_PRESENT_SHARE, _UNCLEAR_SHARE = 0.6, 0.05
+"""Of the hand's spheres within the image's borders, at least."""
+_PRESENT_MM2, _UNCLEAR_MM2 = 1500.0, 150.0
+"""Surface of the hand, as its pixels that the sensor reports show it, at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """What is rendered."""
+
+    hands: SyntheticConfig
+    """With clutter."""
+    empty: float = 0.3
+    """Share of frames without hands and forearms."""
+    width_px: int = 160
+    height_px: int = 128
+    """Of the thinned image."""
+
+    def __post_init__(self) -> None:
+        if self.hands.clutter is None or not 0 <= self.empty <= 1 or min(self.width_px, self.height_px) <= _CUT_PX:
+            raise ValueError(
+                f"empty={self.empty}, {self.width_px}x{self.height_px} pixels, clutter={self.hands.clutter}: expected "
+                f"a share from 0 to 1, sides above {_CUT_PX}, and clutter, without which empty frames show nothing."
+            )
+
+
+class Scenes(NamedTuple):
+    """Thinned frames, each with up to two hands."""
+
+    depth_mm: Float32[np.ndarray, "B H W"]
+    cameras: tuple[Pinhole, ...]
+    """Of each thinned image; its rays need not be centred."""
+    uvd: Float32[np.ndarray, "B 2 3"]
+    """Centres, the mean of the joints: column and row of the image, and depth in mm."""
+    side: Float32[np.ndarray, "B 2"]
+    """1 a right hand, -1 a left one."""
+    length_mm: Float32[np.ndarray, "B 2"]
+    """Wrist to tip of the middle finger."""
+    state: Int8[np.ndarray, "B 2"]
+    """NONE, PRESENT or UNCLEAR."""
+
+
+class _View(NamedTuple):
+    """One frame before it is rendered."""
+
+    picture: Picture
+    camera: Pinhole
+    """Thinned."""
+    corner: tuple[int, int]
+    """Column and row of the thinned whole image where the picture begins."""
+    rows: int
+    """How many are not cut off."""
+    hair_lost: bool
+
+
+class SyntheticScenes:
+    """The thinned frames of a configuration, numbered from 0 without end. Not for two threads at once."""
+
+    def __init__(self, config: SceneConfig) -> None:
+        self.config = config
+        self._hands = SyntheticHands(config.hands)
+        preset = self._hands.preset
+        self.stride = stride_of(preset.pinhole)
+        self._thinned = thinned_camera(preset.pinhole, self.stride)
+        self._size = (preset.width_px // self.stride, preset.height_px // self.stride)
+        self._sensor = _thinned_sensor(noise.SENSORS[config.hands.camera], self.stride)
+
+    def draw(self, indices: Sequence[int] | Int64[np.ndarray, "B"]) -> Scenes:
+        """These frames.
+
+        Raises:
+            IndexError: an index is negative.
+            ValueError: there is no index.
+        """
+        if not len(indices):
+            raise ValueError("Asked for no frame; give at least one index.")
+        views = [self._view(int(index)) for index in indices]
+        grid = self._grid(views)
+        mesh = SphereMesh(
+            np.stack([view.picture.mesh.centers_mm for view in views]),
+            np.stack([view.picture.mesh.radii_mm for view in views]),
+            views[0].picture.mesh.topology,
+        )
+        hit = cast(mesh, grid.x, grid.y)
+        owner = owners()[hit.patch]
+        hair = np.array([view.hair_lost for view in views])
+        depth = np.where((owner == HAIR) & hair[:, None, None], np.float32(0), hit.depth_mm)
+        strength = np.array([view.picture.strength for view in views])
+        if strength.any():
+            seeds = np.array([view.picture.noise_seed for view in views])
+            depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength)
+        for image, view in zip(depth, views, strict=True):
+            image[view.rows :] = 0
+        return self._labelled(depth, owner, views)
+
+    def _view(self, index: int) -> _View:
+        """What is where, and which part of it the image shows."""
+        config = self.config
+        rng = np.random.default_rng([config.hands.seed, 2, index])
+        empty, person, face = rng.random(3) < (config.empty, _PERSON_SHARE, _FACE_SHARE)
+        picture = self._hands.picture(index)
+        if empty:
+            picture = self._with_person(index) if person else picture
+            face = face and _has_person(picture)
+            assert picture.hanging_mm is not None
+            batch = SphereMesh(picture.mesh.centers_mm[None], picture.mesh.radii_mm[None], picture.mesh.topology)
+            bare = without_hands(batch, picture.hanging_mm[None])
+            picture = picture._replace(mesh=SphereMesh(bare.centers_mm[0], bare.radii_mm[0], bare.topology), hands=())
+        away = float(np.exp(rng.uniform(*np.log(_FACE_MM)))) if empty and face else None
+        picture = _moved(picture, rng, away)
+        sides = np.array([config.width_px, config.height_px])
+        reach = (_ASTRAY if rng.random() < _ASTRAY_SHARE else _JITTER) * sides
+        spare = np.array(self._size) - sides
+        corner = rng.uniform(np.minimum(0, spare) - reach, np.maximum(0, spare) + reach)
+        if away is not None:
+            head = project(_head(picture), self._thinned)[:2]
+            corner = head - rng.uniform(0.1, 0.9, 2) * sides
+        left, top = np.round(np.clip(corner, -10_000, 10_000)).astype(int).tolist()
+        camera = self._thinned._replace(cx_px=self._thinned.cx_px - left, cy_px=self._thinned.cy_px - top)
+        rows = config.height_px - (_CUT_PX if rng.random() < _CUT_SHARE else 0)
+        return _View(picture, camera, (left, top), rows, bool(rng.random() < _HAIR_LOST_SHARE))
+
+    def _with_person(self, index: int) -> Picture:
+        """The first of a few pictures, from that of the frame on, that shows somebody; else the last."""
+        picture = self._hands.picture(index)
+        for other in range(index + 1, index + _PEOPLE_TRIED):
+            if _has_person(picture):
+                break
+            picture = self._hands.picture(index // BLOCK * BLOCK + other % BLOCK)
+        return picture
+
+    def _grid(self, views: Sequence[_View]) -> CropGrid:
+        """The rays, as of crops that show every `stride`-th pixel."""
+        across, down = np.arange(self.config.width_px), np.arange(self.config.height_px)
+        cameras = np.array([view.camera for view in views])
+        corner = np.array([view.corner for view in views])
+        n, first = len(views), self.stride // 2
+        x = (across - cameras[:, 2:3]) / cameras[:, 0:1]
+        y = (down - cameras[:, 3:4]) / cameras[:, 1:2]
+        columns, rows = (self.stride * (at + corner[:, [k]]) + first for k, at in enumerate((across, down)))
+        return CropGrid(
+            x=np.ascontiguousarray(x),
+            y=np.ascontiguousarray(y),
+            column_px=columns.astype(np.int32),
+            row_px=rows.astype(np.int32),
+            column_seen=np.ones((n, len(across)), np.bool_),
+            row_seen=np.ones((n, len(down)), np.bool_),
+            scale=np.full(n, 1 / self.stride),
+            focal_px=np.full(n, self._hands.camera.fx_px),
+            front_mm=np.zeros(n),
+            back_mm=np.full(n, np.inf),
+        )
+
+    def _labelled(
+        self, depth: Float32[np.ndarray, "B H W"], owner: Int8[np.ndarray, "B H W"], views: Sequence[_View]
+    ) -> Scenes:
+        n = len(views)
+        uvd, side, length = np.ones((n, 2, 3), np.float32), np.ones((n, 2), np.float32), np.ones((n, 2), np.float32)
+        state = np.full((n, 2), NONE, np.int8)
+        for b, view in enumerate(views):
+            for k, (joints_mm, hand_side) in enumerate(view.picture.hands):
+                uvd[b, k] = project(joints_mm.mean(axis=0), view.camera)
+                side[b, k] = hand_side
+                length[b, k] = joints_length(joints_mm[None], self._hands.skeleton)[0]
+                pixels = np.count_nonzero((owner[b] == k + 1) & (depth[b] > 0))
+                state[b, k] = self._state(view, k, uvd[b, k], int(pixels))
+        return Scenes(depth, tuple(view.camera for view in views), uvd, side, length, state)
+
+    def _state(self, view: _View, hand: int, uvd: Float32[np.ndarray, "3"], pixels: int) -> int:
+        """Whether a hand is to be found."""
+        part = SPHERES[("hand", "second_hand")[hand]]
+        spheres = project(view.picture.mesh.centers_mm[part][:HAND_SPHERES], view.camera)
+        size = (self.config.width_px, view.rows)
+        inside = np.all((spheres[:, :2] >= 0) & (spheres[:, :2] < size), axis=1).mean()
+        surface = pixels * float(uvd[2]) ** 2 / (view.camera.fx_px * view.camera.fy_px)
+        within = bool(np.all((uvd[:2] >= 0) & (uvd[:2] < size)))
+        if within and inside >= _PRESENT_SHARE and surface >= _PRESENT_MM2:
+            return PRESENT
+        return UNCLEAR if inside >= _UNCLEAR_SHARE and surface >= _UNCLEAR_MM2 else NONE
+
+
+def _moved(picture: Picture, rng: np.random.Generator, face_mm: float | None) -> Picture:
+    """The picture turned about the camera's axis and scaled; with `face_mm`, its head is moved to that depth."""
+    angle, scale = _ROLL_RAD * rng.standard_normal(), float(np.exp(_SCALE * rng.uniform(-1, 1)))
+    turn = scale * np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    hands = tuple(((joints_mm @ turn).astype(np.float32), side) for joints_mm, side in picture.hands)
+    hidden = np.all(picture.mesh.centers_mm == 0, axis=1)
+    centers, radii = picture.mesh.centers_mm @ turn, np.where(hidden, 1.0, scale * picture.mesh.radii_mm)
+    moved = picture._replace(mesh=SphereMesh(centers, radii, picture.mesh.topology), hands=hands)
+    if face_mm is None:
+        return moved
+    head = _head(moved)
+    if head[2] <= 0:
+        return moved
+    centers = np.where(hidden[:, None], 0.0, centers + (face_mm / head[2] - 1) * head)
+    return moved._replace(mesh=SphereMesh(centers, radii, picture.mesh.topology))
+
+
+def _has_person(picture: Picture) -> bool:
+    return bool(picture.mesh.centers_mm[SPHERES["torso"].start].any())
+
+
+def _head(picture: Picture) -> Float[np.ndarray, "3"]:
+    return picture.mesh.centers_mm[SPHERES["head"]].mean(axis=0)
+
+
+def _thinned_sensor(sensor: noise.NoiseModel, stride: int) -> noise.NoiseModel:
+    """The sensor for every `stride`-th pixel: of what is within that many pixels of an edge, one part in `stride` is
+    beside it."""
+    return replace(
+        sensor,
+        edge_loss=sensor.edge_loss / stride,
+        flying=sensor.flying / stride,
+        smoothing=sensor.smoothing / stride,
+        edge_mm=sensor.edge_mm * min(stride, 2),
+    )

@@ -1,0 +1,198 @@
+"""What is around a hand in a depth image: sleeves, the other hand, things, a desk, the person and the room.
+
+All of it is one sphere-mesh with the hand, so the ray-caster and the sensor's noise see one surface. Everything is
+drawn around right hands; pictures of left ones are mirrored. All numbers and shares are our choice, judged beside real
+depth images.
+"""
+
+import functools
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int8, Int16
+
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.synth.casting.raster import primitive_of
+from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.hand.anthropometry import HandShape
+from crossnets.synth.hand.joint_places import joints
+from crossnets.synth.hand.kinematics import FOREARM, forward
+from crossnets.synth.hand.sampler import FRONT, Scene, longest_forearm, mirror
+from crossnets.synth.hand.surface import NAMES, TOPOLOGY, Spheres, spheres
+from crossnets.synth.surroundings.objects import Space, place_desk, place_objects, place_room
+from crossnets.synth.surroundings.other_hand import LONG_ARM_MM, SecondHands, resize_forearm, samples, second_hands
+from crossnets.synth.surroundings.parts import (
+    ALL,
+    HAND_SPHERES,
+    NOWHERE,
+    NUM_SPHERES,
+    SPHERES,
+    hidden_share,
+    hide,
+    nothing,
+    outline,
+    put,
+)
+from crossnets.synth.surroundings.person import Directions, draw_cloth, draw_directions, place_body, sleeve
+
+_FOREARM_MM = 250.0
+"""Length of whole forearms, on the mean hand."""
+_HIDDEN_SHARE, _THICKEST_MM = 0.25, 14.0
+"""An arm with the thickest sleeve that hides more of its own hand is cut short and bare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clutter:
+    """Shares, 0 to 1, of frames that have each thing, as far as it fits: what would hide the hand is left out."""
+
+    sleeve: float = 0.6
+    second_hand: float = 0.3
+    object: float = 0.6
+    """Up to four boxes, bottles, balls and the like."""
+    desk: float = 0.3
+    body: float = 0.7
+    """Torso, head and arms; never in egocentric views."""
+    wall: float = 0.5
+    """A wall behind, and a floor."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ValueError(f"Clutter's {field.name}={getattr(self, field.name)}: expected a share from 0 to 1.")
+
+
+HAIR = 3
+"""What `owners` says of hair, which many sensors do not see."""
+
+
+class Surroundings(NamedTuple):
+    """n hands with everything around them."""
+
+    mesh: SphereMesh
+    """The parts of `clutter_parts`."""
+    second: Bool[np.ndarray, "n"]
+    """Where there is a second hand, of the other side."""
+    second_joints_mm: Float[np.ndarray, "n J 3"]
+    """Zero where there is none."""
+    hanging_mm: Float[np.ndarray, "n 2 3"]
+    """Elbows of arms that hang down, for a picture without hands; nowhere to be seen where there is no body."""
+
+
+def surround(rng: np.random.Generator, scene: Scene, clutter: Clutter, skeleton: Skeleton) -> Surroundings:
+    """Put everything around the hands of a scene; forearms reach to a body, or out of the picture."""
+    n = len(scene.kind)
+    wanted = {field.name: rng.random(n) < getattr(clutter, field.name) for field in fields(clutter)}
+    arms = _arms(rng, scene, wanted["second_hand"])
+    mesh, size, directions = nothing(n), arms.shape.scale[:, 1], arms.directions
+    cloth, sleeved = draw_cloth(rng, size), wanted["sleeve"] & arms.clear
+    elbows = np.stack([skin.centers_mm[:, HAND_SPHERES:].mean(axis=1) for skin in arms.skins], axis=1)
+    outlines = [outline(skin.centers_mm[:, :HAND_SPHERES], skin.radii_mm[:, :HAND_SPHERES]) for skin in arms.skins]
+    thick = np.where(sleeved, cloth.thick_mm, 0)
+    asked = wanted["body"] & arms.clear
+    bodies = place_body(rng, mesh, asked, directions, elbows, size, outlines, arms.second, thick)
+    one, other = _end(arms, bodies.present, scene.shape.forearm_mm)
+    put(mesh, "hand", np.ones(n, np.bool_), *one)
+    put(mesh, "second_hand", arms.second, *other)
+    put(mesh, "sleeve", sleeved, *sleeve(one, cloth))
+    put(mesh, "second_sleeve", wanted["sleeve"] & arms.second, *sleeve(other, cloth))
+    bent = [np.where((directions.kind == FRONT)[:, None, None], long.centers_mm, skin.centers_mm)
+            for long, skin in zip((one, other), arms.skins, strict=True)]  # fmt: skip
+    radii = np.concatenate([skin.radii_mm for skin in arms.skins], axis=1)
+    space = Space(directions.down, directions.user, np.concatenate(bent, axis=1), radii)
+    desk_mm = place_desk(rng, mesh, wanted["desk"], space, bodies.begins_mm)
+    place_objects(rng, mesh, wanted["object"], space, outlines[0], desk_mm)
+    place_room(rng, mesh, wanted["wall"], space, desk_mm)
+    second_joints = np.zeros((n, len(skeleton.joints), 3))
+    second_joints[arms.found.rows] = np.asarray(joints(arms.found.frames, skeleton))
+    hanging = np.where(bodies.present[:, None, None], bodies.hanging_mm, NOWHERE)
+    for points in (mesh.centers_mm, second_joints, hanging):
+        points[..., 0] *= scene.shape.side.reshape(-1, 1)
+    return Surroundings(mesh, arms.second, second_joints, hanging)
+
+
+class _Arms(NamedTuple):
+    """Both hands of n people, the first a right one, with whole forearms as far as the camera's place allows."""
+
+    shape: HandShape
+    directions: Directions
+    skins: tuple[Spheres, Spheres]
+    """Where there is no second hand, the first again."""
+    wrists_mm: tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
+    clear: Bool[np.ndarray, "n"]
+    """Whether the first arm may be long without hiding its hand."""
+    found: SecondHands
+    second: Bool[np.ndarray, "n"]
+
+
+def _arms(rng: np.random.Generator, scene: Scene, wanted: Bool[np.ndarray, "n"]) -> _Arms:
+    """The hands of a scene as right ones, and second hands where wanted and possible."""
+    n = len(scene.kind)
+    shape, pose = replace(scene.shape, side=np.ones(n)), mirror(scene.pose, scene.shape.side)
+    wrist, to_elbow = pose.translation_mm, forward(shape, pose).axes[:, FOREARM, :, 1]
+    whole = np.minimum(_FOREARM_MM * shape.flesh, longest_forearm(wrist, to_elbow))
+    shape = replace(shape, forearm_mm=whole)
+    skin = spheres(forward(shape, pose), shape)
+    long = samples(resize_forearm(skin, wrist, np.minimum(LONG_ARM_MM * shape.flesh, longest_forearm(wrist, to_elbow))))
+    arm = (long.centers_mm[:, HAND_SPHERES:], long.radii_mm[:, HAND_SPHERES:] + _THICKEST_MM)
+    clear = hidden_share(skin.centers_mm[:, :HAND_SPHERES], *arm) < _HIDDEN_SHARE
+    found = second_hands(rng, np.flatnonzero(wanted), shape, pose.angles_rad, skin, scene.kind)
+    second, wrists = np.zeros(n, np.bool_), wrist.copy()
+    other = Spheres(skin.centers_mm.copy(), skin.radii_mm.copy())
+    second[found.rows], wrists[found.rows] = True, found.frames.origins_mm[:, FOREARM]
+    other.centers_mm[found.rows], other.radii_mm[found.rows] = found.skin
+    directions = draw_directions(rng, scene.kind, to_elbow)
+    return _Arms(shape, directions, (skin, other), (wrist, wrists), clear, found, second)
+
+
+def without_hands(mesh: SphereMesh, hanging_mm: Float[np.ndarray, "n 2 3"]) -> SphereMesh:
+    """The same pictures without hands and forearms; upper arms hang down."""
+    bare = SphereMesh(mesh.centers_mm.copy(), mesh.radii_mm.copy(), mesh.topology)
+    hide(bare, ("hand", "sleeve", "second_hand", "second_sleeve"))
+    for arm, name in enumerate(("arm", "second_arm")):
+        bare.centers_mm[:, SPHERES[name].start] = hanging_mm[:, arm]
+    return bare
+
+
+def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int, int]:
+    """How many pixels of an image, as `raster.cast` gives it, show the first and the second hand without forearm.
+
+    A bare hand has no second one.
+    """
+    owner = owners(bare=mesh.radii_mm.shape[-1] == len(NAMES))
+    counts = np.bincount(owner[patch.ravel()], minlength=3)
+    return int(counts[1]), int(counts[2])
+
+
+@functools.cache
+def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
+    """1 for patches of the first hand, 2 of the second, 3 of hair, 0 of anything else; the last entry is for no patch.
+
+    `bare` is for the mesh of a hand without surroundings.
+    """
+    topology, num_spheres = (TOPOLOGY, len(NAMES)) if bare else (ALL, NUM_SPHERES)
+    of_sphere = np.zeros(num_spheres, np.int8)
+    for hand, name in enumerate(("hand",) if bare else ("hand", "second_hand"), 1):
+        start = 0 if bare else SPHERES[name].start
+        of_sphere[start : start + HAND_SPHERES] = hand
+    if not bare:
+        of_sphere[SPHERES["hair"]] = HAIR
+    hulls = [of_sphere[rows].min(axis=1) for rows in (topology.capsules, topology.wedges)]
+    return np.append(np.concatenate(hulls), np.int8(0))[primitive_of(topology, num_spheres)]
+
+
+def _end(arms: _Arms, joined: Bool[np.ndarray, "n"], cut_mm: Float[np.ndarray, "n"]) -> tuple[Spheres, Spheres]:
+    """The hands with forearms to the elbow where a body is joined to it, or so long that they leave the picture.
+
+    A first arm that would hide its own hand is as short as the hand was sampled, `cut_mm`.
+    """
+    ended = []
+    for skin, wrist in zip(arms.skins, arms.wrists_mm, strict=True):
+        arm = skin.centers_mm[:, HAND_SPHERES:].mean(axis=1) - wrist
+        now = np.linalg.norm(arm, axis=1)
+        long = np.minimum(LONG_ARM_MM * arms.shape.flesh, longest_forearm(wrist, arm / now[:, None]))
+        length = np.where(joined, now, np.maximum(now, long))
+        if skin is arms.skins[0]:
+            length = np.where(arms.clear, length, np.minimum(cut_mm, now))
+        ended.append(resize_forearm(skin, wrist, length))
+    return ended[0], ended[1]

@@ -1,0 +1,161 @@
+"""Named trainings: one function a preset, returning a whole TrainConfig."""
+
+from crossnets.geometry.crop import CUBE_MM, Normalisation
+from crossnets.geometry.localise import Centers
+from crossnets.geometry.skeleton import MSRA21, Skeleton
+from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.models.crossnet import CrossNetConfig
+from crossnets.models.dense import DenseConfig
+from crossnets.models.depth_gan import MetricKind
+from crossnets.models.detector import DetectorNetConfig
+from crossnets.models.pose_vae import PoseVAEConfig
+from crossnets.synth.hand.sampler import Views
+from crossnets.synth.scenes import SceneConfig
+from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticConfig
+from crossnets.synth.surroundings.clutter import Clutter
+from crossnets.training.config import Precision, RenderedConfig, ScenesConfig, StageConfig, Terms, TrainConfig
+from crossnets.training.crops import CropConfig
+from crossnets.training.damage import CropDamage, SceneDamage
+
+PAPER_STAGES = (
+    StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=201, decay=0.95, min_steps=20_000, log_every=20),
+    StageConfig(name="depth_gan", batch=100, lr=3e-4, epochs=1001),
+    StageConfig(name="warm_up", batch=200, lr=1e-2, epochs=21),
+    StageConfig(name="joint", batch=200, lr=1e-3, epochs=80),
+)
+"""Spec 4. Only `min_steps` is ours: 201 rounds over few poses would leave the VAE untrained, and more cost nothing."""
+
+REGRESSION_STAGES = (StageConfig(name="regression", batch=200, lr=1e-3, epochs=1102),)
+"""The baseline sees each frame as often as the stages that train on images do together."""
+
+
+def paper_networks(
+    num_joints: int, metric: MetricKind = "separate", *, shared_latent: bool = True
+) -> CrossingNetsConfig:
+    """The networks of spec 2."""
+    return CrossingNetsConfig(pose_vae=PoseVAEConfig(num_joints=num_joints), metric=metric, shared_latent=shared_latent)
+
+
+def paper(
+    skeleton: Skeleton,
+    *,
+    normalisation: Normalisation = "per-frame",
+    centers: Centers = "image",
+    metric: MetricKind = "separate",
+    terms: Terms = Terms(),  # noqa: B008 (frozen)
+    shared_latent: bool = True,
+    cube_mm: float = CUBE_MM,
+    precision: Precision = "auto",
+    seed: int = 42,
+    checkpoint_s: float = 60.0,
+) -> TrainConfig:
+    """Crossing Nets as published (spec 2 to 4), and its ablations."""
+    stages = _stages(PAPER_STAGES if shared_latent else REGRESSION_STAGES, terms)
+    return TrainConfig(
+        preset="paper",
+        skeleton=skeleton.name,
+        networks=paper_networks(len(skeleton), metric, shared_latent=shared_latent),
+        crop=CropConfig(cube_mm=cube_mm, normalisation=normalisation, centers=centers),
+        stages=stages,
+        terms=terms,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+    )
+
+
+def _stages(whole: tuple[StageConfig, ...], terms: Terms) -> tuple[StageConfig, ...]:
+    """Those that these terms leave."""
+    return tuple(stage for stage in whole if terms.adversarial or stage.name != "depth_gan")
+
+
+CROSSNETS_STAGES = (
+    StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=400, decay=0.95, min_steps=2000, log_every=20),
+    StageConfig(name="estimate", batch=128, lr=3e-3, epochs=600, schedule="cosine", log_every=20),
+    StageConfig(name="depth_gan", batch=100, lr=3e-4, epochs=10),
+    StageConfig(name="warm_up", batch=200, lr=1e-2, epochs=2),
+    StageConfig(name="joint", batch=200, lr=1e-3, epochs=20),
+)
+"""An epoch is the 8,192 rendered hands that are kept; `estimate` sees others, 2.5 million, each twice."""
+
+
+def crossnets_networks() -> CrossNetConfig:
+    """Our own estimator, and the paper's networks around the latent space."""
+    return CrossNetConfig(
+        dense=DenseConfig(num_joints=len(MSRA21)), crossing=paper_networks(len(MSRA21)), reference=MSRA21.reference
+    )
+
+
+def crossnets(
+    *,
+    terms: Terms = Terms(),  # noqa: B008 (frozen)
+    precision: Precision = "auto",
+    seed: int = 42,
+    checkpoint_s: float = 60.0,
+) -> TrainConfig:
+    """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it."""
+    sources = tuple(
+        SyntheticConfig(
+            camera=camera,
+            skeleton=MSRA21,
+            seed=seed * len(KINDS_OF_SENSOR) + number,
+            noise=(0.5, 1.5),
+            cube_mm=(190.0, 290.0),
+            center_spread_mm=10.0,
+            again_share=0.5,
+            views=Views(front=0.3, above=0.1, egocentric=0.2, uniform=0.4),
+            clutter=Clutter(),
+        )
+        for number, camera in enumerate(KINDS_OF_SENSOR)
+    )
+    return TrainConfig(
+        preset="crossnets",
+        skeleton=MSRA21.name,
+        networks=crossnets_networks(),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
+        stages=_stages(CROSSNETS_STAGES, terms),
+        terms=terms,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+        looks=2,
+        rendered=RenderedConfig(sources=sources, uses=4, damage=CropDamage()),
+    )
+
+
+DETECTOR_STAGES = (StageConfig(name="detect", batch=64, lr=3e-3, epochs=120, schedule="cosine", log_every=20),)
+"""Half a million frames, each seen twice."""
+
+
+def detector_scenes(camera: str, seed: int) -> SceneConfig:
+    """What a detector is trained, and validated, on: people opposite the camera more often than for hand crops."""
+    hands = SyntheticConfig(
+        camera=camera,
+        skeleton=MSRA21,
+        seed=seed,
+        noise=(0.5, 1.5),
+        distance_mm=(220.0, 1150.0),
+        views=Views(front=0.5, above=0.15, egocentric=0.2, uniform=0.15),
+        clutter=Clutter(body=0.9, second_hand=0.4),
+    )
+    return SceneConfig(hands=hands)
+
+
+def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> TrainConfig:
+    """What finds hands in whole frames, trained on rendered ones."""
+    # Other frames than those of `crossnets` with the same seed.
+    sources = tuple(
+        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number)
+        for number, camera in enumerate(KINDS_OF_SENSOR)
+    )
+    return TrainConfig(
+        preset="detector",
+        skeleton=MSRA21.name,
+        networks=DetectorNetConfig(),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
+        stages=DETECTOR_STAGES,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+        scenes=ScenesConfig(sources=sources, damage=SceneDamage()),
+    )

@@ -1,0 +1,206 @@
+"""`crossnets train`: data sets to a run folder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from rich.console import Console
+from rich.progress import Progress
+
+from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
+from crossnets.datasets.opening import open_dataset
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.synth.hand.skeleton_maps import skeleton_maps
+from crossnets.training import loop, real, rendering, run, scenes
+from crossnets.training.config import TrainConfig
+from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
+from crossnets.training.machine import Machine, choose_machine
+from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
+from crossnets.training.state import load_place
+
+_PROBLEMS_SHOWN = 5
+
+
+def train_command(
+    configure: Callable[[Skeleton], TrainConfig] | TrainConfig,
+    *,
+    data: str | None,
+    unlabelled: tuple[str, ...],
+    labels: str,
+    budget: str | None,
+    epochs: tuple[str, ...] = (),
+    batch_size: tuple[str, ...] = (),
+    learning_rate: tuple[str, ...] = (),
+    stages: tuple[str, ...] = (),
+    init: Path | None = None,
+    out: Path,
+    threads: int | None,
+    machine: Machine | None = None,
+) -> None:
+    """Open the data, crop it, train; or go on with the run in `out`.
+
+    `configure` makes the training for the skeleton of the data, or is one that renders its own.
+
+    Raises:
+        ValueError: the data, the labels or the run folder are not what the arguments say, or an argument is no
+            number that can be.
+        OSError: a folder is missing or unreadable.
+    """
+    console = Console(stderr=True)
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
+        torch.set_num_threads(threads)
+    parse_labels(labels)
+    if data is None and labels != "all":
+        raise ValueError(f"--labels {labels} chooses among the labelled frames of --data, which is not given.")
+    labelled = None if data is None else open_dataset(data)
+    others = [open_dataset(spec) for spec in unlabelled]
+    config = _config(configure, data, labelled, unlabelled)
+    machine = machine or choose_machine()
+    chosen = with_epochs(only_stages(config.stages, stages), epochs)
+    chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
+    chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
+    config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
+    frames = [identity(dataset) for dataset in ([] if labelled is None else [labelled]) + others]
+    asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
+    if init is not None:
+        asked["init"] = str(init)
+    request = run.request_of(config, asked)
+    budget_s = None if budget is None else parse_budget(budget)
+    with run.held(out) as found:
+        if found is None:
+            run.remove_crops(out)  # of a start that ended before the run began
+        else:
+            run.check_same(out, found, request)
+            place = load_place(out)
+            if place is not None and place.stage == len(config.stages):
+                console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
+                return
+        if config.scenes is not None:
+            _tell(console, config, scenes.no_frames(config.scenes), out, machine)
+            loop.train_detector(
+                config, out, request=request, budget_s=budget_s, console=console, machine=machine, init=init
+            )
+            return
+        maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
+        sources = (*(() if data is None else (data,)), *unlabelled)
+        crops = _frames(config, labelled, others, maps, labels, out / run.CROPS, sources, console)
+        _tell(console, config, crops, out, machine)
+        loop.train(
+            config,
+            crops,
+            out,
+            request=request,
+            budget_s=budget_s,
+            console=console,
+            maps=maps,
+            machine=machine,
+            init=init,
+        )
+
+
+def _frames(
+    config: TrainConfig,
+    labelled: HandDataset | None,
+    others: list[HandDataset],
+    maps: dict[str, Float32[np.ndarray, "K J"]] | None,
+    labels: str,
+    crops: Path,
+    sources: tuple[str, ...],
+    console: Console,
+) -> TrainingFrames:
+    """Frames that are rendered or read, or both, in the folder `crops`."""
+    own, taught = SKELETONS[config.skeleton], None
+    if config.real is not None:
+        assert maps is not None
+        assert labelled is not None
+        assert labelled.skeleton is not None
+        weights = real.label_weights(labelled.skeleton, own, maps)
+        taught = real.Labels(labelled, labels, config.seed, config.real, weights)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("cropping" if config.rendered is None else "rendering", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if config.rendered is None:
+            assert labelled is not None
+            return prepare(
+                labelled, others, config.crop, labels=labels, seed=config.seed, cache=crops, sources=sources,
+                on_progress=show,
+            )  # fmt: skip
+        frames = rendering.kept(config.rendered, own, crops, show)
+        if not sources:
+            return frames
+        bar.update(task, description="cropping")
+        return real.with_real_frames(
+            frames, taught, others, config.crop, cache=crops, sources=sources, on_progress=show
+        )
+
+
+def _config(
+    configure: Callable[[Skeleton], TrainConfig] | TrainConfig,
+    data: str | None,
+    labelled: HandDataset | None,
+    unlabelled: tuple[str, ...],
+) -> TrainConfig:
+    """The training, if its data fit it."""
+    if labelled is not None and labelled.skeleton is None:
+        raise ValueError(f"{data} has no labels, so nothing can be learned from it. Give it as --unlabelled.")
+    if isinstance(configure, TrainConfig):
+        if labelled is None and not unlabelled:
+            return configure
+        if configure.rendered is None:
+            raise ValueError(
+                f"The preset {configure.preset} trains on rendered frames alone: leave --data and --unlabelled out, "
+                "or take --preset paper or crossnets."
+            )
+        asked = configure.real or real.real_config(configure.rendered, configure.crop)
+        return replace(configure, real=None if labelled is None else asked)
+    if labelled is None or labelled.skeleton is None:
+        raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; --preset paper needs them.")
+    config = configure(labelled.skeleton)
+    if config.crop.centers == "label" and unlabelled:
+        raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")
+    return config
+
+
+def _where(machine: Machine) -> str:
+    """The device in words."""
+    if machine.device.type == "cuda":
+        return torch.cuda.get_device_name(machine.device)
+    return f"{torch.get_num_threads()} threads"
+
+
+def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Path, machine: Machine) -> None:
+    """Say what is trained on what; the frames left out are listed in problems.jsonl."""
+    networks = config.networks
+    shared = not isinstance(networks, CrossingNetsConfig) or networks.shared_latent
+    if config.scenes is not None:
+        cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
+        console.print(
+            f"{config.preset} on frames rendered for {cameras}, {config.precision}, {_where(machine)}",
+            highlight=False,
+        )
+        return
+    used = len(frames.unlabelled) if config.terms.unlabelled and shared else 0
+    what = f"{len(frames.labelled)} {'labelled' if config.rendered is None else 'rendered'}"
+    if frames.real is not None:
+        what = f"{what}, {len(frames.real.patches)} labelled real"
+        used = max(0, used - len(frames.real.patches))
+    console.print(
+        f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames, "
+        f"{config.precision}, {_where(machine)}",
+        highlight=False,
+    )
+    if frames.problems:
+        path = out / PROBLEMS_FILE
+        write_problems(path, frames.problems)
+        console.print(f"{len(frames.problems)} frames or label lines are left out, listed in {path}:", highlight=False)
+        for problem in frames.problems[:_PROBLEMS_SHOWN]:
+            console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,137 @@
+"""RealSense through librealsense's software device: live, recorded to .db3 and played back."""
+
+import threading
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossnets.cameras import SourceError, open_source
+from crossnets.cameras.realsense import RealSense, open_camera
+from crossnets.cameras.reconnecting import Retries, Retrying
+from crossnets.cameras.record import record
+from crossnets.datasets.recording import Recording
+from tests.cameras.realsense_device import CX, CY, FX, FY, HEIGHT, UNIT_MM, WIDTH, SoftwareCamera, record_file
+
+QUICK = Retries(timeout_s=0.4, opening_s=1.0, retry_s=0.05, tries=1)
+
+
+@pytest.fixture(scope="module")
+def rs() -> Any:
+    try:
+        import pyrealsense2
+    except ImportError as error:
+        pytest.skip(f"pyrealsense2 is not here: {error}")
+    return pyrealsense2
+
+
+@pytest.fixture(scope="module")
+def film(rs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.db3"
+    record_file(rs, path, 40)
+    return path
+
+
+def test_live_frames_have_the_camera_and_millimetres(rs: Any) -> None:
+    camera = SoftwareCamera(rs)
+    going = threading.Event()
+    going.set()
+    with RealSense(camera.device, "software", recorded=False) as source:
+        assert source.preset.pinhole == (FX, FY, CX, CY)
+        assert (source.preset.width_px, source.preset.height_px, source.preset.depth_unit_mm) == (
+            WIDTH,
+            HEIGHT,
+            UNIT_MM,
+        )
+        sender = camera.send_while(going)
+        frames = list(islice(source, 5))
+        going.clear()
+        sender.join()
+    for frame in frames:
+        assert frame.depth_mm.shape == (HEIGHT, WIDTH)
+        count = round(frame.time_s * 30 + (frames[0].depth_mm[0, 0] / UNIT_MM))
+        assert frame.depth_mm[0, 0] == pytest.approx(count * UNIT_MM)
+    assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_times_grow_though_the_clock_goes_back(rs: Any) -> None:
+    camera = SoftwareCamera(rs)
+    with RealSense(camera.device, "software", recorded=False) as source:
+        for sent in (90, 1, 4):
+            camera.sent = sent
+            camera.send()
+        times = [frame.time_s for frame in islice(source, 3)]
+    assert times == pytest.approx([0, 1e-4, 0.1001], abs=1e-6)
+
+
+def test_a_camera_that_does_not_start_is_closed_and_told(rs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any) -> None:
+        raise RuntimeError("busy")
+
+    camera = SoftwareCamera(rs)
+    source = RealSense(camera.device, "software", recorded=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(rs.sensor, "start", busy)
+        with pytest.raises(SourceError, match="software cannot be started: busy"), source:
+            pass
+    with RealSense(camera.device, "software", recorded=False):  # so it is free
+        pass
+
+
+def test_a_stalled_camera_is_opened_again_and_then_given_up(rs: Any) -> None:
+    told: list[str] = []
+    cameras: list[SoftwareCamera] = []
+
+    def plug() -> RealSense:
+        cameras.append(SoftwareCamera(rs))
+        source = RealSense(cameras[-1].device, "software", recorded=False)
+        if len(cameras) == 1:  # only the first gives frames
+            threading.Timer(0.1, lambda: [cameras[0].send() for _ in range(3)]).start()
+        return source
+
+    with Retrying("software", plug, QUICK, told.append, held=8) as source:
+        frames = []
+        with pytest.raises(SourceError, match=r"software: no frame came for 1 s.*opened again 1 times"):
+            frames.extend(iter(source))
+    assert len(cameras) == 2
+    assert told == ["software: no frame came for 0.4 s. Trying again in 0.05 s (try 1 of 1)."]
+
+
+def test_playback_gives_every_frame_once(film: Path) -> None:
+    with open_source(str(film)) as source:
+        frames = list(source)
+    assert [round(float(frame.depth_mm[0, 0]) / UNIT_MM) - 500 for frame in frames] == list(range(40))
+    assert np.allclose([frame.time_s for frame in frames], np.arange(40) / 30, atol=1e-3)
+
+
+def test_playback_becomes_our_recording(film: Path, tmp_path: Path) -> None:
+    done = record(open_source(str(film)), tmp_path / "ours", frames=12)
+    assert (done.frames, done.lost, done.interrupted) == (12, 0, False)
+    ours = Recording(tmp_path / "ours")
+    assert len(ours) == 12
+    assert ours.camera == (FX, FY, CX, CY)
+    assert (ours[3].depth_mm == 503 * UNIT_MM).all()
+
+
+def test_what_cannot_be_played_is_named(rs: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.db3"
+    broken.write_bytes(b"no film")
+    with pytest.raises(SourceError, match=r"broken\.db3 is no recording that librealsense can play"):
+        open_source(str(broken))
+    old = tmp_path / "old.bag"
+    old.write_bytes(b"#ROSBAG")
+    with pytest.raises(SourceError, match="convert_bag_to_db3"):
+        open_source(str(old))
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent\.db3"):
+        open_source(str(tmp_path / "absent.db3"))
+
+
+def test_no_camera_plugged_in(rs: Any) -> None:
+    if len(rs.context().query_devices()):
+        pytest.skip("a RealSense is plugged in")
+    with pytest.raises(SourceError, match="found no RealSense camera with the serial number 77"):
+        open_camera("77", print)
+    with pytest.raises(SourceError, match="found no RealSense camera"), open_source("realsense", retries=QUICK):
+        pass

@@ -1,0 +1,188 @@
+"""Folders, the virtual camera, and what a text names."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossnets.cameras import DepthSource, open_source
+from crossnets.cameras.virtual import _between, _Pose
+from crossnets.datasets.recording import RecordingWriter
+from crossnets.geometry.camera import CAMERAS, CameraPreset, project
+from crossnets.types import Pinhole
+
+SMALL = CameraPreset(Pinhole(50.0, 50.0, 15.5, 11.5), 32, 24, 0.5, "test")
+
+
+def depths(count: int) -> np.ndarray:
+    return np.full((count, 24, 32), 400.0, np.float32) + np.arange(count, dtype=np.float32)[:, None, None]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    with RecordingWriter(tmp_path / "recording", SMALL) as writer:
+        for depth_mm in depths(12):
+            writer.add(depth_mm)
+    return tmp_path / "recording"
+
+
+@pytest.fixture
+def pngs(tmp_path: Path) -> Path:
+    folder = tmp_path / "pngs"
+    folder.mkdir()
+    for number, depth_mm in enumerate(depths(11)):
+        Image.fromarray(depth_mm.astype(np.uint16)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_recording_gives_its_frames_in_order(recording: Path) -> None:
+    with open_source(str(recording)) as source:
+        assert isinstance(source, DepthSource)
+        assert source.preset[:4] == SMALL[:4]
+        frames = list(source)
+    assert [float(frame.depth_mm[0, 0]) for frame in frames] == [400.0 + number for number in range(12)]
+    assert [frame.number for frame in frames] == list(range(12))
+    assert frames[3].time_s == pytest.approx(0.1)
+
+
+def test_numbered_pngs_with_a_camera(pngs: Path) -> None:
+    with open_source(str(pngs), "50,50,15.5,11.5,2") as source:
+        frames = list(source)
+        assert (source.preset.width_px, source.preset.height_px) == (32, 24)
+    assert [float(frame.depth_mm[0, 0]) for frame in frames] == [2 * (400.0 + number) for number in range(11)]
+    assert frames[0].camera == SMALL.pinhole
+
+
+def test_broken_frames_are_told_and_left_out(recording: Path) -> None:
+    told: list[str] = []
+    (recording / "000003.png").write_bytes(b"no image")
+    Image.fromarray(np.ones((10, 10), np.uint16)).save(recording / "000005.png")
+    with open_source(str(recording), tell=told.append) as source:
+        numbers = [frame.number for frame in source]
+    assert numbers == [0, 1, 2, 4, *range(6, 12)]
+    assert len(told) == 2
+    assert "000003.png: this is no PNG" in told[0]
+    assert "10x10 pixels, expected 32x24" in told[1]
+
+
+def test_nothing_readable_is_an_error(recording: Path) -> None:
+    for path in recording.glob("*.png"):
+        path.write_bytes(b"no image")
+    with open_source(str(recording), tell=lambda _: None) as source, pytest.raises(ValueError, match="None of the 12"):
+        list(source)
+
+
+def test_closing_ends_the_frames(recording: Path) -> None:
+    for text in (str(recording), "virtual:icvl-senz3d"):
+        with open_source(text) as source:
+            frames = iter(source)
+            next(frames)
+            source.close()
+            assert list(frames) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "camera", "message"),
+    [
+        ("{tmp}/absent", None, r"Found no folder .*A source is one of: virtual"),
+        ("kinect", None, r"Found no folder 'kinect'"),
+        ("{tmp}", None, r"holds several recordings \(pngs, recording\); give one"),
+        ("{tmp}/pngs", None, r"PNGs without camera\.json.*--camera: one of nyu-kinect"),
+        ("{tmp}/recording", "realsense-d435", r"has its own camera\.json.*Leave it out"),
+        ("virtual", "realsense-d435", r"--camera is for folders"),
+        ("virtual:kodak", None, r"No camera is named 'kodak'"),
+    ],
+)
+@pytest.mark.usefixtures("recording", "pngs")
+def test_messages(tmp_path: Path, text: str, camera: str | None, message: str) -> None:
+    with pytest.raises((ValueError, OSError), match=message):
+        open_source(text.replace("{tmp}", str(tmp_path)), camera)
+
+
+def test_an_empty_folder_and_a_broken_camera(tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ValueError, match="holds no PNG"):
+        open_source(str(tmp_path / "nothing"))
+    (tmp_path / "camera.json").write_text(json.dumps({"format": "other"}))
+    Image.fromarray(np.ones((4, 4), np.uint16)).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match="found format 'other'"):
+        open_source(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def film() -> Callable[[str, int], list]:
+    def make(text: str, count: int, seed: int = 0) -> list:
+        with open_source(text, seed=seed) as source:
+            return list(islice(source, count))
+
+    return make
+
+
+def test_the_virtual_hand_moves_smoothly_and_stays_in_the_image(film: Callable[..., list]) -> None:
+    frames = film("virtual", 300)
+    joints = np.array([frame.joints_mm for frame in frames])
+    step_mm = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
+    assert step_mm.max() < 60, "no joint jumps"
+    assert np.linalg.norm(joints.max(axis=0) - joints.min(axis=0), axis=-1).min() > 50, "every joint moves"
+    assert np.allclose([frame.time_s for frame in frames], np.arange(300) / 30)
+    uv = project(joints, CAMERAS["realsense-d435"].pinhole)[..., :2]
+    inside = ((uv > -20) & (uv < np.array([660, 500]))).all(axis=-1)
+    assert inside.mean() > 0.99
+    for frame in frames[::50]:
+        assert frame.depth_mm.shape == (480, 640)
+        assert (frame.depth_mm > 0).sum() > 3000
+
+
+def test_the_virtual_joints_lie_in_the_hand(film: Callable[..., list]) -> None:
+    frame = film("virtual:realsense-sr300", 1)[0]
+    seen = frame.depth_mm[frame.depth_mm > 0]
+    assert seen.min() - 5 < frame.joints_mm[:, 2].min() < seen.max()
+
+
+def test_the_virtual_film_depends_on_the_seed_alone(film: Callable[..., list]) -> None:
+    first, again, other = (
+        film("virtual:icvl-senz3d", 5),
+        film("virtual:icvl-senz3d", 5),
+        film("virtual:icvl-senz3d", 5, 1),
+    )
+    assert all((a.depth_mm == b.depth_mm).all() for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].joints_mm, other[0].joints_mm)
+
+
+def test_half_a_turn_is_a_rotation() -> None:
+    flip = np.diag([1.0, -1.0, -1.0])
+    pose = _Pose(np.eye(3), np.zeros(3), np.zeros(26))
+    half = _between(pose, pose._replace(rotation=flip), 0.5).rotation
+    assert np.allclose(half @ half.T, np.eye(3))
+    assert np.linalg.det(half) == pytest.approx(1)
+
+
+def test_heavy_packages_are_loaded_by_their_own_source_only(recording: Path) -> None:
+    code = (
+        "import sys, crossnets.cli, crossnets.cli.live\n"
+        "from crossnets.cameras import open_source\n"
+        f"with open_source({str(recording)!r}) as source: assert len(list(source)) == 12\n"
+        "print([name for name in ('torch', 'numba', 'pyrealsense2', 'array_api_compat') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "extra"), [("realsense", "pyrealsense2", "realsense"), ("virtual", "numba", "render")]
+)
+def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, text: str, module: str, extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        f"sys.argv = ['crossnets', 'record', {text!r}, '--out', {str(tmp_path / 'out')!r}, '--frames', '1']\n"
+        "from crossnets.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert f"pip install 'crossnets[{extra}]'" in done.stderr

@@ -1,0 +1,190 @@
+"""Tiny data sets in the original formats, with a hand of blobs whose joints are known."""
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+from scipy.io import savemat
+
+from crossnets.datasets.hand_size import ADULT_FINGERS_MM
+from crossnets.datasets.recording import RecordingWriter
+from crossnets.geometry.camera import CAMERAS, CameraPreset, project
+from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
+
+ANGLES_DEG = {"thumb": -50.0, "index": -15.0, "middle": 0.0, "ring": 14.0, "little": 28.0}
+PALM_MM, THUMB_MM, BLOB_MM = 80.0, 65.0, 9.0
+
+
+class Made(NamedTuple):
+    """What was written, in the order a reader gives it."""
+
+    root: Path
+    joints_mm: Float32[np.ndarray, "F J 3"]
+    depth_mm: Float32[np.ndarray, "F H W"]
+
+
+def hand_joints(
+    skeleton: Skeleton, center_mm: tuple[float, float, float] = (20.0, 30.0, 600.0), scale: float = 1.0
+) -> Float32[np.ndarray, "J 3"]:
+    """An open right hand of an adult's mean size, fingers up (towards -y) and slightly towards the camera."""
+    joints = np.full((len(skeleton), 3), np.nan)
+    fingers = [name.split("_")[0] for name in skeleton.joints]
+    roots = [i for i, parent in enumerate(skeleton.parents) if parent < 0]
+    joints[roots] = 0
+    while np.isnan(joints).any():
+        for child, parent in enumerate(skeleton.parents):
+            if parent >= 0 and np.isnan(joints[child]).any() and not np.isnan(joints[parent]).any():
+                finger = fingers[child]
+                angle = np.radians(ANGLES_DEG.get(finger, 180.0 + 20.0 * child))
+                own = fingers.count(finger) - 1
+                if finger not in ANGLES_DEG:
+                    length = 25.0
+                elif fingers[parent] != finger:
+                    length = PALM_MM
+                else:
+                    length = ADULT_FINGERS_MM.get(finger, THUMB_MM) / own
+                direction = np.array([np.sin(angle), -np.cos(angle), -0.1])
+                joints[child] = joints[parent] + length * direction / np.linalg.norm(direction)
+    return (joints * scale + np.array(center_mm)).astype(np.float32)
+
+
+def hand_depth(
+    joints_mm: Float32[np.ndarray, "J 3"], skeleton: Skeleton, camera: CameraPreset
+) -> Float32[np.ndarray, "H W"]:
+    """Discs along the bones, each at its point's depth rounded to 1 mm; zero elsewhere."""
+    starts = np.array([joints_mm[parent] for parent, _ in skeleton.bones])
+    ends = np.array([joints_mm[child] for _, child in skeleton.bones])
+    points = np.concatenate([starts + share * (ends - starts) for share in np.linspace(0, 1, 5)])
+    v, u = np.mgrid[: camera.height_px, : camera.width_px]
+    depth = np.full(u.shape, np.inf)
+    for x, y, z in project(points, camera.pinhole):
+        disc = (u - x) ** 2 + (v - y) ** 2 <= (BLOB_MM * camera.pinhole.fx_px / z) ** 2
+        depth[disc] = np.minimum(depth[disc], np.rint(z))
+    return np.where(np.isinf(depth), 0, depth).astype(np.float32)
+
+
+def hands(skeleton: Skeleton, camera: CameraPreset, frames: int, depth_mm: float = 600.0, scale: float = 1.0) -> Made:
+    """Frames of a hand that moves a little."""
+    joints = np.stack([hand_joints(skeleton, (10.0 * i, 30.0, depth_mm + 5 * i), scale) for i in range(frames)])
+    return Made(Path(), joints, np.stack([hand_depth(pose, skeleton, camera) for pose in joints]))
+
+
+def write_png16(path: Path, counts: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(counts.astype(np.uint16)).save(path)
+
+
+def _numbers(values: np.ndarray) -> str:
+    return " ".join(f"{v:.4f}" for v in np.ravel(values))
+
+
+def make_nyu(root: Path, split: str = "test", frames: int = 2, cameras: tuple[int, ...] = (1,)) -> Made:
+    """`root/dataset/{split}`; camera k sees the hand 50 (k - 1) mm farther away. Truth is camera 1's."""
+    folder = root / "dataset" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    camera = CAMERAS["nyu-kinect"]
+    views = np.zeros((3, frames, 36, 3))
+    for view in (1, 2, 3):
+        made = hands(NYU36, camera, frames, 600.0 + 50 * (view - 1))
+        views[view - 1] = made.joints_mm * np.array([1, -1, 1])
+        for number, depth in enumerate(made.depth_mm if view in cameras else [], 1):
+            raw = depth.astype(np.uint16)
+            rgb = np.stack([raw * 0, raw >> 8, raw & 255], axis=-1).astype(np.uint8)
+            Image.fromarray(rgb).save(folder / f"depth_{view}_{number:07d}.png")
+    savemat(folder / "joint_data.mat", {"joint_xyz": views})
+    first = hands(NYU36, camera, frames)
+    return Made(root, first.joints_mm, first.depth_mm)
+
+
+def make_icvl(root: Path, split: str = "test", frames: int = 2) -> Made:
+    """Test: `frames` a sequence. Train: `frames` of a 2014 folder, of rotation 45 and of rotation 90 (not in truth)."""
+    camera = CAMERAS["icvl-senz3d"]
+    made = hands(ICVL16, camera, frames, 400.0)
+    base = root / ("Testing" if split == "test" else "Training")
+    groups = ("test_seq_1", "test_seq_2") if split == "test" else ("201403121135", "45", "90")
+    lines: dict[str, list[str]] = {}
+    for group in groups:
+        for i, (joints, depth) in enumerate(zip(made.joints_mm, made.depth_mm, strict=True)):
+            name = f"{group}/image_{i:04d}.png"
+            write_png16(base / "Depth" / name, np.where(depth > 0, depth, 32001 if i % 2 else 700))
+            uvd = _numbers(project(joints, camera.pinhole))
+            lines.setdefault(group if split == "test" else "labels", []).append(f"{name} {uvd} ")
+    for name, text in lines.items():
+        (base / f"{name}.txt").write_text("\n".join(text) + "\n\n")
+    return Made(root, np.concatenate([made.joints_mm] * 2), np.concatenate([made.depth_mm] * 2))
+
+
+def write_bin(path: Path, depth_mm: Float32[np.ndarray, "H W"]) -> None:
+    """The box of what is seen, as MSRA stores it."""
+    rows, columns = np.nonzero(depth_mm)
+    left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    height, width = depth_mm.shape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack("<6i", width, height, left, top, right, bottom)
+    path.write_bytes(header + depth_mm[top:bottom, left:right].astype("<f4").tobytes())
+
+
+def make_msra(root: Path, subjects: tuple[str, ...] = ("P0",), gestures: tuple[str, ...] = ("1",), n: int = 2) -> Made:
+    """`n` frames for each gesture of each subject, all alike."""
+    made = hands(MSRA21, CAMERAS["msra-senz3d"], n, 350.0)
+    for subject in subjects:
+        for gesture in gestures:
+            folder = root / subject / gesture
+            for i, depth in enumerate(made.depth_mm):
+                write_bin(folder / f"{i:06d}_depth.bin", depth)
+            rows = [_numbers(joints * np.array([1, -1, -1])) for joints in made.joints_mm]
+            (folder / "joint.txt").write_text("\n".join([str(n), *rows]) + "\n")
+    times = len(subjects) * len(gestures)
+    return Made(root, np.concatenate([made.joints_mm] * times), np.concatenate([made.depth_mm] * times))
+
+
+def make_cvar(root: Path, scales: dict[str, float] | None = None, frames: int = 2, wide: tuple[str, ...] = ()) -> Made:
+    """A sequence for each name, its hand scaled; sequences in `wide` have a 321st, empty column."""
+    camera, parts = CAMERAS["cvar-senz3d"], []
+    for name, scale in (scales or {"P1": 1.0}).items():
+        made = hands(CVAR21, camera, frames, scale=scale)
+        parts.append(made)
+        rows, detections = [], []
+        for i, (joints, depth) in enumerate(zip(made.joints_mm, made.depth_mm, strict=True)):
+            raw = np.where(depth > 0, depth, 32001)
+            raw = np.pad(raw, ((0, 0), (0, 1))) if name in wide else raw
+            write_png16(root / name / f"{i:06d}_depth.png", raw)
+            uvd = project(joints, camera.pinhole)
+            rows.append(f"./CVAR/{name}/{i:06d}_depth.png {_numbers(uvd)} ")
+            detections.append(f"./CVAR/{name}/{i:06d}_depth.png {_numbers(uvd[5])} ")
+        (root / name / "joint.txt").write_text("\n".join([str(frames), *rows]) + "\n")
+        (root / name / "detections.txt").write_text("\n".join([str(frames), *detections]) + "\n")
+    return Made(root, np.concatenate([p.joints_mm for p in parts]), np.concatenate([p.depth_mm for p in parts]))
+
+
+def make_recording(
+    root: Path, frames: int = 3, skeleton: Skeleton | None = MSRA21, unlabelled: tuple[int, ...] = (), unit: float = 1.0
+) -> Made:
+    """One recording; frames in `unlabelled` get no label, and without a skeleton none does."""
+    camera = CAMERAS["msra-senz3d"]._replace(depth_unit_mm=unit)
+    made = hands(skeleton or MSRA21, camera, frames)
+    with RecordingWriter(root, camera, skeleton) as writer:
+        for i, (joints, depth) in enumerate(zip(made.joints_mm, made.depth_mm, strict=True)):
+            writer.add(depth, None if skeleton is None or i in unlabelled else joints)
+    return Made(root, made.joints_mm, made.depth_mm)
+
+
+def edit_line(path: Path, number: int, change: tuple[str | None, str]) -> None:
+    """Replace the first occurrence of a text in a line (from 1); None replaces the whole line."""
+    lines = path.read_text().split("\n")
+    old, new = change
+    assert old is None or old in lines[number - 1], lines[number - 1]
+    lines[number - 1] = new if old is None else lines[number - 1].replace(old, new, 1)
+    path.write_text("\n".join(lines))
+
+
+def edit_word(path: Path, number: int, word: int, new: str) -> None:
+    """Replace a word (from 0) of a line (from 1); an empty text removes it."""
+    lines = path.read_text().split("\n")
+    words = lines[number - 1].split()
+    words[word : word + 1] = [new] if new else []
+    lines[number - 1] = " ".join(words)
+    path.write_text("\n".join(lines))

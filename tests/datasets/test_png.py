@@ -1,0 +1,106 @@
+"""Broken images: each raises FrameError with the file's path and what is wrong."""
+
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossnets.datasets.dataset import FrameError
+from crossnets.datasets.png import png_size, read_png16
+from tests.datasets.make import write_png16
+
+SIZE = (40, 30)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def header(width: int, height: int, bits: int = 16, colour: int = 0) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
+
+DAMAGED = "the PNG is truncated or damaged"
+BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda b: b"", "the image file is empty"),
+    "text": (lambda b: b"no image at all, but long enough to look like one", "this is no PNG"),
+    "short": (lambda b: b[:20], "truncated or damaged: no header"),
+    "truncated": (lambda b: b[: len(b) // 2], DAMAGED),
+    "no end": (lambda b: b[:-12], DAMAGED),
+    "pixels one byte short": (lambda b: b[:-13], DAMAGED),
+    "flipped pixel": (lambda b: flip(b, len(b) // 2), "damaged: .*checksum"),
+    "too few rows": (
+        lambda b: header(*SIZE) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b""),
+        DAMAGED,
+    ),
+    "bad stream": (
+        lambda b: header(*SIZE) + chunk(b"IDAT", b"garbage") + chunk(b"IEND", b""),
+        DAMAGED,
+    ),
+    "no pixels": (lambda b: header(*SIZE) + chunk(b"IEND", b""), DAMAGED),
+    "bomb": (lambda b: header(60000, 60000) + b[33:], "60000x60000 pixels, expected 40x30"),
+    "size": (lambda b: header(41, 30) + b[33:], "found an image of 41x30 pixels, expected 40x30"),
+}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "a.png"
+    write_png16(path, np.random.default_rng(0).integers(0, 65536, SIZE[::-1]))
+    return path
+
+
+def test_png16_keeps_every_count(image: Path) -> None:
+    expected = np.random.default_rng(0).integers(0, 65536, SIZE[::-1])
+    assert (read_png16(image, [SIZE]) == expected).all()
+    assert png_size(image) == SIZE
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_png(image: Path, name: str) -> None:
+    change, message = BROKEN[name]
+    image.write_bytes(change(image.read_bytes()))
+    with pytest.raises(FrameError, match=message) as caught:
+        read_png16(image, [SIZE])
+    assert caught.value.problem.path == image
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1"])
+def test_other_kinds_of_png(image: Path, mode: str) -> None:
+    Image.new(mode, SIZE).save(image)
+    with pytest.raises(FrameError, match=r"found an image in (8|1)-bit .*, expected 16-bit grey"):
+        read_png16(image, [SIZE])
+
+
+def test_other_format_under_the_name_of_a_png(image: Path) -> None:
+    Image.new("RGB", SIZE).save(image, format="JPEG")
+    with pytest.raises(FrameError, match="this is no PNG"):
+        read_png16(image, [SIZE])
+
+
+def test_missing_image_and_folder_instead(tmp_path: Path) -> None:
+    with pytest.raises(FrameError, match=r"a\.png: the image is missing"):
+        read_png16(tmp_path / "a.png", [SIZE])
+    with pytest.raises(FrameError, match="the image cannot be read: Is a directory"):
+        read_png16(tmp_path, [SIZE])
+
+
+def test_any_damage_raises_or_changes_nothing(image: Path) -> None:
+    whole = image.read_bytes()
+    expected = read_png16(image, [SIZE])
+    draw = random.Random(0)
+    for _ in range(300):
+        image.write_bytes(flip(whole, draw.randrange(len(whole))))
+        try:
+            assert (read_png16(image, [SIZE]) == expected).all()
+        except FrameError:
+            continue

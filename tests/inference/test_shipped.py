@@ -1,0 +1,101 @@
+"""The model that comes with the package does what the README says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crossnets
+from crossnets.cli.evaluate import evaluate
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+from crossnets.synth.surroundings.clutter import Clutter
+from crossnets.weights import SHIPPED
+
+CAMERA = "realsense-d435"
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def hands() -> SyntheticHands:
+    """Frames that no training sees."""
+    return SyntheticHands(SyntheticConfig(camera=CAMERA, seed=10**12 + 31, noise=(0.5, 1.5), clutter=Clutter()))
+
+
+def test_it_is_small_enough() -> None:
+    sizes = {path.name: path.stat().st_size for path in SHIPPED.iterdir() if path.is_file()}
+    assert {"model.onnx", "detector.onnx", "weights.safetensors", "config.json", "README.md"} <= set(sizes)
+    assert sum(sizes.values()) < 8e6
+
+
+def test_it_says_nothing_of_the_machine_it_was_made_on() -> None:
+    for path in SHIPPED.glob("*.onnx"):
+        assert b"crossnets/export.py" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_hands_in_whole_frames(hands: SyntheticHands, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    tracker = crossnets.load(runtime=runtime)  # pyright: ignore[reportArgumentType]
+    errors, sides = [], []
+    for index in range(FRAMES):
+        scene = hands.scene(index)
+        for hand in tracker.predict(scene.frame.depth_mm.astype(np.uint16), CAMERA):
+            apart = [np.linalg.norm(hand.joints_mm - true.joints_mm, axis=-1).mean() for true in scene.hands]
+            errors.append(min(apart))
+            sides.append((hand.side == "right") == (scene.hands[int(np.argmin(apart))].side > 0))
+    assert len(errors) > 0.75 * FRAMES
+    assert np.median(errors) < 20
+    assert np.mean(sides) > 0.8
+
+
+def test_frames_without_hands_are_empty(hands: SyntheticHands) -> None:
+    tracker = crossnets.load(runtime="onnxruntime")
+    found = [len(tracker.predict(hands.empty_frame(index).depth_mm, CAMERA)) for index in range(FRAMES)]
+    assert sum(found) <= 1
+    assert tracker.predict(np.zeros((480, 640), np.uint16), CAMERA) == []
+    assert tracker.predict(np.full((480, 640), 800, np.uint16), CAMERA) == []
+
+
+def test_it_needs_no_torch() -> None:
+    script = (
+        "import sys, numpy as np, crossnets\n"
+        "tracker = crossnets.load(runtime='onnxruntime')\n"
+        "tracker.predict(np.zeros((480, 640), np.uint16), 'realsense-d435')\n"
+        "tracker.track(np.full((480, 640), 600, np.uint16), 'realsense-d435')\n"
+        "print(sorted({'torch', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_signal_after_trackers_are_gone_is_harmless() -> None:
+    """OpenVINO leaves the thread with a stack for signals that it freed, unless its core stays."""
+    pytest.importorskip("openvino")
+    script = (
+        "import gc, signal, crossnets\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "first, second = (crossnets.load(runtime='openvino') for _ in range(2))\n"
+        "del first; gc.collect()\n"
+        "del second; gc.collect()\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n")
+
+
+@pytest.mark.real
+def test_real_frames_of_a_sensor_it_never_saw(tmp_path: Path, real_data: Path) -> None:
+    """Looser than the numbers of the model card: it guards against breaking, not against getting a little worse."""
+    evaluate(data=f"cvar:{real_data / 'cvar'}#P5", out=tmp_path, json=True)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["frames"], scores["missed"]) == (371, 0)
+    assert scores["mean_mm"] < 15
+
+
+@pytest.mark.parametrize("hands", [0, 3])
+def test_as_many_hands_as_the_detector_finds(hands: int) -> None:
+    with pytest.raises(ValueError, match=f"hands={hands}: expected 1 to 2"):
+        crossnets.load(hands=hands)

@@ -1,0 +1,222 @@
+"""The tracker: each image by itself, and hands followed from image to image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from crossnets import Pinhole, Tracker
+from crossnets.geometry.camera import CAMERAS, project
+from crossnets.inference import tracker as track
+from crossnets.inference.detector import Detection
+from crossnets.inference.estimator import CropEstimator, CropModel, Raw
+from crossnets.inference.tracker import FINDS_EVERY
+
+CAMERA = Pinhole(400.0, 400.0, 320.0, 240.0)
+LEFT_MM, RIGHT_MM = np.array([-120.0, 0, 500], np.float32), np.array([120.0, 20, 600], np.float32)
+TEMPLATE = np.random.default_rng(0).uniform(-0.3, 0.3, (21, 3))
+TEMPLATE -= TEMPLATE.mean(axis=0)
+
+
+class BlobNetwork:
+    """Joints around the middle of what a crop shows; unsure where it shows little. Hands at the left are left."""
+
+    def __init__(self) -> None:
+        self.images_seen = 0
+        self.spread = 0.03
+
+    def __call__(self, images: np.ndarray) -> Raw:
+        self.images_seen += len(images)
+        at = (np.arange(128) + 0.5) / 64 - 1
+        joints = []
+        for image in images[:, 0]:
+            seen = image < 1
+            share = seen / max(seen.sum(), 1)
+            middle = [(share.sum(0) * at).sum(), (share.sum(1) * at).sum(), (share * image).sum()]
+            joints.append(TEMPLATE + np.array(middle))
+        count = len(images)
+        spread = np.full((count, 21), np.log(self.spread), np.float32)
+        return Raw(np.array(joints, np.float32), spread, np.full(count, 2.0, np.float32), np.full(count, np.log(0.75)))
+
+
+class Blobs:
+    """Images with discs for hands, and a finder that knows where they are."""
+
+    def __init__(self, *centers_mm: np.ndarray) -> None:
+        self.centers_mm = list(centers_mm)
+        self.searches = 0
+        self.wrong_mm = np.zeros(3, np.float32)
+        """How far off the finder is."""
+
+    def image(self) -> np.ndarray:
+        depth = np.zeros((480, 640), np.uint16)
+        v, u = np.mgrid[:480, :640]
+        for center in self.centers_mm:
+            at = project(center[None], CAMERA)[0]
+            near = (u - at[0]) ** 2 + (v - at[1]) ** 2 < (60 * CAMERA.fx_px / center[2]) ** 2
+            depth[near] = round(float(center[2]))
+        return depth
+
+    def __call__(self, depth_mm: np.ndarray, camera: Pinhole) -> Sequence[Detection]:
+        self.searches += 1
+        return [Detection(center + self.wrong_mm, 0.9, 0.5, 190.0) for center in self.centers_mm]
+
+
+def tracker(blobs: Blobs, **options: bool | int) -> tuple[Tracker, BlobNetwork]:
+    network = BlobNetwork()
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", looks=2)
+    return Tracker(CropEstimator(model, network), blobs, **options), network  # pyright: ignore[reportArgumentType]
+
+
+def test_no_hand_gives_an_empty_list() -> None:
+    found, network = tracker(Blobs())
+    assert found.predict(np.zeros((480, 640), np.uint16), CAMERA) == []
+    assert found.track(np.zeros((480, 640), np.uint16), CAMERA) == []
+    assert network.images_seen == 0
+
+
+def test_two_hands_in_one_image() -> None:
+    blobs = Blobs(LEFT_MM, RIGHT_MM)
+    both, network = tracker(blobs)
+    hands = both.predict(blobs.image(), CAMERA)
+    assert len(hands) == 2
+    for hand, center in zip(hands, blobs.centers_mm, strict=True):
+        assert np.linalg.norm(hand.joints_mm.mean(axis=0) - center) < 5
+        assert hand.side == "right"
+        assert hand.std_mm is not None
+        assert hand.confidence is not None
+        assert hand.confidence.min() > 0.5
+    assert network.images_seen == 4, "two looks at two hands"
+    assert set(both.stages_ms) == {"find", "crop", "network", "joints"}
+    one, _ = tracker(blobs, hands=1)
+    assert len(one.predict(blobs.image(), CAMERA)) == 1
+
+
+def test_a_hand_that_is_found_twice_is_one() -> None:
+    blobs = Blobs(LEFT_MM, LEFT_MM + 5)
+    found, _ = tracker(blobs)
+    assert len(found.predict(blobs.image(), CAMERA)) == 1
+
+
+def test_followed_hands_are_searched_for_now_and_then_only() -> None:
+    blobs = Blobs(LEFT_MM, RIGHT_MM)
+    follow, _ = tracker(blobs)
+    numbers = set()
+    for _ in range(2 * FINDS_EVERY + 1):
+        blobs.centers_mm = [center + np.float32([2, 1, 1]) for center in blobs.centers_mm]
+        hands = follow.track(blobs.image(), CAMERA)
+        numbers.add(tuple(hand.track for hand in hands))
+        for hand, center in zip(hands, blobs.centers_mm, strict=True):
+            assert np.linalg.norm(hand.joints_mm.mean(axis=0) - center) < 5
+    assert numbers == {(0, 1)}
+    assert blobs.searches == 3
+
+
+def test_a_followed_hand_that_is_found_elsewhere_stays_one() -> None:
+    """The detector is wrong about the depth; the estimator puts both looks at the same hand."""
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    follow.track(blobs.image(), CAMERA)
+    blobs.wrong_mm = np.float32([0, 0, 85])
+    hands = [follow.track(blobs.image(), CAMERA) for _ in range(3 * FINDS_EVERY)]
+    assert {tuple(hand.track for hand in found) for found in hands} == {(0,)}
+    assert blobs.searches == 4
+
+
+def test_joints_behind_the_camera_are_no_hand() -> None:
+    blobs = Blobs(np.float32([0, 0, 25]))
+    follow, _ = tracker(blobs)
+    assert follow.track(blobs.image(), CAMERA) == []
+    assert follow.track(blobs.image(), CAMERA) == []
+
+
+def test_a_lost_hand_is_searched_for_at_once() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    follow.track(blobs.image(), CAMERA)
+    blobs.centers_mm = [RIGHT_MM]
+    hands = follow.track(blobs.image(), CAMERA)
+    assert len(hands) == 1
+    assert hands[0].track == 1, "another place, another number"
+    blobs.centers_mm = []
+    assert follow.track(blobs.image(), CAMERA) == []
+    assert blobs.searches == 3
+
+
+def test_an_unsure_estimate_is_no_hand() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, network = tracker(blobs)
+    network.spread = 1.0
+    assert follow.predict(blobs.image(), CAMERA) == []
+    assert follow.track(blobs.image(), CAMERA) == []
+
+
+def test_what_is_followed_but_no_longer_found_is_dropped() -> None:
+    """A hand that was followed onto something that is none."""
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    image = blobs.image()
+    follow.track(image, CAMERA)
+    blobs.centers_mm = []
+    counts = [len(follow.track(image, CAMERA)) for _ in range(FINDS_EVERY + 2)]
+    assert counts[0] == 1
+    assert counts[-1] == 0
+
+
+def test_smoothing_is_steadier_and_off_by_default() -> None:
+    rng = np.random.default_rng(1)
+    found = {}
+    for smooth in (False, True):
+        blobs = Blobs(LEFT_MM)
+        follow, _ = tracker(blobs, smooth=smooth)
+        middles = []
+        for number in range(40):
+            blobs.centers_mm = [LEFT_MM + rng.normal(0, 2, 3).astype(np.float32)]
+            middles.append(follow.track(blobs.image(), CAMERA, number / 30)[0].joints_mm.mean(axis=0))
+        found[smooth] = np.diff(middles[10:], axis=0).std()
+    assert found[True] < 0.6 * found[False]
+
+
+def test_times_must_grow_until_reset() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    follow.track(blobs.image(), CAMERA, 2.0)
+    with pytest.raises(ValueError, match="times must grow"):
+        follow.track(blobs.image(), CAMERA, 1.0)
+    follow.reset()
+    assert follow.track(blobs.image(), CAMERA, 1.0)[0].track == 0
+
+
+@pytest.mark.parametrize(
+    ("depth", "camera", "says"),
+    [
+        (np.zeros((480, 640, 3), np.uint16), CAMERA, "expected a depth image"),
+        (np.zeros((0, 640), np.uint16), CAMERA, "expected a depth image"),
+        (np.zeros((480, 640), bool), CAMERA, "expected a depth image"),
+        (np.full((480, 640), 80, np.uint8), CAMERA, "Found depth of type uint8.*IMREAD_UNCHANGED"),
+        (np.full((480, 640), 0.5, np.float32), CAMERA, "looks like metres"),
+        (np.zeros((240, 320), np.uint16), "realsense-d435", "320 x 240 pixels, but the camera has 640 x 480"),
+        (np.zeros((480, 640), np.uint16), "kinect 9", "No camera is named"),
+        (np.zeros((480, 640), np.uint16), Pinhole(0.0, 400.0, 320.0, 240.0), "focal lengths positive"),
+    ],
+)
+def test_what_is_no_depth_image_is_refused(depth: np.ndarray, camera: str | Pinhole, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        tracker(Blobs())[0].predict(depth, camera)
+
+
+def test_broken_pixels_change_nothing() -> None:
+    blobs = Blobs(LEFT_MM)
+    found, _ = tracker(blobs)
+    depth = blobs.image().astype(np.float64)
+    whole = found.predict(depth, CAMERA)[0].joints_mm
+    depth[depth == 0] = np.nan
+    depth[:5] = np.inf
+    depth[5:9] = -3
+    np.testing.assert_allclose(found.predict(depth, CAMERA)[0].joints_mm, whole, atol=1e-3)
+
+
+def test_every_preset_with_a_size_takes_images_of_that_size() -> None:
+    for name, preset in CAMERAS.items():
+        image = track.depth_image(np.zeros((preset.height_px, preset.width_px), np.uint16), name)
+        assert image.camera == preset.pinhole

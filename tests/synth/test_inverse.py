@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+
+from crossnets.geometry.skeleton import ICVL16, MSRA21, NYU36, Skeleton
+from crossnets.synth.hand.inverse import FitConfig, fit
+from crossnets.synth.hand.joint_places import joints
+from crossnets.synth.hand.kinematics import LIMITS_RAD, forward
+from tests.synth.hands import random_hands
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("skeleton", "side"), [(NYU36, 1.0), (MSRA21, -1.0)])
+def test_a_hand_is_found_again(skeleton: Skeleton, side: float) -> None:
+    shape, pose = random_hands(16)
+    shape.side[:] = side
+    target = joints(forward(shape, pose), skeleton)
+    found = fit(target, skeleton, side)
+    assert found.residual_mm.shape == (16, len(skeleton))
+    assert float(found.residual_mm.median()) < 1.0
+    assert float(found.residual_mm.mean(dim=1).median()) < 1.0
+    again = joints(forward(found.shape, found.pose), skeleton)
+    np.testing.assert_allclose((again.numpy() - target) ** 2 @ np.ones(3), found.residual_mm.numpy() ** 2, atol=1e-6)
+    assert np.all(found.pose.angles_rad.numpy() > LIMITS_RAD[:, 0] - 0.15)
+    assert np.all(found.pose.angles_rad.numpy() < LIMITS_RAD[:, 1] + 0.15)
+
+
+def test_a_fit_does_not_depend_on_its_batch() -> None:
+    shape, pose = random_hands(4)
+    target = joints(forward(shape, pose), ICVL16)
+    quick = FitConfig(iterations=3)
+    together, alone = fit(target, ICVL16, 1.0, quick), fit(target[2:3], ICVL16, 1.0, quick)
+    np.testing.assert_allclose(together.residual_mm[2].numpy(), alone.residual_mm[0].numpy(), atol=1e-3)
+
+
+def test_wrong_joints_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 16, 3\).*\(B, 36, 3\).*nyu36"):
+        fit(np.zeros((1, 16, 3)), NYU36)
+    with pytest.raises(ValueError, match="finite"):
+        fit(np.full((1, 36, 3), np.nan), NYU36)
