@@ -17,7 +17,7 @@ from crossnets.geometry.crop import crop_hand
 from crossnets.inference import bundle
 from crossnets.inference.engines import Runtime
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.loading import Arithmetic, finding, open_estimator
+from crossnets.inference.loading import Arithmetic, candidates_of, open_estimator
 from crossnets.types import HandCrop
 from crossnets.weights import SHIPPED
 
@@ -34,13 +34,12 @@ _BATCH = 32
 def crops_of(text: str, camera: str | None) -> list[HandCrop]:
     """The crop of every frame in which a hand is found."""
     estimator = open_estimator(SHIPPED, "onnxruntime")
-    _, finder = finding("detector", estimator, sure_of_a_hand=True)
-    assert finder is not None
+    candidates = candidates_of("detector", estimator)
     sources = [open_dataset(text)] if ":" in text else open_sources([text], camera)
     crops, problems = [], list[Problem]()
     for source in sources:
         for _, frame in readable_frames(source, problems):
-            found = finder(frame.depth_mm, frame.camera)
+            found = [*candidates.find(frame), *candidates.more(frame)]
             if found:
                 crops.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm))
     for problem in problems:

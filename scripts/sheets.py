@@ -18,9 +18,11 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.crop import crop_hand
-from crossnets.inference.loading import open_finder
+from crossnets.inference.detector import load_detector
+from crossnets.inference.loading import DETECTOR
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
+from crossnets.weights import SHIPPED
 
 COLUMNS, ROWS, CELL_PX, GAP_PX = 5, 8, 160, 12
 
@@ -35,12 +37,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     count = COLUMNS * ROWS
-    rng, finder = np.random.default_rng(given.seed), open_finder("onnxruntime")
+    rng = np.random.default_rng(given.seed)
+    detector = load_detector(SHIPPED / DETECTOR, "onnxruntime")
     dataset = open_dataset(given.data)
     order = set(rng.permutation(len(dataset))[: 2 * count].tolist())
     real, problems = [], list[Problem]()
     for index, frame in readable_frames(dataset, problems):
-        found = finder(frame.depth_mm, frame.camera) if index in order else []
+        found = detector(frame.depth_mm, frame.camera) if index in order else []
         if found:
             real.append(crop_hand(frame.depth_mm, frame.camera, found[0].center_mm, given.cube).depth_mm)
     for problem in problems:

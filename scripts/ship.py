@@ -16,13 +16,16 @@ from rich.progress import track
 
 from crossnets import metrics
 from crossnets.atomic import write_text
-from crossnets.demo.hands import HeldOutHands
+from crossnets.demo.hands import FOUND_MM, HeldOutHands
 from crossnets.export.comparison import rendered
 from crossnets.export.int8 import to_int8
 from crossnets.export.networks import detector_to_onnx, to_onnx
 from crossnets.inference import bundle
 from crossnets.inference.calibration import std_per_spread
-from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS
+from crossnets.inference.detector import Detection
+from crossnets.inference.estimator import CropEstimator
+from crossnets.inference.hands import estimate_hands
+from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, candidates_of, open_estimator
 from crossnets.inference.torch_models import Estimator
 from crossnets.models.blocks import BatchNorm2d
 from crossnets.models.crossnet import CrossNet
@@ -72,32 +75,52 @@ def settled(estimator: Estimator, seed: int) -> Estimator:
 
 
 def calibrated(estimator: Estimator, frames: int, seed: int) -> Estimator:
-    """With deviations that hold on rendered hands, and the other skeletons' joints where this version has them."""
+    """The model with deviations that hold on rendered hands, and with the joints of the other skeletons."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
-    factor = std_per_spread(estimator, hands.frames, list(hands.centers_mm), hands.joints_mm)
+    factor = std_per_spread(estimator, hands.frames, candidates_of("detector", estimator).find, hands.joints_mm)
     config = replace(estimator.config, std_per_spread=factor)
     return Estimator(config, estimator.networks, skeleton_maps(estimator.skeleton))
 
 
-def measured(estimator: Estimator, frames: int, seed: int) -> dict[str, float]:
-    """Errors and coverage on other rendered hands than those of the calibration."""
+def measured(estimator: CropEstimator, frames: int, seed: int) -> dict[str, float]:
+    """Errors on other rendered hands than those of the calibration: hands that are found, and hands at given places."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
-    joints, std = [], []
-    for image, center_mm in track(list(zip(hands.frames, hands.centers_mm, strict=True)), "measuring"):
-        found, _ = estimator.estimate_frames([image], [center_mm])
-        assert found.std_mm is not None
-        joints.append(found.joints_mm[0])
-        std.append(found.std_mm[0])
-    errors = metrics.joint_errors_mm(np.stack(joints), hands.joints_mm)
-    within = metrics.coverage(np.stack(joints), hands.joints_mm, np.stack(std))
+    candidates = candidates_of("detector", estimator)
+    found, truth, std, given = [], [], [], []
+    for image, center_mm, joints_mm in track(
+        list(zip(hands.frames, hands.centers_mm, hands.joints_mm, strict=True)), "measuring"
+    ):
+        given.append(estimate_hands(estimator, image, [Detection.at(center_mm)]).estimates.joints_mm[0])
+        places = candidates.find(image)
+        if not places:
+            continue
+        estimated = estimate_hands(estimator, image, places)
+        estimates = estimated.estimates
+        assert estimates.std_mm is not None
+        for row in estimated.hands:
+            if np.linalg.norm(estimates.joints_mm[row].mean(axis=0) - joints_mm.mean(axis=0)) < FOUND_MM:
+                found.append(estimates.joints_mm[row])
+                std.append(estimates.std_mm[row])
+                truth.append(joints_mm)
+                break
+    within = metrics.coverage(np.stack(found), np.stack(truth), np.stack(std))
     return {
         "frames": frames,
-        "mean_mm": float(errors.mean()),
-        "median_mm": float(np.median(errors)),
-        "frames_within_40_mm": float(metrics.frame_success(errors)[40]),
+        "found": len(found) / frames,
+        **_errors(np.stack(found), np.stack(truth), "found_"),
         "within_1_sigma": float(within[10]),
         "within_2_sigma": float(within[20]),
+        **_errors(np.stack(given), hands.joints_mm, "given_"),
         "always_the_mean_pose_mm": hands.mean_pose_error_mm(),
+    }
+
+
+def _errors(joints_mm: np.ndarray, labels_mm: np.ndarray, prefix: str) -> dict[str, float]:
+    errors = metrics.joint_errors_mm(joints_mm, labels_mm)
+    return {
+        f"{prefix}mean_mm": float(errors.mean()),
+        f"{prefix}median_mm": float(np.median(errors)),
+        f"{prefix}frames_within_40_mm": float(metrics.frame_success(errors)[40]),
     }
 
 
@@ -118,7 +141,7 @@ def main() -> None:
     to_int8(given.out / NETWORK, given.out / INTEGERS, estimator.arrays(crops))
     if given.detector is not None:
         detector_to_onnx(bundle.load_detector(given.detector), given.out / DETECTOR)
-    numbers = measured(estimator, given.frames, seed=2)
+    numbers = measured(open_estimator(given.out), given.frames, seed=2)
     write_text(given.out / "measured.json", json.dumps(numbers, indent=2) + "\n")
     for path in sorted(given.out.glob("*")):
         if path.suffix in (".onnx", ".safetensors"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.make import Made, make_recording
+from tests.evaluation.tiny import TinyDataset
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,3 +27,9 @@ def images(tmp_path: Path) -> Made:
     made = make_recording(tmp_path / "images", frames=4, skeleton=None)
     (made.root / "camera.json").unlink()
     return made
+
+
+@pytest.fixture
+def tiny() -> TinyDataset:
+    """Eight frames in two sequences, without files."""
+    return TinyDataset()

@@ -80,3 +80,5 @@ class PredictedFrame:
     """None where there is no prediction."""
     std_mm: Float32[np.ndarray, "J"] | None = None
     """Standard deviation of each joint in each axis; None where the model does not say."""
+    forced: bool = False
+    """True where `Tracker.predict` finds no hand, and the likeliest candidate is given because an answer is wanted."""

@@ -15,10 +15,11 @@ from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions, write_uvd_text
 from crossnets.geometry.camera import project
 from crossnets.geometry.skeleton import CVAR21, MSRA21, Skeleton
+from crossnets.inference.loading import Candidates
 from crossnets.types import PredictedFrame
 from crossnets.weights import SHIPPED
+from tests.evaluation.tiny import TinyDataset
 
-from tests.evaluation.conftest import TinyDataset, tiny  # noqa: F401
 from .test_evaluate import LABELS_MM, _json, _text
 
 
@@ -43,19 +44,18 @@ def loaded(opened: TinyDataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def predict_dataset(
         estimator: SimpleNamespace,
         dataset: HandDataset,
-        centers: str,
+        candidates: Candidates,
         problems: list[Problem],
         refinement: str,
-        finder: None,
     ) -> Iterator[PredictedFrame]:
         for _, frame in readable_frames(dataset, problems):
             index = int(frame.key.split("/")[1])
             found = None if index == 7 else opened.joints_mm[index] + np.array([3, 0, 0], np.float32)
             center = np.array([0, 0, 450], np.float32)
-            yield PredictedFrame(frame.key, frame.sequence, center, found)
+            yield PredictedFrame(frame.key, frame.sequence, center, found, forced=index == 1)
 
     monkeypatch.setattr("crossnets.cli.evaluate.estimator_for", load)
-    monkeypatch.setattr("crossnets.cli.evaluate.finding", lambda how, estimator, **_: ("image", None))
+    monkeypatch.setattr("crossnets.cli.evaluate.candidates_of", lambda *_, **__: Candidates("image", list, list))
     monkeypatch.setattr("crossnets.inference.predict.predict_dataset", predict_dataset)
     return paths
 
@@ -68,6 +68,8 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
     assert result["mean_mm"] == pytest.approx(3, abs=1e-3)
     assert (result["frames"], result["missed"], result["centers"], result["source"]) == (6, 1, "image", "run")
     assert list(result["sequences"]) == ["P1", "P4"]
+    assert result["found"]["share"] == pytest.approx(4 / 6), "one frame has no prediction, in one it was forced"
+    assert result["found"]["mean_mm"] == pytest.approx(3, abs=1e-3)
     assert any("Frames without a label, left out: 1." in note for note in result["notes"])
     assert any("broken or missing, left out: 1, such as 4.png: is missing" in note for note in result["notes"])
     assert json.loads((tmp_path / "out/scores.json").read_text()) == result

@@ -17,6 +17,7 @@ from crossnets.evaluation.predictions import read_predictions
 from crossnets.geometry.camera import camera_named, project
 from crossnets.geometry.skeleton import CVAR21
 from crossnets.inference import bundle, predict
+from crossnets.inference.loading import candidates_of
 from crossnets.inference.torch_models import Estimator, EstimatorConfig
 from crossnets.models.networks import build
 from crossnets.training import presets
@@ -57,7 +58,9 @@ def test_a_data_set_is_predicted_frame_by_frame(model: Path, tmp_path: Path) -> 
     found = read_predictions(out / "predictions.jsonl")
     assert (found.header.skeleton, found.header.centers, found.header.model) == ("cvar21", "image", str(model))
     assert [frame.key for frame in found.frames] == [f"cvar/P4/{i:06d}" for i in range(40)]
-    expected = predict.predict_dataset(bundle.load(model), open_dataset(f"cvar:{root}#P4"), "image", [])
+    estimator = bundle.load(model)
+    candidates = candidates_of("image", estimator)
+    expected = predict.predict_dataset(estimator, open_dataset(f"cvar:{root}#P4"), candidates, [])
     for frame, one in zip(found.frames, expected, strict=True):
         assert frame.joints_mm is not None
         assert one.joints_mm is not None

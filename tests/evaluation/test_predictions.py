@@ -55,13 +55,15 @@ def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
     frames = [
         PredictedFrame("nyu/1", "s1", np.array([1, 2, 600.5], np.float32), joints, np.full(14, 7.5, np.float32)),
         PredictedFrame("nyu/2", "s1", None, None),
+        PredictedFrame("nyu/3", "s1", None, joints, forced=True),
     ]
     path = tmp_path / "p.jsonl"
-    assert write_predictions(path, HEADER, iter(frames)) == 2
+    assert write_predictions(path, HEADER, iter(frames)) == 3
     assert is_prediction_file(path)
     back = read_predictions(path)
     assert back.header == HEADER
-    assert [frame.key for frame in back.frames] == ["nyu/1", "nyu/2"]
+    assert [frame.key for frame in back.frames] == ["nyu/1", "nyu/2", "nyu/3"]
+    assert [frame.forced for frame in back.frames] == [False, False, True]
     assert back.frames[0].joints_mm is not None
     np.testing.assert_allclose(back.frames[0].joints_mm, joints, atol=1e-4)
     np.testing.assert_allclose(back.frames[0].std_mm, 7.5)
@@ -76,6 +78,7 @@ def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
         "centers": "image",
         "model": "model-a",
         "refine": "energy",
+        "forced_marked": False,
     }
 
 

@@ -10,7 +10,7 @@ from crossnets.evaluation.report.examples import worst_and_median
 from crossnets.evaluation.report.published import label_fractions, published_methods
 from crossnets.geometry.skeleton import CVAR21
 
-from .conftest import CAMERA, TinyDataset
+from .tiny import CAMERA, TinyDataset
 
 INDICES = (0, 1, 3, 5, 6, 7)
 

@@ -20,7 +20,7 @@ from crossnets.inference import bundle, loading
 from crossnets.inference.description import KEY, from_text, to_text
 from crossnets.inference.engines import Runtime, check_settings, load_exported
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
-from crossnets.inference.loading import finding, open_estimator
+from crossnets.inference.loading import candidates_of, open_estimator
 from crossnets.inference.torch_models import Estimator, EstimatorConfig
 from crossnets.models.networks import NetworksConfig, build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
@@ -42,7 +42,7 @@ def estimator(preset: str) -> Estimator:
         skeleton="msra21",
         networks=networks,
         normalisation="metric" if ours else "per-frame",
-        looks=2 if ours else 1,
+        passes=2 if ours else 1,
     )
     built = build(networks, torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(4)
@@ -74,7 +74,7 @@ def test_every_runtime_agrees_with_torch(exported: tuple[Estimator, Path], runti
     pytest.importorskip(runtime)
     whole, path = exported
     loaded = load_exported(path, runtime)
-    assert loaded.model.looks == whole.config.looks
+    assert loaded.model.passes == whole.config.passes
     for some in (crops(3), crops(1)):
         found, expected = loaded.estimate(some), whole.estimate(some)
         np.testing.assert_allclose(found.joints_mm, expected.joints_mm, atol=0.01)
@@ -221,7 +221,7 @@ def test_without_torch_a_model_that_is_not_there_is_what_is_told(
 def test_a_model_gets_the_centres_that_it_was_trained_with() -> None:
     for trained, found in (("image", "image"), ("image-paper", "image-paper"), ("label", "image")):
         model = CropModel(preset="paper", skeleton="cvar21", normalisation="per-frame", centers=trained)
-        assert finding("auto", CropEstimator(model, Raw))[0] == found
+        assert candidates_of("auto", CropEstimator(model, Raw)).how == found
 
 
 def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,7 @@ class Blobs:
 
 def tracker(blobs: Blobs, **options: bool | int) -> tuple[Tracker, BlobNetwork]:
     network = BlobNetwork()
-    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", looks=2)
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)
     return Tracker(CropEstimator(model, network), blobs, **options), network  # pyright: ignore[reportArgumentType]
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21
 from crossnets.inference import bundle
+from crossnets.inference.loading import candidates_of
 from crossnets.inference.predict import predict_frames
 from crossnets.models.dense import Votes
 from crossnets.models.networks import build
@@ -60,15 +61,15 @@ def test_all_stages_run_and_the_losses_are_logged(run: Path) -> None:
     assert set(estimate["losses"]) == {"joints", "votes", "spread", "side", "size"}
 
 
-def test_the_model_predicts_twice_looked_and_in_other_skeletons(run: Path) -> None:
+def test_the_model_refines_and_predicts_other_skeletons(run: Path) -> None:
     estimator = bundle.load(run)
-    assert estimator.config.looks == 2
+    assert estimator.config.passes == 2
     hands = SyntheticHands(SOURCE)
     frames = [hands.frame(k) for k in range(3)]
     for skeleton in (MSRA21, CVAR21, ICVL16):
         speaking = estimator.speaking(skeleton)
         assert speaking.skeleton == skeleton
-        for found in predict_frames(speaking, frames, "label", MSRA21):
+        for found in predict_frames(speaking, frames, candidates_of("label", speaking, skeleton=MSRA21), force=True):
             assert found.joints_mm is not None
             assert found.joints_mm.shape == (len(skeleton), 3)
             assert np.isfinite(found.joints_mm).all()

@@ -14,6 +14,7 @@ from crossnets.datasets.cvar import CVAR
 from crossnets.geometry.cube import CropViews, into_cubes, views_at
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, SKELETONS, Skeleton
 from crossnets.inference import bundle
+from crossnets.inference.loading import candidates_of
 from crossnets.inference.predict import predict_frames
 from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
@@ -99,7 +100,9 @@ def test_real_crops_are_a_loss_of_their_own_and_the_run_says_what_they_are(run: 
     assert found["data"] == {"data": f"cvar:{data}", "unlabelled": [], "labels": "20%", "budget": None}
     assert not (run / "crops").exists()
     estimator = bundle.load(run).speaking(CVAR21)
-    (found,) = predict_frames(estimator, [CVAR(data)[0]], "label", CVAR21)
+    (found,) = predict_frames(
+        estimator, [CVAR(data)[0]], candidates_of("label", estimator, skeleton=CVAR21), force=True
+    )
     assert found.joints_mm is not None
     assert np.isfinite(found.joints_mm).all()
 

@@ -20,7 +20,7 @@ from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, rea
 from crossnets.evaluation.some_frames import restricted
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
-from crossnets.inference.loading import Finding, estimator_for, finding
+from crossnets.inference.loading import Finding, candidates_of, estimator_for
 from crossnets.types import Pinhole, PredictedFrame
 from crossnets.weights import SHIPPED
 
@@ -246,13 +246,14 @@ def _predictions(
     if len(skeletons) > 1:
         raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
 
-    centers, finder = finding(how.centers, estimators[0], sure_of_a_hand=True)
+    found = [
+        candidates_of(how.centers, estimator, skeleton=part.skeleton)
+        for estimator, (_, part) in zip(estimators, work, strict=True)
+    ]
 
     def frames() -> Iterator[PredictedFrame]:
-        unreadable: list[Problem] = []  # found, and told, again when the labels are read
-        for estimator, (_, part) in zip(estimators, work, strict=True):
-            yield from predict.predict_dataset(
-                estimator, part, "image" if centers == "detector" else centers, unreadable, how.refine, finder
-            )
+        unreadable: list[Problem] = []  # they are found again, and reported, when the labels are read
+        for estimator, candidates, (_, part) in zip(estimators, found, work, strict=True):
+            yield from predict.predict_dataset(estimator, part, candidates, unreadable, how.refine)
 
-    return PredictionHeader(skeletons.pop(), centers, name, how.refine), frames()
+    return PredictionHeader(skeletons.pop(), found[0].how, name, how.refine, forced_marked=True), frames()

@@ -20,11 +20,10 @@ from crossnets.datasets.images import SHOWN, open_sources, some_of
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.geometry.camera import project
-from crossnets.geometry.localise import FAR_MM, Centers
+from crossnets.geometry.localise import FAR_MM
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.inference.detector import Finder
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.loading import Finding, estimator_for, finding, is_model
+from crossnets.inference.loading import Candidates, Finding, candidates_of, estimator_for, is_model
 from crossnets.inference.predict import predict_frames
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 from crossnets.weights import SHIPPED
@@ -95,7 +94,7 @@ def predict_command(
             raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
     sources = open_sources(frames, camera, split)
     estimator = estimator_for(model, refinement)
-    how, finder = finding(centers, estimator)
+    candidates = candidates_of(centers, estimator)
     console = Console(stderr=True)
     total = sum(map(len, sources))
     tally = _Tally(problems=[problem for source in sources for problem in source.problems])
@@ -105,7 +104,7 @@ def predict_command(
 
         def predicted() -> Iterator[PredictedFrame]:
             read = _read(sources, tally)
-            for frame, found in _predict(estimator, read, "image" if how == "detector" else how, refinement, finder):
+            for frame, found in _predict(estimator, read, candidates, refinement):
                 if found.joints_mm is None:
                     tally.without_hand.append(found.key)
                 if overlays is not None:
@@ -113,7 +112,7 @@ def predict_command(
                 bar.update(task, completed=tally.done)
                 yield found
 
-        header = PredictionHeader(estimator.skeleton.name, how, str(model), refinement)
+        header = PredictionHeader(estimator.skeleton.name, candidates.how, str(model), refinement, forced_marked=True)
         tally.written = write_predictions(path, header, predicted())
     _tell(console, tally, path, overlays)
 
@@ -150,9 +149,8 @@ def _read(sources: Sequence[HandDataset], tally: _Tally) -> Iterator[HandFrame]:
 def _predict(
     estimator: CropEstimator,
     frames: Iterator[HandFrame],
-    centers: Centers,
+    candidates: Candidates,
     refinement: Refinement,
-    finder: Finder | None,
 ) -> Iterator[tuple[HandFrame, PredictedFrame]]:
     """Each frame with what was found in it; only the few frames of a batch are held."""
     held: deque[HandFrame] = deque()
@@ -162,7 +160,7 @@ def _predict(
             held.append(frame)
             yield frame
 
-    for found in predict_frames(estimator, holding(), centers, refinement=refinement, finder=finder):
+    for found in predict_frames(estimator, holding(), candidates, refinement=refinement):
         yield held.popleft(), found
 
 

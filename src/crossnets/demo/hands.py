@@ -9,10 +9,12 @@ from jaxtyping import Float32
 from crossnets import metrics
 from crossnets.datasets.dataset import Problem
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.inference.loading import open_finder
+from crossnets.inference.detector import load_detector
+from crossnets.inference.loading import DETECTOR
 from crossnets.synth.stream import SyntheticHands
 from crossnets.training.config import TrainConfig
 from crossnets.types import HandFrame
+from crossnets.weights import SHIPPED
 
 _HELD_OUT = 10**12
 """The first seed of such hands: a training would reach it with --seed 250000000000."""
@@ -61,9 +63,9 @@ class HeldOutHands:
 
     def share_found(self) -> float:
         """Of the frames in which a hand that is found in the image alone is within 60 mm of the labelled one."""
-        finder, found = open_finder(), 0
+        found, detector = 0, load_detector(SHIPPED / DETECTOR)
         for frame, mean in zip(self.frames, self.joints_mm.mean(axis=1), strict=True):
-            seen = finder(frame.depth_mm, frame.camera)
+            seen = detector(frame.depth_mm, frame.camera)
             found += any(np.linalg.norm(detection.center_mm - mean) < FOUND_MM for detection in seen)
         return found / len(self.frames)
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from crossnets.demo.hands import HeldOutHands
 from crossnets.evaluation.evaluation import Compared, Evaluation, evaluate_compared
+from crossnets.inference.detector import Detection
+from crossnets.inference.hands import estimate_hands
 from crossnets.inference.torch_models import Estimator
 
 
@@ -69,6 +71,6 @@ def measure(
 
 
 def _estimate(estimator: Estimator, hands: HeldOutHands, index: int) -> np.ndarray:
-    """Joints of one frame, after as many looks as the model takes."""
-    found, _ = estimator.estimate_frames([hands[index]], [hands.centers_mm[index]])
-    return found.joints_mm[0]
+    """Joints of the hand at the given centre of one frame."""
+    estimated = estimate_hands(estimator, hands[index], [Detection.at(hands.centers_mm[index])])
+    return estimated.estimates.joints_mm[0]

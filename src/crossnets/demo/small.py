@@ -57,7 +57,7 @@ def small(config: TrainConfig) -> TrainConfig:
         rendered=replace(config.rendered, kept_frames=_KEPT, uses=2, damage=None),
         precision=loop.resolve_precision(config.precision, choose_machine().device),
         checkpoint_s=3600.0,
-        looks=1,
+        passes=1,
     )
 
 

@@ -1,11 +1,11 @@
 """Predictions and labels from their files or data set, brought frame to frame and joint to joint."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from crossnets import metrics
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
@@ -38,6 +38,15 @@ class Predicted:
     source: str
     frames: tuple[PredictedFrame, ...] | None = None
     """With keys; None for text files, which have none."""
+    forced_marked: bool = False
+    """Whether `PredictedFrame.forced` is known."""
+
+    @property
+    def found(self) -> Bool[np.ndarray, "F"] | None:
+        """Frames in which `Tracker.predict` finds a hand. None where the files do not say."""
+        if self.frames is None or not self.forced_marked:
+            return None
+        return np.array([frame.joints_mm is not None and not frame.forced for frame in self.frames], np.bool_)
 
     @property
     def std_mm(self) -> Float[np.ndarray, "F J"] | None:
@@ -102,7 +111,8 @@ def joined(files: Sequence[PredictionFile]) -> Predicted:
     models = ", ".join(dict.fromkeys(file.header.model for file in files))
     if files[0].header.refine != "none":
         models += f", refined ({files[0].header.refine})"
-    return Predicted(joints_mm, files[0].skeleton, files[0].header.centers, models, frames)
+    marked = all(file.header.forced_marked for file in files)
+    return Predicted(joints_mm, files[0].skeleton, files[0].header.centers, models, frames, marked)
 
 
 def read_text_mm(path: Path, protocol: Protocol, camera: Pinhole) -> tuple[Float[np.ndarray, "F J 3"], Skeleton]:
@@ -255,12 +265,13 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
         indices=labelled.indices,
         notes=tuple(notes),
         std_mm=None if std_mm is None else std_mm[:, list(of_prediction)],
+        found=predicted.found,
     )
 
 
 def _rows(predicted: Predicted, rows: Sequence[int]) -> Predicted:
     frames = None if predicted.frames is None else tuple(predicted.frames[row] for row in rows)
-    return Predicted(predicted.joints_mm[list(rows)], predicted.skeleton, predicted.centers, predicted.source, frames)
+    return replace(predicted, joints_mm=predicted.joints_mm[list(rows)], frames=frames)
 
 
 def _partial(count: int, protocol: Protocol) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from crossnets.evaluation.scores import Scores, score
 from crossnets.geometry.skeleton import Skeleton
@@ -35,6 +35,8 @@ class Compared:
     notes: tuple[str, ...] = ()
     std_mm: Float[np.ndarray, "F J"] | None = None
     """Standard deviation of each predicted joint in each axis; None where the predictions do not say."""
+    found: Bool[np.ndarray, "F"] | None = None
+    """Frames in which `Tracker.predict` finds a hand; None where the predictions do not say."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +85,6 @@ def evaluate_compared(dataset: str, compared: Compared) -> Evaluation:
         compared.skeleton,
         angles=compared.angles,
         std_mm=compared.std_mm,
+        found=compared.found,
     )
     return Evaluation(dataset, compared, scores)

@@ -26,6 +26,8 @@ class PredictionHeader:
     model: str
     refine: str = "none"
     """What followed the estimate: `update`, `energy` or nothing."""
+    forced_marked: bool = False
+    """Whether `PredictedFrame.forced` is set where `Tracker.predict` finds no hand. Older files do not say."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def write_predictions(path: Path, header: PredictionHeader, frames: Iterable[Pre
             }
             if frame.std_mm is not None:
                 line["std_mm"] = _rounded(frame.std_mm)
+            if frame.forced:
+                line["forced"] = True
             stream.write(json.dumps(line, allow_nan=False) + "\n")
             count += 1
     return count
@@ -131,7 +135,8 @@ def read_predictions(path: Path) -> PredictionFile:
     if head.get("skeleton") not in SKELETONS:
         raise ValueError(f"{path}:1: found skeleton {head.get('skeleton')!r}, expected one of {', '.join(SKELETONS)}.")
     centers, model, refine = (str(head.get(name, "unknown")) for name in ("centers", "model", "refine"))
-    header = PredictionHeader(head["skeleton"], centers, model, "none" if "refine" not in head else refine)
+    refine = refine if "refine" in head else "none"
+    header = PredictionHeader(head["skeleton"], centers, model, refine, head.get("forced_marked") is True)
     skeleton = SKELETONS[header.skeleton]
     frames = [_frame(path, number, line, len(skeleton)) for number, line in enumerate(lines[1:], start=2)]
     seen: set[str] = set()
@@ -152,6 +157,7 @@ def _frame(path: Path, number: int, line: str, joints: int) -> PredictedFrame:
         _array(path, number, "center_mm", found.get("center_mm"), (3,)),
         _array(path, number, "joints_mm", found.get("joints_mm"), (joints, 3)),
         _array(path, number, "std_mm", found.get("std_mm"), (joints,)),
+        found.get("forced") is True,
     )
 
 

@@ -32,6 +32,17 @@ class AngleBin:
 
 
 @dataclass(frozen=True)
+class FoundScores:
+    """Frames in which `Tracker.predict` finds a hand, and the errors of those alone."""
+
+    share: float
+    """Share of all frames, 0 to 1."""
+    mean_mm: float | None
+    """None where no hand is found."""
+    median_mm: float | None
+
+
+@dataclass(frozen=True)
 class Scores:
     """Errors of a set of frames. Means are None where no frame has a prediction."""
 
@@ -59,6 +70,8 @@ class Scores:
     by_pitch: tuple[AngleBin, ...] | None
     coverage: Float[np.ndarray, "31"] | None = None
     """Of coordinates within 0, 0.1, ... 3 of their deviations; None where the predictions do not state any."""
+    found: FoundScores | None = None
+    """None where the predictions do not say in which frames a hand was found, and in which an answer was forced."""
     sequences: dict[str, "Scores"] = field(default_factory=dict)
 
     @property
@@ -86,6 +99,8 @@ class Scores:
         }
         if self.coverage is not None:
             result["within_sigmas"] = {f"{k:g}": float(self.coverage[round(10 * k)]) for k in _SIGMAS}
+        if self.found is not None:
+            result["found"] = vars(self.found).copy()
         if self.sequences:
             result["sequence_mean_mm"] = self.sequence_mean_mm
             result["sequences"] = {name: part.to_dict() for name, part in self.sequences.items()}
@@ -99,6 +114,7 @@ def score(
     skeleton: Skeleton,
     angles: PalmAngles | None = None,
     std_mm: Float[np.ndarray, "F J"] | None = None,
+    found: Bool[np.ndarray, "F"] | None = None,
 ) -> Scores:
     """Score every frame, and each sequence alone where there is more than one.
 
@@ -109,6 +125,7 @@ def score(
         skeleton: The joints' names and reference joint.
         angles: Palm directions of the labels; from `skeleton.palm_frame` where not given.
         std_mm: Standard deviation of each predicted joint in each axis; NaN where the prediction does not say.
+        found: Frames in which `Tracker.predict` finds a hand. In the others an answer was forced, or is missing.
 
     Raises:
         ValueError: no frames, other numbers of joints or names, a label that is not finite, half a prediction.
@@ -116,8 +133,7 @@ def score(
     _check(predicted_mm, labels_mm, sequences, skeleton)
     if angles is None and skeleton.palm_frame is not None:
         angles = metrics.palm_angles(labels_mm, skeleton.palm_frame)
-    found = np.asarray(np.isfinite(predicted_mm).all(axis=(1, 2)))
-    everything = _score_set(predicted_mm, labels_mm, found, skeleton, angles, std_mm)
+    everything = _score_set(predicted_mm, labels_mm, skeleton, angles, std_mm, found)
     names = list(dict.fromkeys(sequences))
     if len(names) < 2:
         return replace(everything, sequences={names[0]: everything})
@@ -127,27 +143,29 @@ def score(
         rows = np.asarray(of_frame == name)
         part_angles = None if angles is None else PalmAngles(angles.yaw_deg[rows], angles.pitch_deg[rows])
         part_std = None if std_mm is None else std_mm[rows]
-        parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], found[rows], skeleton, part_angles, part_std)
+        part_found = None if found is None else found[rows]
+        parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], skeleton, part_angles, part_std, part_found)
     return replace(everything, sequences=parts)
 
 
 def _score_set(
     predicted_mm: Float[np.ndarray, "F J 3"],
     labels_mm: Float[np.ndarray, "F J 3"],
-    found: Bool[np.ndarray, "F"],
     skeleton: Skeleton,
     angles: PalmAngles | None,
     std_mm: Float[np.ndarray, "F J"] | None,
+    found: Bool[np.ndarray, "F"] | None,
 ) -> Scores:
-    predicted, labels = predicted_mm[found], labels_mm[found]
+    answered = np.asarray(np.isfinite(predicted_mm).all(axis=(1, 2)))
+    predicted, labels = predicted_mm[answered], labels_mm[answered]
     errors = metrics.joint_errors_mm(predicted, labels)
-    missing = np.full((int((~found).sum()), len(skeleton)), np.inf)
+    missing = np.full((int((~answered).sum()), len(skeleton)), np.inf)
     counted = np.concatenate([errors, missing])
     frame_curve, joint_curve = metrics.frame_success(counted), metrics.joint_success(counted)
     aligned = metrics.align_roots(predicted, labels, skeleton.reference)
     scaled = metrics.align_roots_and_scale(predicted, labels, skeleton.reference)
     return Scores(
-        frames=len(found),
+        frames=len(answered),
         missed=len(missing),
         mean_mm=_mean(errors),
         median_mm=float(np.median(errors)) if errors.size else None,
@@ -158,10 +176,17 @@ def _score_set(
         auc_frames=metrics.area_under_curve(frame_curve),
         auc_joints=metrics.area_under_curve(joint_curve),
         per_joint_mm={name: _mean(errors[:, joint]) for joint, name in enumerate(skeleton.joints)},
-        by_yaw=None if angles is None else _bins(errors, angles.yaw_deg[found], YAW_EDGES_DEG),
-        by_pitch=None if angles is None else _bins(errors, angles.pitch_deg[found], PITCH_EDGES_DEG),
-        coverage=None if std_mm is None else _coverage(predicted, labels, std_mm[found]),
+        by_yaw=None if angles is None else _bins(errors, angles.yaw_deg[answered], YAW_EDGES_DEG),
+        by_pitch=None if angles is None else _bins(errors, angles.pitch_deg[answered], PITCH_EDGES_DEG),
+        coverage=None if std_mm is None else _coverage(predicted, labels, std_mm[answered]),
+        found=None if found is None else _found(errors, found[answered], len(answered)),
     )
+
+
+def _found(errors_mm: Float[np.ndarray, "A J"], found: Bool[np.ndarray, "A"], frames: int) -> FoundScores:
+    """Scores of the answers that are hands found by the API, among all `frames`."""
+    kept = errors_mm[found]
+    return FoundScores(len(kept) / frames, _mean(kept), float(np.median(kept)) if kept.size else None)
 
 
 def _bins(

@@ -37,6 +37,10 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
     if len(parts) > 2 and scores.sequence_mean_mm is not None:
         console.print(f"Mean over the {len(parts)} sequences, each with the same weight: {mm(scores.sequence_mean_mm)}")
     console.print("Errors in mm; a frame is within t when its worst joint is.", style="dim")
+    if scores.found is not None:
+        found = f"`Tracker.predict` finds a hand in {100 * scores.found.share:.1f} % of the frames"
+        errors = f"mean {mm(scores.found.mean_mm)}, median {mm(scores.found.median_mm)}"
+        console.print(f"{found}: {errors} there. In the others the likeliest candidate is scored.", style="dim")
     if scores.coverage is not None:
         within = f"{100 * scores.coverage[10]:.0f} % within one, {100 * scores.coverage[20]:.0f} % within two"
         console.print(f"Of the stated deviations, {within}; a Gaussian has 68 and 95.", style="dim")

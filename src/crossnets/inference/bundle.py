@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from crossnets.atomic import replacing, write_text
+from crossnets.inference.estimator import current_names
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import build, config_from
@@ -126,7 +127,7 @@ def _refuse(weights: Path, config: Path, what: str, error: Exception) -> NoRetur
 
 def _read_config(path: Path) -> EstimatorConfig:
     try:
-        fields = _fields(path, FORMAT)
+        fields = current_names(_fields(path, FORMAT))
         networks = config_from(fields.pop("networks"))
         return EstimatorConfig(networks=networks, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.inference.estimator import CropModel
+from crossnets.inference.estimator import CropModel, current_names
 
 KEY = "crossnets"
 """Of the text among the file's metadata."""
@@ -49,7 +49,7 @@ def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32
         if found != (FORMAT, VERSION):
             raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
         maps = {name: np.array(weights, np.float32) for name, weights in fields["maps"].items()}
-        return CropModel(**fields["model"]), maps
+        return CropModel(**current_names(fields["model"])), maps
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} was not made by `crossnets export` of this version: {error}. Export the run again."

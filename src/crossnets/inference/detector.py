@@ -44,9 +44,14 @@ class Detection:
     length_mm: float
     """Wrist to tip of the middle finger."""
 
+    @classmethod
+    def at(cls, center_mm: Float32[np.ndarray, "3"]) -> "Detection":
+        """A place that was given or found without a network: an adult's hand, whose side and score are open."""
+        return cls(center_mm, 0.5, 0.5, LENGTH_MM)
+
 
 Finder: TypeAlias = Callable[[np.ndarray, Pinhole], Sequence[Detection]]
-"""Depth image in mm and its camera to the hands in it, the surest first."""
+"""Depth image in mm and its camera to the candidates in it, the highest score first."""
 
 
 def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, threshold: float) -> list[list[Detection]]:

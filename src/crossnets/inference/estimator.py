@@ -3,26 +3,21 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE, Normalisation, crop_hand, normalise
+from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE, Normalisation, normalise
 from crossnets.geometry.cube import out_of_cubes, views_of
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.types import DepthImage, HandCrop, Refinement
+from crossnets.types import HandCrop, Refinement
 
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
 """Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
-SCORE_ALONE = 0.45
-"""Least score of a hand whose network says no more than joints."""
-_UNSURE_SHARE, _SHARE_WEIGHT = 0.07, 2.0
-"""Deviation over the hand's length at which a score of one half decides, and how much it weighs (`hand_odds`): set on
-rendered frames, with hands and without, and on CVAR's P1, P4 and P5, as they are and with the hand erased."""
 _LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
-"""Of a second look, over the first one's."""
+"""Bounds of a cube's side, over the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +30,8 @@ class CropModel:
     normalisation: Normalisation = "per-frame"
     centers: Centers = "image"
     """How the cubes of the training frames were centred."""
-    looks: int = 1
-    """Times that a frame is cropped: each time after the first about the joints of the last, in the hand's size."""
+    passes: int = 1
+    """Passes over a frame. Each one after the first crops about the joints of the last, in the estimated size."""
     std_per_spread: float = GAUSSIAN_STD
     """Standard deviation of a joint in each axis, over the distance from the truth that the network expects."""
 
@@ -50,10 +45,15 @@ class CropModel:
             raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
         if self.skeleton not in SKELETONS:
             raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
-        if self.looks not in (1, 2, 3):
-            raise ValueError(f"A frame is looked at 1 to 3 times, not {self.looks!r}.")
+        if self.passes not in (1, 2, 3):
+            raise ValueError(f"Found passes={self.passes!r}, expected 1, 2 or 3.")
         if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
             raise ValueError(f"std_per_spread={self.std_per_spread!r}: expected a finite number above 0.")
+
+
+def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a saved `CropModel` under their present names. Files before version 0.2 call `passes` `looks`."""
+    return {{"looks": "passes"}.get(name, name): value for name, value in fields.items()}
 
 
 class Raw(NamedTuple):
@@ -80,36 +80,6 @@ class Estimates(NamedTuple):
     """Probability of a right hand."""
     size_mm: Float32[np.ndarray, "B"] | None = None
     """Length of the hand, wrist to tip of the middle finger."""
-
-
-def hand_odds(found: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
-    """How likely it is that hands were found there: above 0 one is taken for a hand.
-
-    The log-odds of the detector's scores, and how sure the network is of its joints for a hand of that size: what is no
-    hand has a low score, or joints that could be anywhere. Minus infinity where the joints are no numbers.
-
-    Args:
-        found: What the network says of what was found.
-        scores: Of the detector, 0 to 1.
-    """
-    score = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
-    odds = np.log(score / (1 - score))
-    if found.std_mm is None or found.size_mm is None:
-        odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
-    else:
-        odds = odds - _SHARE_WEIGHT * np.log(unsure_share(found) / _UNSURE_SHARE)
-    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), odds, -np.inf)
-
-
-def unsure_share(found: Estimates) -> Float32[np.ndarray, "B"]:
-    """Mean standard deviation of the joints over the hand's length; 0 where the network does not say.
-
-    Infinite where the joints are no numbers.
-    """
-    share = np.zeros(len(found.joints_mm), np.float32)
-    if found.std_mm is not None and found.size_mm is not None:
-        share = found.std_mm.mean(axis=1) / found.size_mm
-    return np.where(np.isfinite(found.joints_mm).all(axis=(1, 2)), share, np.float32(np.inf))
 
 
 Speaker = TypeVar("Speaker", bound="CropEstimator")
@@ -178,12 +148,14 @@ class CropEstimator:
         )
 
     def cube_for(self, size_mm: float) -> float:
-        """Side of the cube in which a hand of this length is looked at."""
+        """Side in mm of the cube for a hand of this length."""
         least, most = _LEAST_CUBE * self.model.cube_mm, _MOST_CUBE * self.model.cube_mm
         return float(np.clip(size_mm / HAND_IN_CUBE, least, most))
 
-    def cubes_again(self, crops: Sequence[HandCrop], found: Estimates) -> list[tuple[Float32[np.ndarray, "3"], float]]:
-        """Centres and sides of the next look's cubes: about the joints that were found, in the hand's size."""
+    def refined_cubes(
+        self, crops: Sequence[HandCrop], found: Estimates
+    ) -> list[tuple[Float32[np.ndarray, "3"], float]]:
+        """Centres and sides of the next pass's cubes: about the estimated joints, in the estimated size."""
         cubes = []
         for row, crop in enumerate(crops):
             middle = found.joints_mm[row].mean(axis=0)
@@ -191,24 +163,6 @@ class CropEstimator:
             cube_mm = crop.cube_mm if found.size_mm is None else self.cube_for(float(found.size_mm[row]))
             cubes.append((middle if good else crop.center_mm, cube_mm))
         return cubes
-
-    def estimate_frames(
-        self, images: Sequence[DepthImage], centers_mm: Sequence[Float32[np.ndarray, "3"]]
-    ) -> tuple[Estimates, tuple[HandCrop, ...]]:
-        """Joints of the hands at these centres, after as many looks as the model takes; and the last crops."""
-        crops = tuple(
-            crop_hand(image.depth_mm, image.camera, center_mm, self.model.cube_mm)
-            for image, center_mm in zip(images, centers_mm, strict=True)
-        )
-        found = self.estimate(crops)
-        for _ in range(self.model.looks - 1):
-            cubes = self.cubes_again(crops, found)
-            crops = tuple(
-                crop_hand(image.depth_mm, image.camera, center_mm, cube_mm)
-                for image, (center_mm, cube_mm) in zip(images, cubes, strict=True)
-            )
-            found = self.estimate(crops)
-        return found, crops
 
     def spoken(self, joints_mm: Float[np.ndarray, "B J 3"]) -> Float32[np.ndarray, "B K 3"]:
         """The network's joints as those that are predicted."""

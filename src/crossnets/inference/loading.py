@@ -1,19 +1,23 @@
 """A tracker from the model in the package, from a run, or from an exported file."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
+from jaxtyping import Float32
 
-from crossnets.geometry.localise import Centers, find_center
-from crossnets.geometry.thinned import LENGTH_MM
-from crossnets.inference.detector import MOST_HANDS, Detection, Finder, load_detector
+from crossnets.geometry.localise import Centers, center_of, find_center, find_center_slices
+from crossnets.geometry.skeleton import Skeleton
+from crossnets.inference.detector import MOST_HANDS, Detection, load_detector
 from crossnets.inference.engines import Precision, Runtime, check_settings, load_exported
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.smoothing import OneEuroConfig
-from crossnets.inference.tracker import Tracker
-from crossnets.types import Pinhole, Refinement
+from crossnets.inference.tracker import Image, Tracker
+from crossnets.types import DepthImage, HandFrame, Refinement
 from crossnets.weights import SHIPPED
 
 Finding: TypeAlias = Literal["auto", "detector", "image", "image-paper", "label"]
@@ -55,8 +59,9 @@ def load(
     if not 1 <= hands <= MOST_HANDS:
         raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}, which is what the detector finds in an image.")
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
-    finder = open_finder(runtime, threads, "float32" if precision == "int8" else precision)
-    return Tracker(estimator, finder, hands=hands, smooth=smooth)
+    floats = "float32" if precision == "int8" else precision
+    found = candidates_of("auto", estimator, runtime=runtime, threads=threads, precision=floats)
+    return Tracker(estimator, lambda depth_mm, of: found.find(Image(depth_mm, of)), hands=hands, smooth=smooth)
 
 
 def open_estimator(
@@ -117,35 +122,56 @@ def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
     return estimator
 
 
-def finding(
-    how: Finding, estimator: CropEstimator, *, sure_of_a_hand: bool = False
-) -> tuple[Centers | Literal["detector"], Finder | None]:
-    """What `auto` means for a model, and the finder where one is used.
+@dataclass(frozen=True)
+class Candidates:
+    """How candidates for hands are found in depth images."""
 
-    Where every frame is known to show a hand, as in a benchmark, our finder without a network adds one more place, and
-    the likeliest is taken.
+    how: Centers | Literal["detector"]
+    find: Callable[[DepthImage], Sequence[Detection]]
+    more: Callable[[DepthImage], Sequence[Detection]]
+    """More candidates, for benchmarks that want an answer for every frame."""
 
-    A model that looks twice forgives where it looks first. The others were trained on centres of one kind and get
-    those, except that no label is taken unless it is asked for.
+
+def candidates_of(
+    how: Finding,
+    estimator: CropEstimator,
+    *,
+    skeleton: Skeleton | None = None,
+    runtime: Runtime = "auto",
+    threads: int = 1,
+    precision: Precision = "float32",
+) -> Candidates:
+    """How candidates are found for a model.
+
+    `auto` takes the detector for a model that refines its estimate, as such a model tolerates the detector's errors.
+    The other models were trained on centres of one kind and get those. Labels are read only if that is asked for.
+
+    Args:
+        how: The way that is asked for.
+        estimator: The model.
+        skeleton: Skeleton of the frames' labels, for `label`.
+        runtime: Runtime of the detector.
+        threads: Threads of the detector.
+        precision: Precision of the detector.
 
     Raises:
-        FileNotFoundError: the detector is asked for, and the package has none.
+        FileNotFoundError: the detector is asked for, and this copy of the package has none.
     """
     there = (SHIPPED / DETECTOR).is_file()
     if how == "auto":
-        how = estimator.model.centers
-        if how == "label":
-            how = "image"
-        if there and estimator.model.looks > 1:
+        how = "image" if estimator.model.centers == "label" else estimator.model.centers
+        if there and estimator.model.passes > 1:
             how = "detector"
-    if how != "detector":
-        return how, None
+    if how == "label":
+        return Candidates(how, partial(_labelled, skeleton), _none)
+    if how == "image-paper":
+        return Candidates(how, lambda image: _at(find_center_slices(_floats(image), image.camera)), _none)
+    if how == "image":
+        return Candidates(how, _nearest, _none)
     if not there:
         raise FileNotFoundError("This copy of the package has no detector in it; use --centers image.")
-    detector = open_finder()
-    if not sure_of_a_hand:
-        return "detector", detector
-    return "detector", lambda depth_mm, camera: [*detector(depth_mm, camera), *_nearest(depth_mm, camera)]
+    detector = load_detector(SHIPPED / DETECTOR, runtime, threads=threads, precision=precision)
+    return Candidates("detector", lambda image: detector(image.depth_mm, image.camera), _nearest)
 
 
 def is_model(path: Path) -> bool:
@@ -155,20 +181,23 @@ def is_model(path: Path) -> bool:
     return any((folder / name).is_file() for folder in (path, path / "model") for name in (NETWORK, WEIGHTS))
 
 
-def open_finder(runtime: Runtime = "auto", threads: int = 1, precision: Precision = "float32") -> Finder:
-    """The detector that comes with the package; without one, the finder that needs no network.
-
-    Raises:
-        ModuleNotFoundError: the runtime is not installed.
-        ValueError: the detector's file is damaged.
-    """
-    path = SHIPPED / DETECTOR
-    return load_detector(path, runtime, threads=threads, precision=precision) if path.is_file() else _nearest
+def _labelled(skeleton: Skeleton | None, image: DepthImage) -> list[Detection]:
+    assert isinstance(image, HandFrame), "only frames of data sets have labels"
+    return _at(center_of(image, skeleton, "label"))
 
 
-def _nearest(depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
-    """The nearest hand, as `find_center` finds it."""
-    center_mm = find_center(depth_mm.astype(np.float32), camera)
-    if center_mm is None:
-        return []
-    return [Detection(center_mm, 0.5, 0.5, LENGTH_MM)]
+def _nearest(image: DepthImage) -> list[Detection]:
+    """The nearest hand, as `find_center` finds it without a network."""
+    return _at(find_center(_floats(image), image.camera))
+
+
+def _none(image: DepthImage) -> list[Detection]:
+    return []
+
+
+def _floats(image: DepthImage) -> Float32[np.ndarray, "H W"]:
+    return image.depth_mm.astype(np.float32, copy=False)
+
+
+def _at(center_mm: Float32[np.ndarray, "3"] | None) -> list[Detection]:
+    return [] if center_mm is None else [Detection.at(center_mm)]

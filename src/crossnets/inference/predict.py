@@ -1,105 +1,78 @@
-"""Whole frames to joints in the camera frame: find the hand, crop, estimate."""
+"""Frames of a data set to predictions, through the same path as `Tracker.predict`."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import Float32
 
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
-from crossnets.geometry.localise import Centers, center_of
-from crossnets.geometry.skeleton import Skeleton
-from crossnets.inference.detector import Finder
-from crossnets.inference.estimator import CropEstimator, hand_odds
+from crossnets.inference.estimator import CropEstimator
+from crossnets.inference.hands import EstimatedHands, estimate_hands
+from crossnets.inference.loading import Candidates
 from crossnets.types import HandFrame, PredictedFrame, Refinement
-
-_BATCH = 32
 
 
 def predict_dataset(
     estimator: CropEstimator,
     dataset: HandDataset,
-    centers: Centers,
+    candidates: Candidates,
     problems: list[Problem],
     refinement: Refinement = "none",
-    finder: Finder | None = None,
 ) -> Iterator[PredictedFrame]:
-    """Predict every readable frame of a data set, each of which shows a hand; what cannot be read is appended to
-    `problems`."""
+    """Predict every readable frame of a data set of which each frame shows a hand.
+
+    Frames that cannot be read are appended to `problems`.
+    """
     frames = (frame for _, frame in readable_frames(dataset, problems))
-    yield from predict_frames(
-        estimator, frames, centers, dataset.skeleton, refinement=refinement, finder=finder, sure_of_a_hand=True
-    )
+    yield from predict_frames(estimator, frames, candidates, refinement=refinement, force=True)
 
 
 def predict_frames(
     estimator: CropEstimator,
     frames: Iterable[HandFrame],
-    centers: Centers = "image",
-    skeleton: Skeleton | None = None,
+    candidates: Candidates,
     *,
     refinement: Refinement = "none",
-    finder: Finder | None = None,
-    sure_of_a_hand: bool = False,
+    force: bool = False,
 ) -> Iterator[PredictedFrame]:
-    """Predict frames in order, a few at a time.
+    """Predict one hand in each frame, the likeliest one.
 
     Args:
-        estimator: What estimates.
-        frames: From a reader.
-        centers: Where crops are centred; `label` is an oracle.
-        skeleton: Of the frames' labels, needed for `label`.
-        refinement: What follows the estimate.
-        finder: Finds the hands in an image, instead of `centers`; of several the likeliest is taken.
-        sure_of_a_hand: Take what was found however unlikely it is.
+        estimator: Estimates joints in crops.
+        frames: Frames of a reader.
+        candidates: Finds the places where hands may be.
+        refinement: The refinement of the latent that follows the last pass.
+        force: Give the likeliest candidate where no candidate is a hand, as benchmarks want an answer for each frame.
 
     Raises:
-        ValueError: `label` on a frame without one, or a refinement on a model without a latent space.
+        ValueError: centres are those of labels and a frame has none, or the model cannot refine.
     """
-    rest = iter(frames)
-    while some := list(islice(rest, _BATCH)):
-        if finder is None:
-            centred = [(frame, center_of(frame, skeleton, centers)) for frame in some]
-            found = [[] if center_mm is None else [_Candidate(frame, center_mm)] for frame, center_mm in centred]
-        else:
-            found = [
-                [_Candidate(frame, one.center_mm, one.score) for one in finder(frame.depth_mm, frame.camera)]
-                for frame in some
-            ]
-        answers = iter(_estimate(estimator, [one for listed in found for one in listed], refinement))
-        for frame, listed in zip(some, found, strict=True):
-            estimates = [next(answers) for _ in listed]
-            best = max(range(len(listed)), key=lambda k: estimates[k].odds, default=None)
-            if best is None or not (finder is None or sure_of_a_hand or estimates[best].odds > 0):
-                yield PredictedFrame(frame.key, frame.sequence, None, None)
+    for frame in frames:
+        found = list(candidates.find(frame))
+        estimated = estimate_hands(estimator, frame, found) if found else None
+        if estimated is not None and estimated.hands:
+            yield _predicted(estimator, frame, estimated, estimated.hands[0], refinement)
+            continue
+        if force and (found := [*found, *candidates.more(frame)]):
+            estimated = estimate_hands(estimator, frame, found)
+            if estimated.likeliest is not None:
+                yield _predicted(estimator, frame, estimated, estimated.likeliest, refinement, forced=True)
                 continue
-            answer = estimates[best]
-            yield PredictedFrame(frame.key, frame.sequence, listed[best].center_mm, answer.joints_mm, answer.std_mm)
+        yield PredictedFrame(frame.key, frame.sequence, None, None)
 
 
-class _Candidate(NamedTuple):
-    """Where a hand may be."""
-
-    frame: HandFrame
-    center_mm: Float32[np.ndarray, "3"]
-    score: float = 0.5
-
-
-class _Answer(NamedTuple):
-    """What is estimated there."""
-
-    joints_mm: Float32[np.ndarray, "J 3"]
-    std_mm: Float32[np.ndarray, "J"] | None
-    odds: float
-
-
-def _estimate(estimator: CropEstimator, seen: list[_Candidate], refinement: Refinement) -> list[_Answer]:
-    """Joints and their deviations at these places; a refinement follows the last look."""
-    if not seen:
-        return []
-    found, crops = estimator.estimate_frames([one.frame for one in seen], [one.center_mm for one in seen])
-    odds = hand_odds(found, [one.score for one in seen]).tolist()
-    joints_mm = found.joints_mm if refinement == "none" else estimator.joints_mm(crops, refinement)
-    stated = [None] * len(crops) if found.std_mm is None or refinement != "none" else found.std_mm
-    return [_Answer(*answer) for answer in zip(joints_mm, stated, odds, strict=True)]
+def _predicted(
+    estimator: CropEstimator,
+    frame: HandFrame,
+    estimated: EstimatedHands,
+    row: int,
+    refinement: Refinement,
+    *,
+    forced: bool = False,
+) -> PredictedFrame:
+    """One row of the estimates, refined in the latent space if that is asked for."""
+    crop, std_mm = estimated.crops[row], estimated.estimates.std_mm
+    if refinement == "none":
+        joints_mm = estimated.estimates.joints_mm[row]
+        stated = None if std_mm is None else std_mm[row]
+    else:
+        joints_mm = estimator.joints_mm([crop], refinement)[0]
+        stated = None
+    return PredictedFrame(frame.key, frame.sequence, crop.center_mm, joints_mm, stated, forced)

@@ -6,26 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt16
+from jaxtyping import Float32, UInt16
 
 from crossnets.geometry.camera import CAMERAS, CameraPreset, camera_named
-from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection, Finder
-from crossnets.inference.estimator import CropEstimator, Estimates, hand_odds, unsure_share
+from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand
+from crossnets.inference.hands import SAME_HAND_MM, estimate_cubes, estimate_hands, hand_of, hands_among, unsure_share
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
-from crossnets.types import HandCrop, Pinhole
+from crossnets.types import Pinhole
 
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
 _LOST_SHARE = 0.11
 """Mean deviation of the joints over the hand's length above which a followed hand is lost."""
-_LEAST_SEEN = 0.02
-"""Share of a crop that must show something."""
-_SAME_MM = 80.0
-"""Hands whose middles are nearer than this are one."""
 _MISSES = 2
 """Searches in a row that must miss a followed hand until it is dropped."""
 _METRES = 20.0
@@ -108,8 +103,8 @@ class Tracker:
         found = self._search(image)
         if not found:
             return []
-        estimates, _, rows = self._estimate(image, found)
-        return [self._hand(image, estimates, row) for row in rows[: self.hands]]
+        estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
+        return [self._hand(image, estimated.estimates, row) for row in estimated.hands[: self.hands]]
 
     def track(
         self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset, time_s: float | None = None
@@ -147,10 +142,10 @@ class Tracker:
         if not self._followed:
             return []
         cubes = [(followed.joints_mm.mean(axis=0), followed.cube_mm) for followed in self._followed]
-        estimates, crops = self._look(image, cubes)
+        estimates, crops = estimate_cubes(self.estimator, image, cubes, self.stages_ms)
         kept = []
         odds = np.where(unsure_share(estimates) < _LOST_SHARE, 1.0, -1.0)
-        for row in _hands_among(estimates, crops, odds):
+        for row in hands_among(estimates, crops, odds):
             self._update(self._followed[row], estimates, row)
             kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row].number)))
         return kept
@@ -161,7 +156,7 @@ class Tracker:
         new = self._search(image)
         for followed, _ in rows:
             middle = followed.joints_mm.mean(axis=0)
-            near = [d for d in new if np.linalg.norm(d.center_mm - middle) < _SAME_MM]
+            near = [d for d in new if np.linalg.norm(d.center_mm - middle) < SAME_HAND_MM]
             new = [d for d in new if not any(d is n for n in near)]
             followed.misses = 0 if near else followed.misses + 1
         begun = self._begin(image, new, [followed for followed, _ in rows])
@@ -176,11 +171,12 @@ class Tracker:
         """New hands, after all looks, the likeliest first; one of `others` that is found again is not missed."""
         if not found:
             return []
-        estimates, crops, rows = self._estimate(image, found)
+        estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
+        estimates, crops = estimated.estimates, estimated.crops
         new = []
-        for row in rows:
+        for row in estimated.hands:
             middle = estimates.joints_mm[row].mean(axis=0)
-            same = [o for o in others if np.linalg.norm(o.joints_mm.mean(axis=0) - middle) < _SAME_MM]
+            same = [o for o in others if np.linalg.norm(o.joints_mm.mean(axis=0) - middle) < SAME_HAND_MM]
             for other in same:
                 other.misses = 0
             if not same:
@@ -210,45 +206,8 @@ class Tracker:
         self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
         return found
 
-    def _estimate(self, image: Image, found: Sequence[Detection]) -> tuple[Estimates, list[HandCrop], list[int]]:
-        """All looks at what was found; and the rows that are hands, each one once."""
-        model = self.estimator.model
-        sized = model.looks > 1  # the others know cubes of one size only
-        sides = [self.estimator.cube_for(d.length_mm) if sized else model.cube_mm for d in found]
-        estimates, crops = self._look(image, [(d.center_mm, side) for d, side in zip(found, sides, strict=True)])
-        for _ in range(model.looks - 1):
-            estimates, crops = self._look(image, self.estimator.cubes_again(crops, estimates))
-        odds = hand_odds(estimates, [detection.score for detection in found])
-        return estimates, crops, _hands_among(estimates, crops, odds)
-
-    def _look(
-        self, image: Image, cubes: Sequence[tuple[Float[np.ndarray, "3"], float]]
-    ) -> tuple[Estimates, list[HandCrop]]:
-        """What the network says of these cubes: centres in mm and sides."""
-        times = [time.perf_counter()]
-        crops = [crop_hand(image.depth_mm, image.camera, center_mm, cube_mm) for center_mm, cube_mm in cubes]
-        arrays = self.estimator.arrays(crops)
-        times.append(time.perf_counter())
-        raw = self.estimator.run(arrays)
-        times.append(time.perf_counter())
-        estimates = self.estimator.read(raw, crops)
-        times.append(time.perf_counter())
-        for name, start, end in zip(("crop", "network", "joints"), times[:-1], times[1:], strict=True):
-            self.stages_ms[name] += 1e3 * (end - start)
-        return estimates, crops
-
     def _hand(self, image: Image, estimates: Estimates, row: int, number: int | None = None) -> Hand:
-        right = None if estimates.right is None else float(estimates.right[row])
-        return Hand(
-            estimates.joints_mm[row],
-            self.estimator.skeleton,
-            image.camera,
-            std_mm=None if estimates.std_mm is None else estimates.std_mm[row],
-            side=None if right is None else ("right" if right >= 0.5 else "left"),
-            side_probability=None if right is None else max(right, 1 - right),
-            size_mm=None if estimates.size_mm is None else float(estimates.size_mm[row]),
-            track=number,
-        )
+        return hand_of(self.estimator, image.camera, estimates, row, number)
 
 
 def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> Image:
@@ -302,20 +261,3 @@ def _check_pinhole(camera: Pinhole) -> None:
         )
     if not (all(map(math.isfinite, camera)) and camera[0] > 0 and camera[1] > 0):
         raise ValueError(f"{camera} is no camera: all numbers must be finite, and the focal lengths positive.")
-
-
-def _seen(crop: HandCrop) -> bool:
-    """Whether a crop shows enough to hold a hand."""
-    return cv2.countNonZero(crop.depth_mm) > _LEAST_SEEN * crop.depth_mm.size
-
-
-def _hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np.ndarray, "B"]) -> list[int]:
-    """Rows in which a hand is likely, likeliest first, without those that estimate the hand of an earlier one again."""
-    kept: list[int] = []
-    middles = estimates.joints_mm.mean(axis=1)
-    for row in np.argsort(-odds, kind="stable").tolist():
-        again = any(np.linalg.norm(middles[row] - middles[other]) < _SAME_MM for other in kept)
-        before_it = estimates.joints_mm[row, :, 2].min() > 0
-        if odds[row] > 0 and _seen(crops[row]) and before_it and not again:
-            kept.append(row)
-    return kept

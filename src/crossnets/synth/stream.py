@@ -61,7 +61,7 @@ class SyntheticConfig:
     center_spread_mm: float = 10.0
     """Deviation, in each axis, of a crop's centre from the mean of the joints."""
     again_share: float = 0.0
-    """Share of the crops that are cut as those of a second look are (`CropEstimator.cubes_again`): in
+    """Share of the crops that are cut as those of a second look are (`CropEstimator.refined_cubes`): in
     proportion to the hand, up to what a first look errs in its size, and half as far off the joints."""
 
     clutter: Clutter | None = None

@@ -89,7 +89,7 @@ class TrainConfig:
     precision: Precision = "auto"
     seed: int = 42
     checkpoint_s: float = 60.0
-    looks: int = 1
+    passes: int = 1
     rendered: RenderedConfig | None = None
     """Hands that are rendered instead of read."""
     real: RealConfig | None = None
@@ -107,7 +107,7 @@ class TrainConfig:
             cube_mm=self.crop.cube_mm,
             normalisation=self.crop.normalisation,
             centers=self.crop.centers,
-            looks=self.looks,
+            passes=self.passes,
         )
 
     def detector(self) -> DetectorConfig:

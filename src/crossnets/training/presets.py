@@ -118,7 +118,7 @@ def crossnets(
         precision=precision,
         seed=seed,
         checkpoint_s=checkpoint_s,
-        looks=2,
+        passes=2,
         rendered=RenderedConfig(sources=sources, uses=4, damage=CropDamage()),
     )
 

@@ -33,6 +33,8 @@ _IGNORED = ("train.rendered.workers", "train.scenes.workers")
 """Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
 _SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2}
 """Settings that older runs did not write down, with the value they had."""
+_RENAMED = {"train.looks": "train.passes"}
+"""Settings that older runs wrote down under another name."""
 _SHOWN = 60
 _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetensors")
 
@@ -108,6 +110,7 @@ def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> Non
         ValueError: names each setting that differs.
     """
     old, new = _flat({k: found.get(k) for k in request}), _flat(request)
+    old = {_RENAMED.get(key, key): value for key, value in old.items()}
     old = {**{key: value for key, value in _SINCE.items() if key in new}, **old}
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _IGNORED)
     if differing:

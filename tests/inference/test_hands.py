@@ -1,14 +1,16 @@
 """What the estimator says of whether something is a hand."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from crossnets.inference.detector import Detection
-from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw, hand_odds, unsure_share
+from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw
+from crossnets.inference.hands import hand_odds, unsure_share
+from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
-from crossnets.types import HandFrame, Pinhole
+from crossnets.types import HandFrame, Pinhole, PredictedFrame
 
 CAMERA = Pinhole(240.0, 240.0, 160.0, 120.0)
 
@@ -55,29 +57,47 @@ class NearIsSure:
         return Raw(joints, spread.astype(np.float32), np.zeros(count), np.full(count, np.log(0.75)))
 
 
-@pytest.mark.parametrize("sure", [True, False])
-def test_of_several_places_the_likeliest_is_predicted(sure: bool) -> None:
+FAR_AT, NEAR_AT = (90, 600.0, 0.0), (230, 500.0, 100.0)
+"""Column, depth and how far behind its surface a candidate is; the network is sure of the second one alone."""
+
+
+def candidate(at: tuple[int, float, float], score: float) -> Detection:
+    u, z, behind = at
+    center = np.array([(u - 160) / 240 * z, (90 - 120) / 240 * z, z + behind], np.float32)
+    return Detection(center, score, 0.5, 180.0)
+
+
+def predicted(*found: Detection, more: Sequence[Detection] = (), force: bool = False) -> PredictedFrame:
     depth = np.zeros((240, 320), np.float32)
     depth[60:120, 60:120], depth[60:120, 200:260] = 600, 500
     frame = HandFrame("one", "", depth, CAMERA, None)
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric")
-    estimator = CropEstimator(model, NearIsSure())
-    places = {600.0: 90, 500.0: 230}
+    places = Candidates("detector", lambda _: found, lambda _: more)
+    (answer,) = predict_frames(CropEstimator(model, NearIsSure()), [frame], places, force=force)
+    return answer
 
-    def finder(depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
-        """The far square first, by score; of the near one the centre lies behind, where the network is sure."""
-        out = []
-        for (z, u), score, behind in zip(places.items(), (0.7, 0.6), (0.0, 100.0), strict=True):
-            at = np.array([(u - 160) / 240 * z, (90 - 120) / 240 * z, z + behind], np.float32)
-            out.append(Detection(at, score, 0.5, 180.0))
-        return out if not lonely else out[:1]
 
-    options: dict[str, Any] = {"finder": finder, "sure_of_a_hand": sure}
-    lonely = False
-    (found,) = predict_frames(estimator, [frame], **options)
-    assert found.center_mm is not None
-    assert found.center_mm[2] == 600.0
-    assert found.center_mm[0] > 0
-    lonely = True
-    (found,) = predict_frames(estimator, [frame], **options)
-    assert (found.joints_mm is not None) == sure, "an unlikely hand is one only where every frame shows one"
+@pytest.mark.parametrize("force", [True, False])
+def test_the_likeliest_candidate_is_predicted_whatever_the_scores(force: bool) -> None:
+    answer = predicted(candidate(FAR_AT, 0.7), candidate(NEAR_AT, 0.6), force=force)
+    assert answer.center_mm is not None
+    assert answer.center_mm[0] > 0
+    assert not answer.forced
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_an_unlikely_candidate_is_predicted_only_where_an_answer_is_wanted(force: bool) -> None:
+    answer = predicted(candidate(FAR_AT, 0.7), force=force)
+    assert (answer.joints_mm is not None) == force
+    assert answer.forced == force
+
+
+def test_more_candidates_are_tried_only_where_no_hand_is_found() -> None:
+    far, near = candidate(FAR_AT, 0.7), candidate(NEAR_AT, 0.6)
+    answer = predicted(far, more=[near], force=True)
+    assert answer.forced
+    assert answer.center_mm is not None
+    assert answer.center_mm[0] > 0, "the likelier one of both"
+    assert predicted(near, more=[far], force=True).center_mm[0] > 0  # pyright: ignore[reportOptionalSubscript]
+    assert predicted(far, more=[near]).joints_mm is None
+    assert predicted(force=True).joints_mm is None, "no candidate at all"

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError, Problem
@@ -40,8 +39,3 @@ class TinyDataset:
 
     def sequence_of(self, index: int) -> str:
         return "P1" if index < 5 else "P4"
-
-
-@pytest.fixture
-def tiny() -> TinyDataset:
-    return TinyDataset()

@@ -1,0 +1,165 @@
+"""From a depth image and the places where hands may be to hands: the one path of the tracker and of every command.
+
+Each candidate is cropped in a cube of the detected hand's length and estimated. A model that refines crops it again,
+about the estimated joints and in the estimated size. One rule then decides which candidates are hands.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32
+
+from crossnets.geometry.crop import crop_hand
+from crossnets.inference.detector import Detection
+from crossnets.inference.estimator import CropEstimator, Estimates
+from crossnets.inference.hand import Hand
+from crossnets.types import DepthImage, HandCrop, Pinhole
+
+SAME_HAND_MM = 80.0
+"""Estimates whose mean joints are nearer to each other than this are one hand."""
+SCORE_ALONE = 0.45
+"""Least score of a hand whose network estimates joints only."""
+_LEAST_SEEN = 0.02
+"""Share of a crop that must show something."""
+# Set on rendered frames, with and without hands, and on CVAR's P1, P4 and P5, as they are and with the hand erased.
+_UNSURE_SHARE = 0.07
+"""Mean deviation of the joints over the hand's length at which a detector's score of one half decides."""
+_SHARE_WEIGHT = 2.0
+"""Weight of that deviation against the score (`hand_odds`)."""
+_STAGES = ("crop", "network", "joints")
+
+
+@dataclass(frozen=True)
+class EstimatedHands:
+    """Estimates of all candidates of one image, after the last pass, and those among them that are hands."""
+
+    estimates: Estimates
+    """One row for each candidate."""
+    crops: tuple[HandCrop, ...]
+    """Crops of the last pass."""
+    odds: Float[np.ndarray, "B"]
+    """Log-odds that each candidate is a hand (`hand_odds`)."""
+    hands: tuple[int, ...]
+    """Rows of the candidates that are hands, the likeliest first, each hand once."""
+
+    @property
+    def likeliest(self) -> int | None:
+        """Row of the likeliest candidate, whether it is a hand or not. None if no candidate has finite joints."""
+        best = int(np.argmax(self.odds)) if len(self.odds) else None
+        return best if best is not None and np.isfinite(self.odds[best]) else None
+
+
+def estimate_hands(
+    estimator: CropEstimator,
+    image: DepthImage,
+    candidates: Sequence[Detection],
+    stages_ms: dict[str, float] | None = None,
+) -> EstimatedHands:
+    """Estimate the joints of all candidates in one image and decide which of them are hands.
+
+    Args:
+        estimator: Estimates the joints in crops.
+        image: The depth image and its camera.
+        candidates: Places where hands may be, at least one.
+        stages_ms: Times of the stages `crop`, `network` and `joints` in ms are added to it.
+    """
+    model = estimator.model
+    # A model without refinement was trained on cubes of one size.
+    sides = [estimator.cube_for(one.length_mm) if model.passes > 1 else model.cube_mm for one in candidates]
+    cubes = [(one.center_mm, side) for one, side in zip(candidates, sides, strict=True)]
+    estimates, crops = estimate_cubes(estimator, image, cubes, stages_ms)
+    for _ in range(model.passes - 1):
+        estimates, crops = estimate_cubes(estimator, image, estimator.refined_cubes(crops, estimates), stages_ms)
+    odds = hand_odds(estimates, [one.score for one in candidates])
+    return EstimatedHands(estimates, crops, odds, hands_among(estimates, crops, odds))
+
+
+def estimate_cubes(
+    estimator: CropEstimator,
+    image: DepthImage,
+    cubes: Sequence[tuple[Float[np.ndarray, "3"], float]],
+    stages_ms: dict[str, float] | None = None,
+) -> tuple[Estimates, tuple[HandCrop, ...]]:
+    """One pass: crop the cubes, given by their centres and sides in mm, and estimate the joints in them."""
+    times = [time.perf_counter()]
+    crops = tuple(crop_hand(image.depth_mm, image.camera, center_mm, side_mm) for center_mm, side_mm in cubes)
+    arrays = estimator.arrays(crops)
+    times.append(time.perf_counter())
+    raw = estimator.run(arrays)
+    times.append(time.perf_counter())
+    estimates = estimator.read(raw, crops)
+    times.append(time.perf_counter())
+    if stages_ms is not None:
+        for name, start, end in zip(_STAGES, times[:-1], times[1:], strict=True):
+            stages_ms[name] = stages_ms.get(name, 0.0) + 1e3 * (end - start)
+    return estimates, crops
+
+
+def hand_odds(estimates: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
+    """Log-odds that candidates are hands; above 0 a candidate is taken for a hand.
+
+    They are the log-odds of the detector's score, less a penalty for joints that are unsure for a hand of this size.
+    They are minus infinity where joints are not finite.
+
+    Args:
+        estimates: Estimates of the candidates.
+        scores: The detector's scores, 0 to 1.
+    """
+    score = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    odds = np.log(score / (1 - score))
+    if estimates.std_mm is None or estimates.size_mm is None:
+        odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
+    else:
+        odds = odds - _SHARE_WEIGHT * np.log(unsure_share(estimates) / _UNSURE_SHARE)
+    return np.where(np.isfinite(estimates.joints_mm).all(axis=(1, 2)), odds, -np.inf)
+
+
+def unsure_share(estimates: Estimates) -> Float32[np.ndarray, "B"]:
+    """Mean standard deviation of the joints over the hand's length.
+
+    It is 0 where the network estimates no deviations, and infinite where joints are not finite.
+    """
+    share = np.zeros(len(estimates.joints_mm), np.float32)
+    if estimates.std_mm is not None and estimates.size_mm is not None:
+        share = estimates.std_mm.mean(axis=1) / estimates.size_mm
+    return np.where(np.isfinite(estimates.joints_mm).all(axis=(1, 2)), share, np.float32(np.inf))
+
+
+def hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np.ndarray, "B"]) -> tuple[int, ...]:
+    """Rows that are hands, the likeliest first.
+
+    The odds of a hand are above 0, its crop shows something, its joints are in front of the camera, and it is not the
+    hand of a likelier row.
+    """
+    kept: list[int] = []
+    middles = estimates.joints_mm.mean(axis=1)
+    for row in np.argsort(-odds, kind="stable").tolist():
+        again = any(np.linalg.norm(middles[row] - middles[other]) < SAME_HAND_MM for other in kept)
+        in_front = estimates.joints_mm[row, :, 2].min() > 0
+        if odds[row] > 0 and _shows_something(crops[row]) and in_front and not again:
+            kept.append(row)
+    return tuple(kept)
+
+
+def _shows_something(crop: HandCrop) -> bool:
+    return cv2.countNonZero(crop.depth_mm) > _LEAST_SEEN * crop.depth_mm.size
+
+
+def hand_of(
+    estimator: CropEstimator, camera: Pinhole, estimates: Estimates, row: int, track: int | None = None
+) -> Hand:
+    """One row of the estimates as a `Hand`."""
+    right = None if estimates.right is None else float(estimates.right[row])
+    return Hand(
+        estimates.joints_mm[row],
+        estimator.skeleton,
+        camera,
+        std_mm=None if estimates.std_mm is None else estimates.std_mm[row],
+        side=None if right is None else ("right" if right >= 0.5 else "left"),
+        side_probability=None if right is None else max(right, 1 - right),
+        size_mm=None if estimates.size_mm is None else float(estimates.size_mm[row]),
+        track=track,
+    )

@@ -1,0 +1,85 @@
+"""The same frame gives the same joints, to the bit, whoever asks: tracker, data set, commands, calibration."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crossnets
+from crossnets.cli.evaluate import evaluate
+from crossnets.cli.predict import predict_command
+from crossnets.datasets.cvar import CVAR
+from crossnets.datasets.recording import Recording
+from crossnets.geometry.skeleton import MSRA21
+from crossnets.inference.hands import estimate_hands
+from crossnets.inference.loading import candidates_of, open_estimator
+from crossnets.inference.predict import predict_dataset, predict_frames
+from crossnets.synth.writing import write_dataset
+from crossnets.types import HandFrame
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rendered frames in clutter. Hands are found in most of them."""
+    out = tmp_path_factory.mktemp("frames") / "recording"
+    write_dataset("recording", 12, out, camera="realsense-d435", clutter=True, progress=False)
+    return out
+
+
+def answers_of(frames: list[HandFrame]) -> list[np.ndarray | None]:
+    """The likeliest hand of each frame by `Tracker.predict`; every other way must give the same."""
+    tracker = crossnets.load()
+    estimator = open_estimator()
+    candidates = candidates_of("auto", estimator)
+    expected = []
+    for frame in frames:
+        hands = tracker.predict(frame.depth_mm, frame.camera)
+        tracker.reset()
+        tracked = tracker.track(frame.depth_mm.astype(np.uint16), frame.camera)
+        assert len(tracked) == len(hands)
+        for one, other in zip(hands, tracked, strict=True):
+            np.testing.assert_array_equal(one.joints_mm, other.joints_mm)
+        found = list(candidates.find(frame))
+        if found:
+            estimated = estimate_hands(estimator, frame, found)
+            rows = estimated.hands[: tracker.hands]
+            for one, row in zip(hands, rows, strict=True):
+                np.testing.assert_array_equal(one.joints_mm, estimated.estimates.joints_mm[row])
+        expected.append(hands[0].joints_mm if hands else None)
+    for mm, predicted in zip(expected, predict_frames(estimator, frames, candidates), strict=True):
+        assert (mm is None) == (predicted.joints_mm is None)
+        if mm is not None:
+            np.testing.assert_array_equal(mm, predicted.joints_mm)
+    return expected
+
+
+def test_rendered_frames(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = Recording(recording)
+    expected = answers_of([data[k] for k in range(len(data))])
+    found = [mm is not None for mm in expected]
+    assert sum(found) >= 8, "most hands are found"
+    predict_command(
+        Path(crossnets.weights.SHIPPED), [str(recording)], camera=None, out=tmp_path / "predicted",
+        refinement="none", centers="auto", split="test", draw=False,
+    )  # fmt: skip
+    evaluate(data=str(recording), out=tmp_path / "evaluated", json=True)
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["found"]["share"] == pytest.approx(np.mean(found))
+    for folder, forces in (("predicted", False), ("evaluated", True)):
+        lines = [json.loads(line) for line in (tmp_path / folder / "predictions.jsonl").read_text().splitlines()[1:]]
+        for mm, line in zip(expected, lines, strict=True):
+            assert (mm is None) == (line.get("forced", False) if forces else line["joints_mm"] is None)
+            if mm is not None:
+                np.testing.assert_array_equal(np.round(mm.astype(float), 4), line["joints_mm"])
+
+
+@pytest.mark.real
+def test_real_frames(real_data: Path) -> None:
+    data = CVAR(real_data / "cvar", ["P4"])
+    expected = answers_of([data[k] for k in range(0, len(data), 40)])
+    assert all(mm is not None for mm in expected)
+    estimator = open_estimator().speaking(data.skeleton)
+    assert len(estimator.skeleton) == len(MSRA21)
+    predictions = predict_dataset(estimator, data, candidates_of("auto", estimator), [])
+    assert not next(iter(predictions)).forced
