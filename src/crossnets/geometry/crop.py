@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt16
 
+from crossnets.geometry.support import unsupported
 from crossnets.types import HandCrop, Pinhole
 
 CUBE_MM = 250.0
@@ -58,6 +59,8 @@ def crop_hand(
     cube_mm: float = CUBE_MM,
     size_px: int = CROP_PX,
     turn: Float[np.ndarray, "2 2"] | None = None,
+    *,
+    supported: bool = False,
 ) -> HandCrop:
     """Cut the cube around `center_mm` out of a depth image: steps 1, 2 and 4 of the paper's crop (spec 1.5).
 
@@ -66,6 +69,8 @@ def crop_hand(
 
     `turn`, a rotation or a mirror, acts on x and y of the scene before the cube is cut: then the centre, and the
     pixels that the crop's map is from, are those of the turned scene. It is exact, as the camera has one centre.
+
+    `supported` removes pixels that no surface supports (`geometry.support`), as a camera's frames need it.
 
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
@@ -91,6 +96,8 @@ def crop_hand(
     for side, margin in ((cut.T, margin_u), (cut, margin_v)):
         side[: math.ceil(margin - 0.5)] = 0
         side[math.ceil(size_px - margin - 0.5) :] = 0
+    if supported:
+        cut[unsupported(cut, step_px=max(1, round(scale))) > 0] = 0
     crop = _inside(cut, z - cube_mm / 2, z + cube_mm / 2)
     return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, camera)
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
+from crossnets.geometry.support import unsupported
 from crossnets.types import Pinhole
 
 WORKING_FOCAL_PX = 118.0
@@ -63,13 +64,17 @@ def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
 
 
 def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], stride: int) -> Float32[np.ndarray, "h w"]:
-    """Every `stride`-th pixel, in zeros up to whole multiples of 16: they are what nothing seen is."""
+    """Every `stride`-th pixel that its neighbours support, in zeros up to whole multiples of 16.
+
+    A zero means that nothing is seen.
+    """
     part = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
     height, width = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in part.shape)
     out = np.zeros((height, width), np.float32)
     out[: part.shape[0], : part.shape[1]] = part
     if part.dtype.kind != "u":  # whole numbers from 0 on are all depths
         out[~((out > 0) & (out < np.inf))] = 0
+    out[: part.shape[0], : part.shape[1]][unsupported(depth_mm, stride) > 0] = 0
     return out
 
 

@@ -85,7 +85,9 @@ def estimate_cubes(
 ) -> tuple[Estimates, tuple[HandCrop, ...]]:
     """One pass: crop the cubes, given by their centres and sides in mm, and estimate the joints in them."""
     times = [time.perf_counter()]
-    crops = tuple(crop_hand(image.depth_mm, image.camera, center_mm, side_mm) for center_mm, side_mm in cubes)
+    crops = tuple(
+        crop_hand(image.depth_mm, image.camera, center_mm, side_mm, supported=True) for center_mm, side_mm in cubes
+    )
     arrays = estimator.arrays(crops)
     times.append(time.perf_counter())
     raw = estimator.run(arrays)
