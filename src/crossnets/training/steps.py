@@ -205,21 +205,24 @@ class JointStage:
         }
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
-        """L_D + L_pos + L_smo for the discriminator, then L_G + L_recons + L_smo for Ali and Gen."""
+        """L_D + L_pos + L_smo for the discriminator, then L_G + L_recons + L_smo for Ali and Gen.
+
+        Ali and Gen do not change between the two updates, so their images are generated once. The discriminator learns
+        from them without gradients for the generator, whose own update goes on with the same pass.
+        """
         batch = draw.paired() if self.terms.adversarial else draw.labelled()
         z = noisy_latent(self.nets, batch.pose, generator)
         z_hat = random_walk(z, generator)
-        terms_d = self._discriminate(batch, z, z_hat)
+        x_hat, x_self = render_both(self.nets, z_hat, z)
+        terms_d = self._discriminate(batch, z, z_hat, x_hat.detach(), x_self.detach())
         descend(self.optimisers["discriminator"], terms_d)
         with only_trains(self.nets, self.generating), frozen_averages(self.nets.disc):
-            terms_g = self._generate(batch, z, z_hat)
+            terms_g = self._generate(batch, z, z_hat, x_hat, x_self)
             descend(self.optimisers["generator"], terms_g)
         return {**terms_d, **terms_g}
 
-    def _discriminate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
+    def _discriminate(self, batch: Batch, z: Tensor, z_hat: Tensor, x_hat: Tensor, x_self: Tensor) -> Losses:
         disc = self.nets.disc
-        with torch.no_grad(), frozen_averages(self.nets):
-            x_hat, x_self = render_both(self.nets, z_hat, z)
         maps = disc.trunk(batch.image)
         terms = {"posterior": losses.posterior(disc.pos(maps).float(), z).mean()}
         if self.terms.adversarial:
@@ -234,19 +237,24 @@ class JointStage:
             terms["smoothness"] = smoothness_term(self.nets, disc.met(maps), x_hat, x_self, z - z_hat)
         return terms
 
-    def _generate(self, batch: Batch, z: Tensor, z_hat: Tensor) -> Losses:
+    def _generate(self, batch: Batch, z: Tensor, z_hat: Tensor, x_hat: Tensor, x_self: Tensor) -> Losses:
         disc, x = self.nets.disc, batch.image
-        x_hat, x_self = render_both(self.nets, z_hat, z)
         terms = {"g_reconstruction": losses.depth_reconstruction(x_self.float(), x).mean()}
+        if not (self.terms.adversarial or self.terms.smoothness):
+            return terms
+        # The discriminator has just changed, so real images pass its trunk again, once for both terms.
+        with torch.no_grad():
+            maps = disc.trunk(x)
         if self.terms.adversarial:
             with torch.no_grad():
-                frames = [images for images in (x, batch.unlabelled) if len(images)]
-                real = torch.cat([disc.dis.features(disc.trunk(images)).float() for images in frames])
-            features = disc.dis.features(disc.trunk(torch.cat([x_hat, x_self]))).float()
-            terms["g_features"] = losses.feature_matching(features, real).mean()
+                features = [disc.dis.features(maps).float()]
+                if len(batch.unlabelled):
+                    features.append(disc.dis.features(disc.trunk(batch.unlabelled)).float())
+            generated = disc.dis.features(disc.trunk(torch.cat([x_hat, x_self]))).float()
+            terms["g_features"] = losses.feature_matching(generated, torch.cat(features)).mean()
         if self.terms.smoothness:
             with torch.no_grad():
-                met_x = disc.metric(x)
+                met_x = disc.met(maps)
             terms["g_smoothness"] = smoothness_term(self.nets, met_x, x_hat, x_self, z - z_hat)
         return terms
 
