@@ -8,6 +8,7 @@ from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.training import presets
 from crossnets.training.config import StageConfig, Terms
 from crossnets.training.schedule import (
+    BUDGET_SHARES,
     full_steps,
     learning_rate,
     parse_budget,
@@ -76,14 +77,23 @@ def test_few_poses_still_train_the_vae() -> None:
     assert [full_steps(replace(stage, epochs=0), 1) for stage in others] == [1, 1, 1]
 
 
-def test_a_budget_shortens_the_stages_by_one_factor() -> None:
-    full = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
-    budget_s = 3600.0
+def test_a_budget_is_divided_by_the_shares_of_the_stages() -> None:
+    budget_s = 7200.0
     found = steps_within(PAPER, NYU_FRAMES, budget_s, lambda stage: COST[stage.name])
-    assert found[0] == 20_000
-    factors = [n / whole for n, whole in zip(found[1:], full[1:], strict=True)]
-    assert factors == pytest.approx([factors[0]] * 3, rel=0.01)
-    assert sum(n * cost for n, cost in zip(found, COST.values(), strict=True)) == pytest.approx(budget_s, rel=0.001)
+    full = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
+    assert found[0] == full[0], "the pose VAE needs less than its share"
+    seconds = [n * cost for n, cost in zip(found, COST.values(), strict=True)]
+    assert sum(seconds) == pytest.approx(budget_s, rel=0.001)
+    shares = [BUDGET_SHARES[stage.name] for stage in PAPER.stages]
+    levels = [s / share for s, share in zip(seconds[1:], shares[1:], strict=True)]
+    assert levels == pytest.approx([levels[0]] * 3, rel=0.02)
+
+
+def test_a_stage_that_is_finished_leaves_its_share_to_the_others() -> None:
+    full = steps_within(PAPER, 2000, None, lambda stage: 1.0)
+    few = steps_within(PAPER, 2000, 40_000.0, lambda stage: 1.0)
+    assert few[2:] == full[2:], "warm-up and joint stage are whole"
+    assert sum(few) == pytest.approx(40_000, abs=4)
 
 
 def test_a_budget_below_the_least_leaves_every_stage_a_step() -> None:

@@ -11,11 +11,11 @@ from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
-from crossnets.training import presets
+from crossnets.training import presets, steps
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision
 from crossnets.training.stages import make_stage
-from crossnets.training.steps import noisy_latent, only_trains
+from crossnets.training.steps import JointStage, Losses, noisy_latent, only_trains
 from tests.training.stepping import BATCH, JOINTS, PARTS, STAGES, make_draw, make_nets, part_of, rng, step, values
 
 
@@ -94,8 +94,25 @@ def test_both_joint_steps_see_the_same_noise(monkeypatch: pytest.MonkeyPatch) ->
     nets = make_nets()
     seen = record(nets, "render", monkeypatch)
     step(nets, make_draw("joint"))
-    assert len(seen) == 2
-    assert torch.equal(seen[0], seen[1])
+    assert len(seen) == 1, "the images of one pass serve both updates"
+
+
+def test_the_discriminator_s_update_leaves_no_gradient_in_the_generator() -> None:
+    """Its images come from the same pass as those of the generator's own update."""
+    nets = make_nets()
+    stage = JointStage(nets, presets.PAPER_STAGES[3], Terms())
+    with pytest.MonkeyPatch.context() as patch:
+        seen = []
+
+        def descend(optimiser: torch.optim.Optimizer, terms: Losses) -> None:
+            if optimiser is stage.optimisers["discriminator"]:
+                torch.stack([term.float() for term in terms.values()]).sum().backward()
+                seen.extend(parameter.grad for parameter in stage.generating)
+
+        patch.setattr(steps, "descend", descend)
+        stage.step(make_draw("joint"), torch.Generator().manual_seed(0))
+    assert seen
+    assert all(gradient is None for gradient in seen)
 
 
 def test_both_gan_steps_see_the_same_latents_within_the_cube(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def train(
             for are refused.
         unlabelled: More frames, whose labels, if any, are not read.
         labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
-        budget: Shorten all stages by one factor to take about this long: 90s, 20m, 1.5h.
+        budget: Shorten the stages to take about this long in all, such as 90s, 20m or 1.5h.
         epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
         batch_size: Samples of an update in single stages, such as estimate=1024, instead of the preset's.
         learning_rate: Of single stages, such as estimate=0.004, instead of the preset's.

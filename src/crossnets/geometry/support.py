@@ -1,19 +1,19 @@
 """Pixels that no surface supports: wrong ones in front of the hand, and mixtures of two surfaces at their edges.
 
-Cameras deliver such pixels at the edges of things. So do resizing and smoothing filters, which mix a surface with what
-lies behind it or with pixels that are not seen. A pixel of a surface has neighbours at about its depth: at an edge those
-inside and those along the edge, five of eight, and at a corner three.
+Cameras deliver such pixels at the edges of things. So do resizing and smoothing filters, which mix a surface with the
+background or with pixels that are not seen. A pixel of a surface has neighbours at about its depth: at an edge five of
+eight, those inside and those along the edge, and at a corner three.
 """
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-WITHIN_MM = 20.0
+WITHIN_MM = 20
 """Neighbours whose depths differ by less are on one surface, which then is not steeper than 85 degrees."""
 LEAST = 3
 """Least number of supporting neighbours."""
-_NEAREST_MM = 120.0
+_NEAREST_MM = 120
 """Nothing nearer is seen: no depth camera measures there."""
 _OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
@@ -43,6 +43,5 @@ def unsupported(
     here = shifted(0, 0)
     far = np.zeros(here.shape, np.uint8)
     for down, right in _OFFSETS:
-        # One for each neighbour that is no support. OpenCV's truth is 255.
-        far += cv2.compare(cv2.absdiff(here, shifted(down, right)), WITHIN_MM, cv2.CMP_GT) & 1
-    return ((far > len(_OFFSETS) - LEAST) | (here < _NEAREST_MM)).view(np.uint8)
+        far += (cv2.absdiff(here, shifted(down, right)) > WITHIN_MM).view(np.uint8)
+    return np.asarray((far > len(_OFFSETS) - LEAST) | (here < _NEAREST_MM)).view(np.uint8)

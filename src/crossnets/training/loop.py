@@ -141,7 +141,7 @@ def train(
         frames: Crops and poses.
         out: The run folder.
         request: What identifies the run; stored with it, and compared when it is resumed.
-        budget_s: Shorten all stages by one factor to take about this long.
+        budget_s: Shorten the stages to take about this long in all.
         console: Where progress is shown.
         maps: From the networks' joints to those of other skeletons, for the model.
         machine: Where it runs; by default the GPU if torch sees one, and a rendering process for each core but one.
