@@ -23,7 +23,7 @@ from rich.table import Table
 
 from crossnets.synth.writing import write_dataset as synthesize
 from crossnets.training import presets
-from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, StageConfig, TrainConfig
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.progress import LOG
 from crossnets.training.session import train_command
@@ -36,8 +36,9 @@ def shortened(config: TrainConfig, steps: int, batches: dict[str, int], kept_fra
         batch = batches.get(stage.name, stage.batch)
         return replace(stage, batch=batch, epochs=0, min_steps=steps, log_every=1)
 
-    rendered = config.rendered and replace(config.rendered, kept_frames=kept_frames)
-    return replace(config, stages=tuple(map(short, config.stages)), rendered=rendered, checkpoint_s=3600.0)
+    if isinstance(config, CrossnetsConfig):
+        config = replace(config, rendered=replace(config.rendered, kept_frames=kept_frames))
+    return replace(config, stages=tuple(map(short, config.stages)), checkpoint_s=3600.0)
 
 
 def configs(steps: int, precision: str, batches: dict[str, int], kept_frames: int, only: list[str]) -> dict:

@@ -57,7 +57,6 @@ def settled(estimator: Estimator, seed: int) -> Estimator:
     networks = estimator.networks
     assert isinstance(networks, CrossNet)
     config = crossnets(seed=seed).rendered
-    assert config is not None
     layers = [layer for layer in networks.dense.modules() if isinstance(layer, BatchNorm2d)]
     for layer in layers:
         layer.reset_running_stats()

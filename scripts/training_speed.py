@@ -28,7 +28,7 @@ from crossnets.processor import processor_name
 from crossnets.tensors import RenderedBatch
 from crossnets.training import presets, rendering
 from crossnets.training.batches import Draw
-from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, PaperConfig, StageConfig
 from crossnets.training.crops import TrainingFrames, prepare
 from crossnets.training.loop import mixed_precision, resolve_precision
 from crossnets.training.machine import Machine
@@ -44,7 +44,7 @@ _AHEAD = 40
 class Steps:
     """Steps of one stage, with fresh networks."""
 
-    def __init__(self, config: TrainConfig, stage: StageConfig, frames: TrainingFrames) -> None:
+    def __init__(self, config: PaperConfig | CrossnetsConfig, stage: StageConfig, frames: TrainingFrames) -> None:
         self.config, self.stage, self.frames, self.done = config, stage, frames, 0
         networks = build(config.networks, torch.Generator().manual_seed(0)).train()
         self.steps = make_stage(networks, stage, config.terms)
@@ -80,7 +80,6 @@ def paper(data: str, steps: int, cache: Path, table: Table) -> None:
 def live(steps: int, cache: Path) -> tuple[float, float]:
     """Samples a second of the stage `estimate` with a kept batch and with the stream."""
     config = presets.crossnets(precision=resolve_precision("auto", MACHINE.device))
-    assert config.rendered is not None
     few = replace(config.rendered, kept_frames=256)
     frames = rendering.kept(few, MSRA21, cache)
     stage = next(stage for stage in config.stages if stage.name == "estimate")

@@ -20,7 +20,7 @@ from crossnets.synth.hand.anthropometry import People
 from crossnets.synth.hand.sampler import Views
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training import presets
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig
 from crossnets.training.session import train_command
 
 SEQUENCES = ("P4", "P5", "P1")
@@ -47,10 +47,9 @@ BATCH, LR = 32, 2e-3
 """Smaller than the preset's, so that a short training has steps enough."""
 
 
-def config(change: Change, epochs: int, seed: int) -> TrainConfig:
+def config(change: Change, epochs: int, seed: int) -> CrossnetsConfig:
     """The preset's estimator alone, on changed hands."""
     whole = presets.crossnets(seed=seed)
-    assert whole.rendered is not None
     rendered = replace(whole.rendered, sources=tuple(map(change, whole.rendered.sources)))
     stages = tuple(
         replace(stage, epochs=epochs, batch=BATCH, lr=LR) for stage in whole.stages if stage.name == "estimate"

@@ -16,28 +16,26 @@ from crossnets import cli
 from crossnets.demo import command, hands, small
 from crossnets.demo.command import demo_command
 from crossnets.inference import bundle
-from crossnets.inference.torch_models import Estimator
 from crossnets.models.networks import build
 from crossnets.training import presets
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig
 
 FRAMES = 8
 
 
 @pytest.fixture(scope="module")
-def config() -> TrainConfig:
+def config() -> CrossnetsConfig:
     """Two cameras."""
     whole = presets.crossnets(seed=3, precision="32-true")
-    assert whole.rendered is not None
     return replace(whole, rendered=replace(whole.rendered, sources=whole.rendered.sources[1:3]))
 
 
 @pytest.fixture(scope="module")
-def shipped(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shipped(config: CrossnetsConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights as they come with a package, untrained."""
     folder = tmp_path_factory.mktemp("weights")
     networks = build(config.networks, torch.Generator().manual_seed(0))
-    bundle.save(Estimator(config.estimator(), networks), folder)
+    bundle.save(config.model(networks, {}), folder)
     return folder
 
 
@@ -47,7 +45,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(small, "_MIN_STEPS", 6)
 
 
-def run(config: TrainConfig, out: Path) -> str:
+def run(config: CrossnetsConfig, out: Path) -> str:
     path = demo_command(config, out=out, budget="0.1s", frames=FRAMES, model=None, open_page=True)
     assert path == out / "index.html"
     return path.read_text(encoding="utf-8")
@@ -62,7 +60,7 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(config: TrainConfig, shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(config: CrossnetsConfig, shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A demo with shipped weights."""
     out, printed, told = tmp_path_factory.mktemp("demos") / "demo", io.StringIO(), io.StringIO()
     opened: list[str] = []
@@ -117,7 +115,7 @@ def test_the_page_is_one_file_with_all_its_pictures(made: Made) -> None:
 
 
 def test_without_shipped_weights_it_says_so_and_goes_on(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: CrossnetsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shrink(monkeypatch)
     monkeypatch.setattr(command, "SHIPPED", tmp_path / "nothing")
@@ -132,7 +130,7 @@ def test_without_shipped_weights_it_says_so_and_goes_on(
     assert f"{model['mean_mm']:.2f} mm" in page
 
 
-def test_an_earlier_demo_is_replaced_and_nothing_else(config: TrainConfig, tmp_path: Path) -> None:
+def test_an_earlier_demo_is_replaced_and_nothing_else(config: CrossnetsConfig, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "run").write_text("mine")
@@ -158,7 +156,7 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(config: TrainConfig, tmp_p
         ({"model": Path("nowhere")}, "No model at nowhere"),
     ],
 )
-def test_arguments_that_do_not_fit(config: TrainConfig, tmp_path: Path, options: dict, message: str) -> None:
+def test_arguments_that_do_not_fit(config: CrossnetsConfig, tmp_path: Path, options: dict, message: str) -> None:
     out = tmp_path / "demo"
     given = {"budget": "1s", "frames": FRAMES, "model": None, "open_page": False} | options
     with pytest.raises((ValueError, OSError), match=message):
@@ -166,7 +164,7 @@ def test_arguments_that_do_not_fit(config: TrainConfig, tmp_path: Path, options:
     assert not out.exists()
 
 
-def test_held_out_hands_are_those_of_no_training(config: TrainConfig) -> None:
+def test_held_out_hands_are_those_of_no_training(config: CrossnetsConfig) -> None:
     found = hands.HeldOutHands(config, 4)
     assert [frame.key for frame in found.frames] == [
         "realsense-d435/000", "cvar-senz3d/000", "realsense-d435/001", "cvar-senz3d/001",
@@ -178,7 +176,6 @@ def test_held_out_hands_are_those_of_no_training(config: TrainConfig) -> None:
     np.testing.assert_array_equal(found.frames[3].depth_mm, again.frames[3].depth_mm)
     other = hands.HeldOutHands(replace(config, seed=4), 4)
     assert (found.joints_mm != other.joints_mm).any()
-    assert config.rendered is not None
     assert all(source.seed < hands._HELD_OUT for source in config.rendered.sources)
 
 

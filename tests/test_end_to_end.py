@@ -84,8 +84,6 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
     [
         (("data", "info", "/nowhere"), "/nowhere"),
         (("train", "--data", "/nowhere", "--out", "x"), "/nowhere"),
-        (("train", "--preset", "crossnets", "--metric", "combined", "--out", "x"), "has no use for --metric"),
-        (("train", "--preset", "detector", "--no-smoothness", "--out", "x"), "has no use for --no-smoothness"),
         (("train", "--preset", "crossnets", "--labels", "2%", "--out", "x"), "--data, which is not given"),
         (("train", "--preset", "crossnets", "--labels", "150%", "--out", "x"), "a share above 0 and at most 100"),
         (("train", "--preset", "crossnets", "--checkpoint-s", "0", "--out", "x"), "expected seconds above 0"),
@@ -102,6 +100,17 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
     assert message in done.stderr
     assert done.stderr.startswith("crossnets: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("preset", "option"), [("crossnets", "--metric"), ("detector", "--no-smoothness"), ("detector", "--data")]
+)
+def test_an_option_that_a_preset_ignores_does_not_exist(preset: str, option: str) -> None:
+    done = crossnets("train", f"--preset={preset}", option, "x", "--out", "x")
+    assert done.returncode == 2
+    assert "Unrecognized" in done.stderr
+    assert option in done.stderr
+    assert f"│ {option} " not in crossnets("train", "--preset", preset, "--help").stdout
 
 
 def test_an_output_of_few_letters_gets_the_table_all_the_same(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_random_weights_cost_what_the_networks_cost_and_answer_sensibly(
     monkeypatch.setattr(ours, "SHIPPED", tmp_path / "a copy without weights")
     detector, config = detector_file(presets.detector(), tmp_path), presets.crossnets()
     file = estimator_file(config, tmp_path, may_be_shipped=False)
-    found, expected = cost(onnx.load(file.path), (1, 128, 128)), complexity(config.estimator().networks)["test"]
+    found, expected = cost(onnx.load(file.path), (1, 128, 128)), complexity(config.networks)["test"]
     assert found.macs == expected.macs
     assert 0.99 * expected.parameters < found.parameters <= expected.parameters, "normalisation may be folded"
     frames = raw_frames(2)

@@ -42,10 +42,10 @@ def test_without_a_model_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
 
 def test_options_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--keep-s 0"):
-        LiveOptions(keep_s=0.0)
+        LiveOptions(keep_s=0.0).check()
     with pytest.raises(ValueError, match="give one of them"):
-        LiveOptions(model=tmp_path, no_model=True)
+        LiveOptions(model=tmp_path, no_model=True).check()
     with pytest.raises(ValueError, match="--threads 0"):
-        LiveOptions(threads=0)
+        LiveOptions(threads=0).check()
     with pytest.raises(FileNotFoundError, match="Found no folder 'nowhere'"):
         live_command("nowhere", LiveOptions(no_model=True, port=0))

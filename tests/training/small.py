@@ -10,12 +10,12 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import CVAR21
 from crossnets.inference.torch_models import Estimator
 from crossnets.training import loop, presets
-from crossnets.training.config import Precision, Terms, TrainConfig
+from crossnets.training.config import PaperConfig, Precision, Terms
 from crossnets.training.crops import TrainingFrames, prepare
 from crossnets.training.run import request_of
 
 
-def config(shared_latent: bool = True, terms: Terms | None = None, precision: Precision = "32-true") -> TrainConfig:
+def config(shared_latent: bool = True, terms: Terms | None = None, precision: Precision = "32-true") -> PaperConfig:
     """The preset `paper` with batches of 4 and 4 steps a stage (the VAE: 40), a checkpoint after every step."""
     whole = presets.paper(
         CVAR21, terms=terms or Terms(), shared_latent=shared_latent, precision=precision, checkpoint_s=0.0
@@ -32,7 +32,7 @@ def frames(data: Path, out: Path, labels: str = "4") -> TrainingFrames:
     return prepare(open_dataset(f"cvar:{data}"), [], settings.crop, labels=labels, seed=1, cache=out / "crops")
 
 
-def train(data: Path, out: Path, settings: TrainConfig | None = None, labels: str = "4") -> Estimator:
+def train(data: Path, out: Path, settings: PaperConfig | None = None, labels: str = "4") -> Estimator:
     """Train, or go on, in `out`."""
     settings = settings or config()
     request = request_of(settings, {"labels": labels})

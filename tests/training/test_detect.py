@@ -16,7 +16,7 @@ from crossnets.models.detector import DetectorNetConfig
 from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training import loop, presets
-from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.config import DetectorTraining, StageConfig
 from crossnets.training.detect import Targets, detection_terms, nearest_depth, targets_of
 from crossnets.training.machine import Machine
 from crossnets.training.run import request_of
@@ -133,9 +133,8 @@ def test_the_best_maps_have_the_least_loss(batch: SceneBatch) -> None:
 ALONE = Machine(device=torch.device("cpu"), workers=0)
 
 
-def small(checkpoint_s: float = 0.0, steps: int = 4) -> TrainConfig:
+def small(checkpoint_s: float = 0.0, steps: int = 4) -> DetectorTraining:
     whole = presets.detector(precision="32-true", checkpoint_s=checkpoint_s)
-    assert whole.scenes is not None
     stage = StageConfig(name="detect", batch=4, lr=1e-3, epochs=0, schedule="cosine", min_steps=steps)
     networks = DetectorNetConfig(widths=(8, 8, 8, 8), depths=(1, 1, 1))
     scenes = replace(whole.scenes, sources=whole.scenes.sources[:2])
@@ -144,7 +143,6 @@ def small(checkpoint_s: float = 0.0, steps: int = 4) -> TrainConfig:
 
 def test_a_stream_that_goes_on_gives_what_it_would_have_given() -> None:
     config = small().scenes
-    assert config is not None
     with stream(config, 4, 0, 3, ALONE) as batches:
         whole = list(batches)
     with stream(config, 4, 1, 3, ALONE) as batches:
@@ -156,9 +154,7 @@ def test_a_stream_that_goes_on_gives_what_it_would_have_given() -> None:
 
 def test_a_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, quiet = small(), Console(quiet=True)
-    whole = loop.train_detector(
-        config, tmp_path / "whole", request=request_of(config, {}), console=quiet, machine=ALONE
-    )
+    whole = loop.train(config, None, tmp_path / "whole", request=request_of(config, {}), console=quiet, machine=ALONE)
     step, taken = loop._step, []
 
     def stopping(session: loop._Session, *rest: object) -> dict[str, torch.Tensor]:
@@ -170,8 +166,8 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(loop, "_step", stopping)
     out = tmp_path / "parts"
     with pytest.raises(loop.TrainingStoppedError, match="after step 2"):
-        loop.train_detector(config, out, request=request_of(config, {}), console=quiet, machine=ALONE)
-    resumed = loop.train_detector(config, out, request=request_of(config, {}), console=quiet, machine=ALONE)
+        loop.train(config, None, out, request=request_of(config, {}), console=quiet, machine=ALONE)
+    resumed = loop.train(config, None, out, request=request_of(config, {}), console=quiet, machine=ALONE)
     one, other = (load_file(folder / "model" / "weights.safetensors") for folder in (tmp_path / "whole", out))
     assert all(torch.equal(one[name], other[name]) for name in one)
     images = np.zeros((1, 2, 32, 32), np.float32)

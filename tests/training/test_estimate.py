@@ -20,7 +20,7 @@ from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.tensors import RenderedBatch
 from crossnets.training import loop, presets, rendering
 from crossnets.training.batches import Draw
-from crossnets.training.config import RenderedConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, RenderedConfig
 from crossnets.training.crops import TrainingFrames
 from crossnets.training.estimate import SIDE, SIZE, SPREAD, VOTES, estimation_terms
 from crossnets.training.machine import Machine
@@ -30,7 +30,7 @@ from crossnets.training.stages import make_stage
 SOURCE = SyntheticConfig(camera="realsense-sr300", seed=9, noise=(0.0, 0.0))
 
 
-def settings(steps: int = 2) -> TrainConfig:
+def settings(steps: int = 2) -> CrossnetsConfig:
     whole = presets.crossnets(precision="32-true", checkpoint_s=0.0)
     batches = {"pose_vae": 8, "estimate": 4, "depth_gan": 4, "warm_up": 4, "joint": 4}
     stages = tuple(replace(s, batch=batches[s.name], epochs=0, min_steps=steps) for s in whole.stages)
@@ -38,8 +38,7 @@ def settings(steps: int = 2) -> TrainConfig:
     return replace(whole, stages=stages, rendered=rendered)
 
 
-def train(out: Path, config: TrainConfig) -> None:
-    assert config.rendered is not None
+def train(out: Path, config: CrossnetsConfig) -> None:
     frames = rendering.kept(config.rendered, MSRA21, out / "crops")
     maps = skeleton_maps(MSRA21)
     alone = Machine(device=torch.device("cpu"), workers=0)

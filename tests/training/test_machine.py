@@ -72,6 +72,18 @@ def test_runs_that_knew_less_settings_are_gone_on_with(tmp_path: Path) -> None:
         check_same(tmp_path, older, {"train": {"rendered": {"uses": 4, "damage": None}}, "data": {}})
 
 
+def test_runs_that_named_settings_differently_or_for_nothing_are_gone_on_with(tmp_path: Path) -> None:
+    request = {"train": {"passes": 2, "seed": 1}, "data": {}}
+    check_same(tmp_path, {"train": {"looks": 2, "seed": 1, "scenes": None}, "data": {}}, request)
+    with pytest.raises(ValueError, match=r"train\.passes: 1 there, 2 asked"):
+        check_same(tmp_path, {"train": {"looks": 1, "seed": 1}, "data": {}}, request)
+    detector = {"train": {"seed": 1}, "data": {}}
+    unused = {"crop": {"cube_mm": 250.0}, "terms": {"smoothness": True}, "looks": 1, "rendered": None, "seed": 1}
+    check_same(tmp_path, {"train": unused, "data": {}}, detector)
+    with pytest.raises(ValueError, match=r"train\.seed: 1 there, 2 asked"):
+        check_same(tmp_path, {"train": unused, "data": {}}, {"train": {"seed": 2}, "data": {}})
+
+
 def test_a_training_starts_from_another_models_weights(data: Path, tmp_path: Path) -> None:
     first = small.train(data, tmp_path / "first")
     settings = small.config()

@@ -23,7 +23,7 @@ from crossnets.tensors import RealBatch
 from crossnets.training import loop, presets, real, rendering
 from crossnets.training.augment import RealConfig, RealCrops, RealHands
 from crossnets.training.batches import Draw
-from crossnets.training.config import RenderedConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, RenderedConfig
 from crossnets.training.crops import TrainingFrames
 from crossnets.training.estimate import real_distances
 from crossnets.training.machine import Machine
@@ -39,7 +39,7 @@ REAL = RealConfig(crops=3)
 CAMERA = Pinhole(240.0, 200.0, 160.0, 120.0)
 
 
-def settings(steps: int = 2) -> TrainConfig:
+def settings(steps: int = 2) -> CrossnetsConfig:
     whole = presets.crossnets(precision="32-true", checkpoint_s=0.0)
     batches = {"pose_vae": 8, "estimate": 4, "depth_gan": 4, "warm_up": 4, "joint": 4}
     stages = tuple(replace(s, batch=batches[s.name], epochs=0, min_steps=steps, log_every=1) for s in whole.stages)
@@ -63,7 +63,12 @@ def prepared(data: Path, cache: Path, labels: str = "40%") -> TrainingFrames:
     return real.with_real_frames(rendered, taught, [], settings().crop, cache=cache, sources=("here",))
 
 
-def train(out: Path, data: str | None, unlabelled: tuple[str, ...] = (), config: TrainConfig | None = None) -> None:
+def train(
+    out: Path,
+    data: str | None,
+    unlabelled: tuple[str, ...] = (),
+    config: CrossnetsConfig | DetectorTraining | None = None,
+) -> None:
     labels = "all" if data is None else "20%"
     train_command(
         config or settings(), data=data, unlabelled=unlabelled, labels=labels, budget=None, out=out, threads=None,
@@ -297,7 +302,6 @@ def test_no_threads_are_refused(tmp_path: Path) -> None:
 
 def test_real_crops_are_cut_as_rendered_ones() -> None:
     whole = presets.crossnets()
-    assert whole.rendered is not None
     assert whole.real is None
     found = real.real_config(whole.rendered, whole.crop)
     assert (found.cube_mm, found.center_spread_mm, found.first_mm) == ((190.0, 290.0), 10.0, 250.0)

@@ -39,7 +39,7 @@ def test_other_budgets_are_refused(text: str) -> None:
 
 def test_the_whole_schedule_at_the_size_of_nyu() -> None:
     # Spec 4: 201 rounds of 200, 1001 of 100, 21 of 200, 80 of 200 over 72,757 frames.
-    assert steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0) == [73_121, 728_298, 7_639, 29_103]
+    assert steps_within(PAPER.stages, NYU_FRAMES, None, lambda stage: 1.0) == [73_121, 728_298, 7_639, 29_103]
 
 
 def test_the_stages_are_those_of_the_paper() -> None:
@@ -63,8 +63,8 @@ def test_the_defaults_are_those_of_the_paper() -> None:
 
 def test_the_baseline_sees_as_many_images() -> None:
     baseline = presets.paper(NYU36, shared_latent=False)
-    steps = steps_within(baseline, NYU_FRAMES, None, lambda stage: 1.0)
-    _, *others = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
+    steps = steps_within(baseline.stages, NYU_FRAMES, None, lambda stage: 1.0)
+    _, *others = steps_within(PAPER.stages, NYU_FRAMES, None, lambda stage: 1.0)
     seen = sum(n * stage.batch for n, stage in zip(others, PAPER.stages[1:], strict=True))
     assert [n * 200 for n in steps] == pytest.approx([seen], rel=1e-5)
 
@@ -79,8 +79,8 @@ def test_few_poses_still_train_the_vae() -> None:
 
 def test_a_budget_is_divided_by_the_shares_of_the_stages() -> None:
     budget_s = 7200.0
-    found = steps_within(PAPER, NYU_FRAMES, budget_s, lambda stage: COST[stage.name])
-    full = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
+    found = steps_within(PAPER.stages, NYU_FRAMES, budget_s, lambda stage: COST[stage.name])
+    full = steps_within(PAPER.stages, NYU_FRAMES, None, lambda stage: 1.0)
     assert found[0] == full[0], "the pose VAE needs less than its share"
     seconds = [n * cost for n, cost in zip(found, COST.values(), strict=True)]
     assert sum(seconds) == pytest.approx(budget_s, rel=0.001)
@@ -90,31 +90,31 @@ def test_a_budget_is_divided_by_the_shares_of_the_stages() -> None:
 
 
 def test_a_stage_that_is_finished_leaves_its_share_to_the_others() -> None:
-    full = steps_within(PAPER, 2000, None, lambda stage: 1.0)
-    few = steps_within(PAPER, 2000, 40_000.0, lambda stage: 1.0)
+    full = steps_within(PAPER.stages, 2000, None, lambda stage: 1.0)
+    few = steps_within(PAPER.stages, 2000, 40_000.0, lambda stage: 1.0)
     assert few[2:] == full[2:], "warm-up and joint stage are whole"
     assert sum(few) == pytest.approx(40_000, abs=4)
 
 
 def test_a_budget_below_the_least_leaves_every_stage_a_step() -> None:
-    assert steps_within(PAPER, NYU_FRAMES, 1.0, lambda stage: COST[stage.name]) == [20_000, 1, 1, 1]
+    assert steps_within(PAPER.stages, NYU_FRAMES, 1.0, lambda stage: COST[stage.name]) == [20_000, 1, 1, 1]
 
 
 def test_a_generous_budget_prolongs_nothing() -> None:
-    full = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
-    assert steps_within(PAPER, NYU_FRAMES, 1e9, lambda stage: COST[stage.name])[1:] == full[1:]
+    full = steps_within(PAPER.stages, NYU_FRAMES, None, lambda stage: 1.0)
+    assert steps_within(PAPER.stages, NYU_FRAMES, 1e9, lambda stage: COST[stage.name])[1:] == full[1:]
 
 
 def test_a_generous_budget_shortens_nothing() -> None:
-    full = steps_within(PAPER, NYU_FRAMES, None, lambda stage: 1.0)
-    assert steps_within(PAPER, NYU_FRAMES, 1e9, lambda stage: COST[stage.name]) == full
+    full = steps_within(PAPER.stages, NYU_FRAMES, None, lambda stage: 1.0)
+    assert steps_within(PAPER.stages, NYU_FRAMES, 1e9, lambda stage: COST[stage.name]) == full
 
 
 def test_without_a_budget_nothing_is_measured() -> None:
     def refuse(stage: StageConfig) -> float:
         raise AssertionError(stage)
 
-    assert len(steps_within(PAPER, 1000, None, refuse)) == 4
+    assert len(steps_within(PAPER.stages, 1000, None, refuse)) == 4
 
 
 def test_the_rate_of_the_vae_falls_after_each_round() -> None:

@@ -31,7 +31,7 @@ from crossnets.geometry.thinned import as_image, stride_of, thin
 from crossnets.inference.description import OUTPUTS
 from crossnets.inference.detector import OUTPUT
 from crossnets.inference.engines import Run
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,10 @@ class LatencyConfig:
 class Presets:
     """Trainings whose networks are measured."""
 
-    estimators: Sequence[TrainConfig]
+    estimators: Sequence[PaperConfig | CrossnetsConfig]
     shipped: str
     """Name of the one whose weights come with the package, in releases that have them."""
-    detector: TrainConfig
+    detector: DetectorTraining
 
 
 class _Bars:

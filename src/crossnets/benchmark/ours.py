@@ -34,13 +34,12 @@ from crossnets.inference.detector import Detection, HandDetector, decode, load_d
 from crossnets.inference.engines import load_exported
 from crossnets.inference.estimator import CropEstimator, Raw
 from crossnets.inference.loading import DETECTOR, NETWORK
-from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.inference.tracker import Tracker
 from crossnets.models.crossnet import CrossNet
-from crossnets.models.detector import DetectorNet, DetectorNetConfig
+from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig
 from crossnets.types import Pinhole
 from crossnets.weights import SHIPPED
 
@@ -59,26 +58,24 @@ class NetworkFile:
     weights: Weights
 
 
-def estimator_file(config: TrainConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
+def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
     """The network of a preset; a new one of random weights in `folder` unless the package has it."""
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
-    model = config.estimator()
-    networks = build(model.networks, torch.Generator().manual_seed(_SEED))
+    networks = build(config.networks, torch.Generator().manual_seed(_SEED))
     maps = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(networks, CrossNet) else None
     path = folder / f"{config.preset}.onnx"
-    to_onnx(Estimator(model, networks, maps), path)
+    to_onnx(config.model(networks, maps or {}), path)
     return NetworkFile(config.preset, path, "random")
 
 
-def detector_file(config: TrainConfig, folder: Path) -> NetworkFile:
+def detector_file(config: DetectorTraining, folder: Path) -> NetworkFile:
     """As `estimator_file`, of what finds hands."""
     if (SHIPPED / DETECTOR).is_file():
         return NetworkFile(config.preset, SHIPPED / DETECTOR, "shipped")
-    assert isinstance(config.networks, DetectorNetConfig)
     networks = DetectorNet(config.networks, torch.Generator().manual_seed(_SEED))
     path = folder / DETECTOR
-    detector_to_onnx(Detector(config.detector(), networks), path)
+    detector_to_onnx(config.model(networks), path)
     return NetworkFile(config.preset, path, "random")
 
 

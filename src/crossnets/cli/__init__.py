@@ -51,7 +51,7 @@ def main() -> None:
     """Run the command line; a mistake of the user ends in one message and exit code 2."""
     commands = {
         "demo": demo.demo,
-        "train": train.train,
+        "train": train.for_preset(sys.argv),
         "evaluate": evaluate.evaluate,
         "benchmark": benchmark.benchmark,
         "predict": predict.predict,

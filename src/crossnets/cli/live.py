@@ -49,7 +49,8 @@ class LiveOptions:
     retry_s: float = 2.0
     """Pause in seconds before a camera that was unplugged or has stalled is opened again. It is tried without end."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise a ValueError for options that are out of range or exclude each other."""
         if not 0 < self.keep_s <= _MOST_KEPT_S:
             raise ValueError(f"Found --keep-s {self.keep_s:g}, expected seconds above 0, at most {_MOST_KEPT_S:g}.")
         if self.threads < 1:
@@ -86,6 +87,7 @@ def live_command(source: str, options: LiveOptions, ready: Callable[[str], None]
         ModuleNotFoundError: something that these need is not installed.
         ValueError: a source, camera or option that there is not.
     """
+    options.check()
     console = Console(stderr=True)
     tracker = _tracker(options) if not options.no_model else None
     named = (

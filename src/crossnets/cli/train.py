@@ -1,142 +1,193 @@
-"""Commands that train, and what they train."""
+"""The command `train`. Its options depend on the preset, so that an option that a preset ignores does not exist."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import tyro
 
 from crossnets.cli.ending import end
 from crossnets.geometry.crop import Normalisation
 from crossnets.geometry.localise import Centers
 
 
-def train(
-    out: Path,
-    data: str | None = None,
-    preset: Literal["paper", "crossnets", "detector"] = "paper",
-    unlabelled: tuple[str, ...] = (),
-    labels: str = "all",
-    budget: str | None = None,
-    epochs: tuple[str, ...] = (),
-    batch_size: tuple[str, ...] = (),
-    learning_rate: tuple[str, ...] = (),
-    stages: tuple[str, ...] = (),
-    init: Path | None = None,
-    seed: int = 42,
-    normalisation: Normalisation = "per-frame",
-    centers: Centers = "image",
-    metric: Literal["separate", "combined"] = "separate",
-    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    threads: int | None = None,
-    workers: int | None = None,
-    checkpoint_s: float = 60.0,
-    smoothness: bool = True,
-    adversarial: bool = True,
-    use_unlabelled: bool = True,
-    shared_latent: bool = True,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of every preset."""
+
+    preset: Literal["paper", "crossnets", "detector"] = "paper"
+    """Networks, losses and schedule. `paper` trains on the frames of --data. `crossnets` renders hands, and takes real
+    frames beside them. `detector`, which finds hands in whole frames, renders all its frames."""
+    out: Path
+    """Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model."""
+    budget: str | None = None
+    """Shorten the stages to take about this long in all, such as 90s, 20m or 1.5h."""
+    epochs: tuple[str, ...] = ()
+    """Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's."""
+    batch_size: tuple[str, ...] = ()
+    """Samples of an update in single stages, such as estimate=1024, instead of the preset's."""
+    learning_rate: tuple[str, ...] = ()
+    """Learning rate of single stages, such as estimate=0.004, instead of the preset's."""
+    stages: tuple[str, ...] = ()
+    """Train these stages alone, such as estimate. All stages by default."""
+    init: Path | None = None
+    """Run or model folder of the same networks whose weights the training starts from."""
+    seed: int = 42
+    """Seed of weights, batches, noise and the choice of labels."""
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
+    """auto takes bfloat16 where the device is fast at it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run. auto is the GPU if torch sees one."""
+    threads: int | None = None
+    """Threads of the processor. All by default."""
+    workers: int | None = None
+    """Processes that render hands ahead of the training. One for each core but one by default."""
+    checkpoint_s: float = 60.0
+    """Seconds between checkpoints."""
+
+    def check(self) -> None:
+        """Raise a ValueError for a number out of range."""
+        if not 0 < self.checkpoint_s < math.inf:
+            raise ValueError(f"--checkpoint-s {self.checkpoint_s}: expected seconds above 0.")
+        if self.seed < 0:
+            raise ValueError(f"--seed {self.seed}: expected 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Real frames."""
+
+    data: str | None = None
+    """Labelled frames, such as cvar:PATH#P1,P4. `crossnets data info` prints what a folder holds."""
+    unlabelled: tuple[str, ...] = ()
+    """More frames, whose labels, if any, are not read."""
+    labels: str = "all"
+    """How many of the labelled frames keep their label: all, a share such as 2%, or a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablations:
+    """Terms that can be left out."""
+
+    smoothness: bool = True
+    """--no-smoothness leaves out L_smo."""
+    adversarial: bool = True
+    """--no-adversarial leaves out L_gan and the GAN's pre-training."""
+    use_unlabelled: bool = True
+    """--no-use-unlabelled leaves unlabelled frames out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperOptions:
+    """Choices that the paper leaves open, and its baseline."""
+
+    normalisation: Normalisation = "per-frame"
+    """The paper's per-frame depth range, or metric distances to the centre."""
+    centers: Centers = "image"
+    """Where cubes are centred: image (our finder), image-paper (the paper's), or label (an oracle, which reads the
+    label of every frame of --data, whatever --labels says)."""
+    metric: Literal["separate", "combined"] = "separate"
+    """The head that judges distances: separate (the paper's default), or combined (its variant)."""
+    shared_latent: bool = True
+    """--no-shared-latent regresses joints with the same encoder: the from-scratch baseline."""
+
+
+Run = tyro.conf.OmitArgPrefixes[RunOptions]
+Data = tyro.conf.OmitArgPrefixes[DataOptions]
+Leaving = tyro.conf.OmitArgPrefixes[Ablations]
+Paper = tyro.conf.OmitArgPrefixes[PaperOptions]
+_DATA, _ABLATIONS, _PAPER = DataOptions(), Ablations(), PaperOptions()
+
+
+def for_preset(words: list[str]) -> Callable[..., None]:
+    """The command with the options of the preset that the words of the command line name."""
+    named = "paper"
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--preset":
+            named = following
+        elif word.startswith("--preset="):
+            named = word.removeprefix("--preset=")
+    return {"crossnets": train_crossnets, "detector": train_detector}.get(named, train_paper)
+
+
+def train_paper(run: Run, data: Data = _DATA, choices: Paper = _PAPER, ablations: Leaving = _ABLATIONS) -> None:
     """Train a model, or go on with the run in `out`: the same command resumes after a kill.
 
-    Args:
-        out: Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model.
-        data: Labelled frames, such as cvar:PATH#P1,P4; `crossnets data info` says what a folder holds.
-        preset: Which networks, losses and schedule: paper needs --data; crossnets renders hands, and takes real frames
-            beside them; detector, which finds hands in whole frames, renders all. Options that a preset has no use
-            for are refused.
-        unlabelled: More frames, whose labels, if any, are not read.
-        labels: How many of the labelled frames keep their label: `all`, a share such as 2%, or a number.
-        budget: Shorten the stages to take about this long in all, such as 90s, 20m or 1.5h.
-        epochs: Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's.
-        batch_size: Samples of an update in single stages, such as estimate=1024, instead of the preset's.
-        learning_rate: Of single stages, such as estimate=0.004, instead of the preset's.
-        stages: Train these stages alone, such as estimate; all by default.
-        init: Run or model folder of the same networks whose weights the training starts from.
-        seed: Of weights, batches, noise and the choice of labels.
-        normalisation: The paper's per-frame depth range, or metric distances to the centre.
-        centers: Where cubes are centred: image (our finder), image-paper (the paper's), label (an oracle: it reads the
-            label of every frame of --data, whatever --labels says).
-        metric: The head that judges distances: separate (the paper's default), or combined (its variant).
-        precision: auto takes bfloat16 where the device is fast at it.
-        device: Where the networks run; auto is the GPU if torch sees one.
-        threads: Of the processor; all by default.
-        workers: Processes that render hands ahead of the training; one for each core but one by default.
-        checkpoint_s: Seconds between checkpoints.
-        smoothness: --no-smoothness leaves out L_smo.
-        adversarial: --no-adversarial leaves out L_gan and the GAN's pre-training.
-        use_unlabelled: --no-use-unlabelled leaves unlabelled frames out.
-        shared_latent: --no-shared-latent regresses joints with the same encoder: the from-scratch baseline.
+    The options of another preset are listed by `crossnets train --preset NAME --help`. Example:
+    crossnets train --data cvar:PATH#P1,P4 --labels 2% --budget 20m --out runs/few
     """
     from crossnets.training import presets
+
+    configure = partial(
+        presets.paper,
+        normalisation=choices.normalisation,
+        centers=choices.centers,
+        metric=choices.metric,
+        terms=_terms(ablations),
+        shared_latent=choices.shared_latent,
+        **_common(run),
+    )
+    _train(configure, run, data)
+
+
+def train_crossnets(run: Run, data: Data = _DATA, ablations: Leaving = _ABLATIONS) -> None:
+    """Train our own networks on rendered hands, and on real frames beside them if there are any.
+
+    The same command resumes after a kill. Example: crossnets train --preset crossnets --budget 2h --out runs/ours
+    """
+    from crossnets.training import presets
+
+    _train(presets.crossnets(terms=_terms(ablations), **_common(run)), run, data)
+
+
+def train_detector(run: Run) -> None:
+    """Train the detector of hands on rendered whole frames.
+
+    The same command resumes after a kill. Example: crossnets train --preset detector --budget 30m --out runs/detector
+    """
+    from crossnets.training import presets
+
+    _train(presets.detector(**_common(run)), run, _DATA)
+
+
+def _terms(ablations: Ablations) -> Any:
     from crossnets.training.config import Terms
+
+    return Terms(
+        smoothness=ablations.smoothness, adversarial=ablations.adversarial, unlabelled=ablations.use_unlabelled
+    )
+
+
+def _common(run: RunOptions) -> dict[str, Any]:
+    run.check()
+    return {"precision": run.precision, "seed": run.seed, "checkpoint_s": run.checkpoint_s}
+
+
+def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
     from crossnets.training.loop import DivergedError, TrainingStoppedError
     from crossnets.training.machine import choose_machine
     from crossnets.training.session import train_command
 
-    if not 0 < checkpoint_s < math.inf:
-        raise ValueError(f"--checkpoint-s {checkpoint_s}: expected seconds above 0.")
-    if seed < 0:
-        raise ValueError(f"--seed {seed}: expected 0 or more.")
-    _refuse_useless(
-        preset,
-        {
-            "--normalisation": normalisation != "per-frame",
-            "--centers": centers != "image",
-            "--metric": metric != "separate",
-            "--no-shared-latent": not shared_latent,
-            "--no-smoothness": not smoothness,
-            "--no-adversarial": not adversarial,
-            "--no-use-unlabelled": not use_unlabelled,
-        },
-    )
-    terms = Terms(smoothness=smoothness, adversarial=adversarial, unlabelled=use_unlabelled)
-    paper = partial(
-        presets.paper,
-        normalisation=normalisation,
-        centers=centers,
-        metric=metric,
-        terms=terms,
-        shared_latent=shared_latent,
-        precision=precision,
-        seed=seed,
-        checkpoint_s=checkpoint_s,
-    )
-    rendering = presets.detector if preset == "detector" else partial(presets.crossnets, terms=terms)
-    ours = rendering(precision=precision, seed=seed, checkpoint_s=checkpoint_s)
     try:
         train_command(
-            paper if preset == "paper" else ours,
-            data=data,
-            unlabelled=unlabelled,
-            labels=labels,
-            budget=budget,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            stages=stages,
-            init=init,
-            out=out,
-            threads=threads,
-            machine=choose_machine(device, workers),
+            configure,
+            data=data.data,
+            unlabelled=data.unlabelled,
+            labels=data.labels,
+            budget=run.budget,
+            epochs=run.epochs,
+            batch_size=run.batch_size,
+            learning_rate=run.learning_rate,
+            stages=run.stages,
+            init=run.init,
+            out=run.out,
+            threads=run.threads,
+            machine=choose_machine(run.device, run.workers),
         )
     except TrainingStoppedError as stopped:
         end(str(stopped), 130)
     except DivergedError as error:
         end(str(error), 1)
-
-
-_ONLY_PAPER = ("--normalisation", "--centers", "--metric", "--no-shared-latent")
-_WITHOUT_USE = {
-    "paper": (),
-    "crossnets": _ONLY_PAPER,
-    "detector": (*_ONLY_PAPER, "--no-smoothness", "--no-adversarial", "--no-use-unlabelled"),
-}
-
-
-def _refuse_useless(preset: str, given: dict[str, bool]) -> None:
-    """What would change nothing is refused: nobody takes the run for what it is not."""
-    useless = [option for option in _WITHOUT_USE[preset] if given[option]]
-    if useless:
-        raise ValueError(
-            f"--preset {preset} has no use for {', '.join(useless)}: leave it out, or take --preset paper."
-        )

@@ -25,7 +25,7 @@ from crossnets.demo.small import Learned, train_small
 from crossnets.demo.walk import Walk, film
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig
 from crossnets.training.run import environment
 from crossnets.training.schedule import parse_budget
 from crossnets.weights import SHIPPED
@@ -62,7 +62,7 @@ class _Steps:
 
 
 def demo_command(
-    config: TrainConfig, *, out: Path, budget: str, frames: int, model: Path | None, open_page: bool
+    config: CrossnetsConfig, *, out: Path, budget: str, frames: int, model: Path | None, open_page: bool
 ) -> Path:
     """Run everything and write `out/index.html`; returns its path.
 

@@ -12,7 +12,7 @@ from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.inference.detector import load_detector
 from crossnets.inference.loading import DETECTOR
 from crossnets.synth.stream import SyntheticHands
-from crossnets.training.config import TrainConfig
+from crossnets.training.config import CrossnetsConfig
 from crossnets.types import HandFrame
 from crossnets.weights import SHIPPED
 
@@ -26,9 +26,8 @@ class HeldOutHands:
     """Whole frames with labels, one camera after the other, in the cameras, noise and clutter of a training."""
 
     def __init__(
-        self, config: TrainConfig, count: int, on_progress: Callable[[int, int], None] = lambda done, total: None
+        self, config: CrossnetsConfig, count: int, on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> None:
-        assert config.rendered is not None
         sources = config.rendered.sources
         streams = [
             SyntheticHands(replace(source, seed=_HELD_OUT + config.seed * len(sources) + number))

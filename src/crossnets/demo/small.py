@@ -8,9 +8,8 @@ from rich.console import Console
 
 from crossnets.geometry.skeleton import SKELETONS
 from crossnets.inference.torch_models import Estimator
-from crossnets.models.crossnet import CrossNetConfig
 from crossnets.training import loop, rendering
-from crossnets.training.config import StageConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, StageConfig
 from crossnets.training.machine import choose_machine
 from crossnets.training.progress import LOG
 from crossnets.training.run import request_of
@@ -39,13 +38,11 @@ class Learned:
     """Least and most side of the crops' cubes."""
 
 
-def small(config: TrainConfig) -> TrainConfig:
+def small(config: CrossnetsConfig) -> CrossnetsConfig:
     """Only the estimator, with fewer channels and small batches: what counts in a minute is the number of steps.
 
     It looks once: after so little training, a crop about its own estimate is worse than the first one.
     """
-    assert isinstance(config.networks, CrossNetConfig)
-    assert config.rendered is not None
     stage = StageConfig(
         name="estimate", batch=16, lr=3e-3, epochs=_ENDLESS, schedule="cosine", min_steps=_MIN_STEPS, log_every=5
     )
@@ -61,7 +58,7 @@ def small(config: TrainConfig) -> TrainConfig:
     )
 
 
-def train_small(config: TrainConfig, run: Path, budget: str, console: Console) -> Learned:
+def train_small(config: CrossnetsConfig, run: Path, budget: str, console: Console) -> Learned:
     """Train in the new folder `run`, showing the loss.
 
     Raises:
@@ -69,7 +66,6 @@ def train_small(config: TrainConfig, run: Path, budget: str, console: Console) -
         TrainingStoppedError, DivergedError: as `loop.train`.
     """
     config = small(config)
-    assert config.rendered is not None
     frames = rendering.kept(config.rendered, SKELETONS[config.skeleton], run / "crops")
     request = request_of(config, {"demo": budget})
     estimator = loop.train(

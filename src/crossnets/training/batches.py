@@ -35,7 +35,8 @@ class Timed(Iterator[Any]):
 class Draw:
     """What one step may read; each method reads only what it returns."""
 
-    frames: TrainingFrames
+    frames: TrainingFrames | None
+    """None for a detector, which renders all its frames."""
     stage: StageConfig
     step: int
     seed: int
@@ -48,6 +49,11 @@ class Draw:
     crop_damage: CropDamage | None = None
     scene_damage: SceneDamage | None = None
 
+    @property
+    def _frames(self) -> TrainingFrames:
+        assert self.frames is not None, "a detector draws rendered scenes alone"
+        return self.frames
+
     def rendered(self) -> RenderedBatch:
         """The next batch of rendered hands."""
         assert self.stream is not None
@@ -58,7 +64,7 @@ class Draw:
 
     def real(self) -> RealBatch | None:
         """Crops of real labelled frames to go beside the rendered ones; None without any."""
-        hands = self.frames.real
+        hands = self._frames.real
         if hands is None:
             return None
         seed = (self.seed, self.stage.name, "real")
@@ -82,36 +88,36 @@ class Draw:
 
     def images(self) -> Float[Tensor, "B 1 S S"]:
         """Images of any frames: labelled ones alone if unlabelled frames take no part."""
-        rows = self.frames.labelled
+        rows = self._frames.labelled
         if self.use_unlabelled:
-            rows = np.concatenate([rows, self.frames.unlabelled])
+            rows = np.concatenate([rows, self._frames.unlabelled])
         return self._image(rows[self._shuffled(len(rows), "images")])
 
     def labelled(self) -> Batch:
         """A batch of labelled frames alone."""
         rows = self._labelled()
-        return Batch(self._image(self.frames.labelled[rows]), self._pose(rows), self._image(rows[:0]))
+        return Batch(self._image(self._frames.labelled[rows]), self._pose(rows), self._image(rows[:0]))
 
     def paired(self) -> Batch:
         """A batch of labelled frames, and beside it as many unlabelled ones, if there are and they take part."""
         labelled = self._labelled()
-        rest = self.frames.unlabelled
+        rest = self._frames.unlabelled
         take = self.use_unlabelled and len(rest) > 0
         rest = rest[self._shuffled(len(rest), "unlabelled")] if take else rest[:0]
-        return Batch(self._image(self.frames.labelled[labelled]), self._pose(labelled), self._image(rest))
+        return Batch(self._image(self._frames.labelled[labelled]), self._pose(labelled), self._image(rest))
 
     def _labelled(self) -> Int64[np.ndarray, "B"]:
-        return self._shuffled(len(self.frames.labelled), "labelled")
+        return self._shuffled(len(self._frames.labelled), "labelled")
 
     def _shuffled(self, count: int, what: str) -> Int64[np.ndarray, "B"]:
         rows = np.arange(count, dtype=np.int64)
         return shuffled(rows, self.stage.batch, self.step, self.seed, self.stage.name, what)
 
     def _pose(self, labelled: Int64[np.ndarray, "B"]) -> PoseBatch:
-        y, t = self.frames.y[labelled], self.frames.t[labelled]
+        y, t = self._frames.y[labelled], self._frames.t[labelled]
         return PoseBatch(torch.from_numpy(y).to(self.device), torch.from_numpy(t).to(self.device))
 
     def _image(self, rows: Int64[np.ndarray, "B"]) -> Float[Tensor, "B 1 S S"]:
         if self.crops is not None:
             return self.crops[torch.from_numpy(rows).to(self.device)].float()
-        return torch.from_numpy(self.frames.crops(rows))[:, None].to(self.device)
+        return torch.from_numpy(self._frames.crops(rows))[:, None].to(self.device)

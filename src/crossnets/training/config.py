@@ -1,11 +1,17 @@
 """Everything that decides how a training goes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from crossnets.inference.torch_models import DetectorConfig, EstimatorConfig
-from crossnets.models.detector import DetectorNetConfig
-from crossnets.models.networks import NetworksConfig
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
+from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.models.crossnet import CrossNetConfig
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
+from crossnets.models.networks import Networks
 from crossnets.synth.scenes import SceneConfig
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training.augment import RealConfig
@@ -77,40 +83,66 @@ class ScenesConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A whole training."""
+    """Settings that every training has. Each preset has a type of its own, with the settings that it uses."""
 
     preset: str
     skeleton: str
-    networks: NetworksConfig | DetectorNetConfig
-    crop: CropConfig
-    """A detector's training has none, and ignores it."""
     stages: tuple[StageConfig, ...]
-    terms: Terms = Terms()
     precision: Precision = "auto"
     seed: int = 42
     checkpoint_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperConfig(TrainConfig):
+    """A training of the preset `paper`: real frames, the networks of Crossing Nets and its ablations."""
+
+    networks: CrossingNetsConfig
+    crop: CropConfig
+    terms: Terms = Terms()
+
+    def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
+        """The estimator with these networks."""
+        return Estimator(_estimator(self, passes=1), networks, maps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossnetsConfig(TrainConfig):
+    """A training of the preset `crossnets`: rendered hands, and real frames beside them."""
+
+    networks: CrossNetConfig
+    crop: CropConfig
+    terms: Terms = Terms()
     passes: int = 1
-    rendered: RenderedConfig | None = None
-    """Hands that are rendered instead of read."""
+    """Passes of the model over a frame, see `CropModel.passes`."""
+    rendered: RenderedConfig
     real: RealConfig | None = None
     """Real labelled hands beside the rendered ones."""
-    scenes: ScenesConfig | None = None
-    """Frames that are rendered for a detector."""
 
-    def estimator(self) -> EstimatorConfig:
-        """What a model trained so needs at prediction."""
-        assert not isinstance(self.networks, DetectorNetConfig)
-        return EstimatorConfig(
-            preset=self.preset,
-            skeleton=self.skeleton,
-            networks=self.networks,
-            cube_mm=self.crop.cube_mm,
-            normalisation=self.crop.normalisation,
-            centers=self.crop.centers,
-            passes=self.passes,
-        )
+    def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
+        """The estimator with these networks."""
+        return Estimator(_estimator(self, passes=self.passes), networks, maps)
 
-    def detector(self) -> DetectorConfig:
-        """As `estimator`, of a detector."""
-        assert isinstance(self.networks, DetectorNetConfig)
-        return DetectorConfig(preset=self.preset, networks=self.networks)
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorTraining(TrainConfig):
+    """A training of the preset `detector`: rendered whole frames."""
+
+    networks: DetectorNetConfig
+    scenes: ScenesConfig
+
+    def model(self, networks: DetectorNet) -> Detector:
+        """The detector with these networks."""
+        return Detector(DetectorConfig(preset=self.preset, networks=self.networks), networks)
+
+
+def _estimator(config: PaperConfig | CrossnetsConfig, *, passes: int) -> EstimatorConfig:
+    return EstimatorConfig(
+        preset=config.preset,
+        skeleton=config.skeleton,
+        networks=config.networks,
+        cube_mm=config.crop.cube_mm,
+        normalisation=config.crop.normalisation,
+        centers=config.crop.centers,
+        passes=passes,
+    )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, NotRequired, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from crossnets.inference import bundle
 from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
-from crossnets.models.detector import DetectorNet, DetectorNetConfig
+from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks, build
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
-from crossnets.training.config import Precision, StageConfig, TrainConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, Precision, StageConfig, Terms
 from crossnets.training.crops import TrainingFrames, seed_of
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up
 from crossnets.training.stages import make_stage
@@ -37,7 +37,25 @@ from crossnets.training.steps import Losses, Stage
 _CALIBRATION_STEPS = 3
 _FETCHED_STEPS = 20
 """Steps on a GPU whose losses are fetched together: a fetch waits until all work before it is done."""
+AnyTraining: TypeAlias = PaperConfig | CrossnetsConfig | DetectorTraining
 Stream: TypeAlias = Iterator[RenderedBatch] | Iterator[SceneBatch] | None
+
+
+class Options(TypedDict):
+    """Options of `train`."""
+
+    request: dict[str, Any]
+    """Identity of the run. It is stored with the run and compared when the run is resumed."""
+    budget_s: NotRequired[float | None]
+    """Shorten the stages to take about this long in all."""
+    console: NotRequired[Console | None]
+    """Where progress is shown."""
+    maps: NotRequired[dict[str, Float32[np.ndarray, "K J"]] | None]
+    """From the networks' joints to those of other skeletons, for the model."""
+    machine: NotRequired[Machine | None]
+    """By default the GPU if torch sees one, and a rendering process for each core but one."""
+    init: NotRequired[Path | None]
+    """Run or model folder whose weights the training starts from."""
 
 
 class TrainingStoppedError(Exception):
@@ -73,8 +91,8 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
 class _Session:
     """What the parts of one training share."""
 
-    config: TrainConfig
-    frames: TrainingFrames
+    config: AnyTraining
+    frames: TrainingFrames | None
     out: Path
     machine: Machine
     networks: Networks | DetectorNet
@@ -89,6 +107,14 @@ class _Session:
     def device(self) -> torch.device:
         return self.machine.device
 
+    @property
+    def epoch_frames(self) -> int:
+        """Frames of one round."""
+        if isinstance(self.config, DetectorTraining):
+            return self.config.scenes.epoch_frames
+        assert self.frames is not None
+        return len(self.frames)
+
     def draw(self, stage: StageConfig, step: int, rendered: Stream) -> Draw:
         config = self.config
         return Draw(
@@ -97,115 +123,90 @@ class _Session:
             step,
             config.seed,
             self.device,
-            config.terms.unlabelled,
+            not isinstance(config, DetectorTraining) and config.terms.unlabelled,
             rendered,
             self.crops,
-            crop_damage=None if config.rendered is None else config.rendered.damage,
-            scene_damage=None if config.scenes is None else config.scenes.damage,
+            crop_damage=config.rendered.damage if isinstance(config, CrossnetsConfig) else None,
+            scene_damage=config.scenes.damage if isinstance(config, DetectorTraining) else None,
         )
 
     @contextmanager
     def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:
         """The rendered hands of a stage, if it takes any."""
-        if stage.name == "estimate":
-            assert self.config.rendered is not None
-            with rendering.stream(self.config.rendered, stage.batch, first, total, self.machine) as batches:
+        config = self.config
+        if isinstance(config, CrossnetsConfig) and stage.name == "estimate":
+            with rendering.stream(config.rendered, stage.batch, first, total, self.machine) as batches:
                 yield batches
-        elif stage.name == "detect":
-            assert self.config.scenes is not None
-            with scenes.stream(self.config.scenes, stage.batch, first, total, self.machine) as batches:
+        elif isinstance(config, DetectorTraining):
+            with scenes.stream(config.scenes, stage.batch, first, total, self.machine) as batches:
                 yield batches
         else:
             yield None
+
+    def stage(self, config: StageConfig, networks: Networks | DetectorNet) -> Stage:
+        """The code of a stage, with fresh optimisers."""
+        terms = Terms() if isinstance(self.config, DetectorTraining) else self.config.terms
+        return make_stage(networks, config, terms)
+
+    def model(self) -> Estimator | Detector:
+        """The model as it is now, apart from the one that is trained."""
+        networks = copy.deepcopy(self.networks).cpu()
+        if isinstance(self.config, DetectorTraining):
+            assert isinstance(networks, DetectorNet)
+            return self.config.model(networks)
+        assert not isinstance(networks, DetectorNet)
+        return self.config.model(networks, self.maps)
 
     def generator(self, *parts: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.config.seed, *parts))
 
 
+@overload
+def train(config: DetectorTraining, frames: None, out: Path, **options: Unpack[Options]) -> Detector: ...
+@overload
 def train(
-    config: TrainConfig,
-    frames: TrainingFrames,
-    out: Path,
-    *,
-    request: dict[str, Any],
-    budget_s: float | None = None,
-    console: Console | None = None,
-    maps: dict[str, Float32[np.ndarray, "K J"]] | None = None,
-    machine: Machine | None = None,
-    init: Path | None = None,
-) -> Estimator:
+    config: PaperConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, **options: Unpack[Options]
+) -> Estimator: ...
+def train(
+    config: AnyTraining, frames: TrainingFrames | None, out: Path, **options: Unpack[Options]
+) -> Estimator | Detector:
     """Train into the run folder `out`, or go on where its checkpoint is.
 
     Args:
-        config: The training; its precision must be resolved.
-        frames: Crops and poses.
+        config: The training. Its precision must be resolved.
+        frames: Crops and poses. None for a detector, which renders all its frames.
         out: The run folder.
-        request: What identifies the run; stored with it, and compared when it is resumed.
-        budget_s: Shorten the stages to take about this long in all.
-        console: Where progress is shown.
-        maps: From the networks' joints to those of other skeletons, for the model.
-        machine: Where it runs; by default the GPU if torch sees one, and a rendering process for each core but one.
-        init: Run or model folder whose weights the training starts from.
+        options: See `Options`.
 
     Raises:
         ValueError: `out` was begun with other settings, its checkpoint is damaged, or `init` holds other networks.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
         DivergedError: a loss or a weight became infinite or not a number; the last checkpoint stays.
     """
-    model = _train(config, frames, out, request, budget_s, console, maps, machine, init)
-    assert isinstance(model, Estimator)
-    return model
-
-
-def train_detector(
-    config: TrainConfig,
-    out: Path,
-    *,
-    request: dict[str, Any],
-    budget_s: float | None = None,
-    console: Console | None = None,
-    machine: Machine | None = None,
-    init: Path | None = None,
-) -> Detector:
-    """As `train`, for a detector of hands: it renders all its frames."""
-    assert config.scenes is not None
-    model = _train(config, scenes.no_frames(config.scenes), out, request, budget_s, console, None, machine, init)
-    assert isinstance(model, Detector)
-    return model
-
-
-def _train(
-    config: TrainConfig,
-    frames: TrainingFrames,
-    out: Path,
-    request: dict[str, Any],
-    budget_s: float | None,
-    console: Console | None,
-    maps: dict[str, Float32[np.ndarray, "K J"]] | None,
-    machine: Machine | None,
-    init: Path | None,
-) -> Estimator | Detector:
+    console = options.get("console") or Console(stderr=True)
+    machine = options.get("machine") or choose_machine()
+    init = options.get("init")
     assert config.precision != "auto"
-    console = console or Console(stderr=True)
     started = time.monotonic()
-    machine = machine or choose_machine()
     set_up(machine.device, exact=config.precision == "32-true")
     networks = _networks(config)
     crossing = networks.crossing if isinstance(networks, CrossNet) else networks
     if isinstance(crossing, CrossingNets):
+        assert frames is not None
         crossing.vae.init_from_pca(torch.from_numpy(frames.y))
     if init is not None:
         _start_from(init, networks, config)
     networks.to(machine.device)
-    crops = crops_on(machine.device, frames)
+    crops = None if frames is None else crops_on(machine.device, frames)
+    maps = options.get("maps") or {}
     with _stop_signals() as stop:
-        session = _Session(config, frames, out, machine, networks, maps or {}, [], started, stop, crops)
-        session.plan = _plan(session, request, budget_s)
+        session = _Session(config, frames, out, machine, networks, maps, [], started, stop, crops)
+        session.plan = _plan(session, options["request"], options.get("budget_s"))
         _run_stages(session, console)
-    return _model(session)
+    return session.model()
 
 
-def _start_from(init: Path, networks: Networks | DetectorNet, config: TrainConfig) -> None:
+def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTraining) -> None:
     """Copy the weights of another model of the same networks."""
     found = bundle.load_detector(init) if isinstance(networks, DetectorNet) else bundle.load(init)
     if found.config.networks != config.networks:
@@ -216,20 +217,12 @@ def _start_from(init: Path, networks: Networks | DetectorNet, config: TrainConfi
     networks.load_state_dict(found.networks.state_dict())
 
 
-def _networks(config: TrainConfig) -> Networks | DetectorNet:
+def _networks(config: AnyTraining) -> Networks | DetectorNet:
     """Fresh ones."""
     generator = torch.Generator().manual_seed(seed_of(config.seed, "weights"))
-    if isinstance(config.networks, DetectorNetConfig):
+    if isinstance(config, DetectorTraining):
         return DetectorNet(config.networks, generator)
     return build(config.networks, generator)
-
-
-def _model(session: _Session) -> Estimator | Detector:
-    """The model as it is now, apart from the one that is trained."""
-    networks = copy.deepcopy(session.networks).cpu()
-    if isinstance(networks, DetectorNet):
-        return Detector(session.config.detector(), networks)
-    return Estimator(session.config.estimator(), networks, session.maps)
 
 
 def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
@@ -238,8 +231,9 @@ def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) ->
     if found is not None:
         run.check_same(session.out, found, request)
         return found["plan"]
-    config, count = session.config, len(session.frames)
-    plan = schedule.steps_within(config, count, budget_s, lambda stage: _seconds_per_step(session, stage))
+    plan = schedule.steps_within(
+        session.config.stages, session.epoch_frames, budget_s, lambda stage: _seconds_per_step(session, stage)
+    )
     run.begin(session.out, request, plan, str(session.device))
     return plan
 
@@ -247,7 +241,7 @@ def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) ->
 def _seconds_per_step(session: _Session, config: StageConfig) -> float:
     """The fastest of a few steps on a copy of the networks: other load on the machine must not shorten a plan."""
     networks = copy.deepcopy(session.networks)
-    stage = make_stage(networks, config, session.config.terms)
+    stage = session.stage(config, networks)
     times = []
     with session.stream(config, 0, 2) as batches:
         rendered: Any = None if batches is None else itertools.repeat(next(batches))
@@ -269,7 +263,7 @@ def _step(
     rendered: Stream,
 ) -> Losses:
     """One update. The losses stay on the device, so that nothing waits for a GPU."""
-    rate = schedule.learning_rate(config, step, len(session.frames), total)
+    rate = schedule.learning_rate(config, step, session.epoch_frames, total)
     for optimiser in stage.optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -300,7 +294,7 @@ def _run_stages(session: _Session, console: Console) -> None:
 
 def _run_stage(session: _Session, reporter: progress.Reporter, number: int, first: int, before_s: float) -> None:
     config, total = session.config.stages[number], session.plan[number]
-    stage = make_stage(session.networks, config, session.config.terms)
+    stage = session.stage(config, session.networks)
     if first:
         state.restore(session.out, session.networks, stage.optimisers)
     saved = time.monotonic()
@@ -313,7 +307,7 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
         place = state.Place(at_stage, at_step, elapsed)
         model = session.out / "model"
         if stage.trains_pose or model.is_dir() or at_stage == len(session.plan):  # before, it would say noise
-            bundle.save(_model(session), model)
+            bundle.save(session.model(), model)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
 
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:

@@ -13,7 +13,16 @@ from crossnets.synth.hand.sampler import Views
 from crossnets.synth.scenes import SceneConfig
 from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticConfig
 from crossnets.synth.surroundings.clutter import Clutter
-from crossnets.training.config import Precision, RenderedConfig, ScenesConfig, StageConfig, Terms, TrainConfig
+from crossnets.training.config import (
+    CrossnetsConfig,
+    DetectorTraining,
+    PaperConfig,
+    Precision,
+    RenderedConfig,
+    ScenesConfig,
+    StageConfig,
+    Terms,
+)
 from crossnets.training.crops import CropConfig
 from crossnets.training.damage import CropDamage, SceneDamage
 
@@ -48,10 +57,10 @@ def paper(
     precision: Precision = "auto",
     seed: int = 42,
     checkpoint_s: float = 60.0,
-) -> TrainConfig:
+) -> PaperConfig:
     """Crossing Nets as published (spec 2 to 4), and its ablations."""
     stages = _stages(PAPER_STAGES if shared_latent else REGRESSION_STAGES, terms)
-    return TrainConfig(
+    return PaperConfig(
         preset="paper",
         skeleton=skeleton.name,
         networks=paper_networks(len(skeleton), metric, shared_latent=shared_latent),
@@ -92,7 +101,7 @@ def crossnets(
     precision: Precision = "auto",
     seed: int = 42,
     checkpoint_s: float = 60.0,
-) -> TrainConfig:
+) -> CrossnetsConfig:
     """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it."""
     sources = tuple(
         SyntheticConfig(
@@ -108,7 +117,7 @@ def crossnets(
         )
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
-    return TrainConfig(
+    return CrossnetsConfig(
         preset="crossnets",
         skeleton=MSRA21.name,
         networks=crossnets_networks(),
@@ -141,18 +150,17 @@ def detector_scenes(camera: str, seed: int) -> SceneConfig:
     return SceneConfig(hands=hands)
 
 
-def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> TrainConfig:
+def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> DetectorTraining:
     """What finds hands in whole frames, trained on rendered ones."""
     # Other frames than those of `crossnets` with the same seed.
     sources = tuple(
         detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number)
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
-    return TrainConfig(
+    return DetectorTraining(
         preset="detector",
         skeleton=MSRA21.name,
         networks=DetectorNetConfig(),
-        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
         stages=DETECTOR_STAGES,
         precision=precision,
         seed=seed,

@@ -31,6 +31,8 @@ _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
 _IGNORED = ("train.rendered.workers", "train.scenes.workers")
 """Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
+_NO_LONGER = ("train.crop.", "train.terms.", "train.passes")
+"""Settings that older runs wrote down although their preset did not use them."""
 _SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2}
 """Settings that older runs did not write down, with the value they had."""
 _RENAMED = {"train.looks": "train.passes"}
@@ -112,7 +114,10 @@ def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> Non
     old, new = _flat({k: found.get(k) for k in request}), _flat(request)
     old = {_RENAMED.get(key, key): value for key, value in old.items()}
     old = {**{key: value for key, value in _SINCE.items() if key in new}, **old}
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in _IGNORED)
+    gone = {key for key in old.keys() - new.keys() if key.startswith(_NO_LONGER)}
+    differing = sorted(
+        key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in {*_IGNORED, *gone}
+    )
     if differing:
         listed = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked" for key in differing[:6])
         raise ValueError(f"{run} was begun with other settings ({listed}). Repeat those, or give --out a new folder.")

@@ -11,7 +11,6 @@ from crossnets.geometry.thinned import LENGTH_MM, as_image
 from crossnets.synth.scenes import SceneConfig, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
-from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 from crossnets.training.rendering import Renderings, used_again
 
@@ -27,14 +26,6 @@ def rendered_scenes(scenes: SyntheticScenes, indices: np.ndarray) -> SceneBatch:
     focal = np.array([np.sqrt(camera.fx_px * camera.fy_px) for camera in drawn.cameras])
     numbers = (drawn.uvd, drawn.side, np.log(drawn.length_mm / LENGTH_MM), drawn.state, focal)
     return SceneBatch(image, *(torch.from_numpy(np.asarray(n, np.float32)) for n in numbers))
-
-
-def no_frames(config: ScenesConfig) -> TrainingFrames:
-    """Nothing that is kept, as long as an epoch."""
-    rows = np.empty(0, np.int64)
-    nothing = np.broadcast_to(np.zeros((1, 1, 1), np.float32), (config.epoch_frames, 1, 1))
-    poses = np.empty((0, 1, 3), np.float32)
-    return TrainingFrames(nothing, (), rows, poses, poses[:, 0], rows, ())
 
 
 @contextmanager

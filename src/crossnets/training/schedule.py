@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from crossnets.training.config import StageConfig, StageName, TrainConfig
+from crossnets.training.config import StageConfig, StageName
 
 BUDGET_SHARES: dict[StageName, float] = {
     "pose_vae": 3,
@@ -103,19 +103,22 @@ def full_steps(stage: StageConfig, num_frames: int) -> int:
 
 
 def steps_within(
-    config: TrainConfig, num_frames: int, budget_s: float | None, seconds_per_step: Callable[[StageConfig], float]
+    stages: Sequence[StageConfig],
+    num_frames: int,
+    budget_s: float | None,
+    seconds_per_step: Callable[[StageConfig], float],
 ) -> list[int]:
     """Steps of each stage: the whole schedule, or those that fit a budget.
 
     A budget is divided by `BUDGET_SHARES`. A stage whose share holds more than its whole schedule, or less than its
     `min_steps`, takes just these, and the others divide the rest.
     """
-    full = [full_steps(stage, num_frames) for stage in config.stages]
+    full = [full_steps(stage, num_frames) for stage in stages]
     if budget_s is None:
         return full
-    cost = [seconds_per_step(stage) for stage in config.stages]
-    shares = [BUDGET_SHARES[stage.name] for stage in config.stages]
-    least = [max(stage.min_steps, 1) for stage in config.stages]
+    cost = [seconds_per_step(stage) for stage in stages]
+    shares = [BUDGET_SHARES[stage.name] for stage in stages]
+    least = [max(stage.min_steps, 1) for stage in stages]
 
     def steps(level_s: float) -> list[int]:
         """Steps where each stage has `level_s` seconds for each unit of its share."""

@@ -13,10 +13,9 @@ from rich.progress import Progress
 from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
-from crossnets.training import loop, real, rendering, run, scenes
-from crossnets.training.config import TrainConfig
+from crossnets.training import loop, real, rendering, run
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, TrainConfig
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
@@ -26,7 +25,7 @@ _PROBLEMS_SHOWN = 5
 
 
 def train_command(
-    configure: Callable[[Skeleton], TrainConfig] | TrainConfig,
+    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
     *,
     data: str | None,
     unlabelled: tuple[str, ...],
@@ -81,31 +80,21 @@ def train_command(
             if place is not None and place.stage == len(config.stages):
                 console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
                 return
-        if config.scenes is not None:
-            _tell(console, config, scenes.no_frames(config.scenes), out, machine)
-            loop.train_detector(
-                config, out, request=request, budget_s=budget_s, console=console, machine=machine, init=init
-            )
+        options = loop.Options(request=request, budget_s=budget_s, console=console, machine=machine, init=init)
+        if isinstance(config, DetectorTraining):
+            cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
+            _say(console, f"{config.preset} on frames rendered for {cameras}", config, machine)
+            loop.train(config, None, out, **options)
             return
-        maps = None if config.rendered is None else skeleton_maps(SKELETONS[config.skeleton])
+        options["maps"] = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(config, CrossnetsConfig) else None
         sources = (*(() if data is None else (data,)), *unlabelled)
-        crops = _frames(config, labelled, others, maps, labels, out / run.CROPS, sources, console)
+        crops = _frames(config, labelled, others, options["maps"], labels, out / run.CROPS, sources, console)
         _tell(console, config, crops, out, machine)
-        loop.train(
-            config,
-            crops,
-            out,
-            request=request,
-            budget_s=budget_s,
-            console=console,
-            maps=maps,
-            machine=machine,
-            init=init,
-        )
+        loop.train(config, crops, out, **options)
 
 
 def _frames(
-    config: TrainConfig,
+    config: PaperConfig | CrossnetsConfig,
     labelled: HandDataset | None,
     others: list[HandDataset],
     maps: dict[str, Float32[np.ndarray, "K J"]] | None,
@@ -115,20 +104,21 @@ def _frames(
     console: Console,
 ) -> TrainingFrames:
     """Frames that are rendered or read, or both, in the folder `crops`."""
-    own, taught = SKELETONS[config.skeleton], None
-    if config.real is not None:
+    own = SKELETONS[config.skeleton]
+    taught = None
+    if isinstance(config, CrossnetsConfig) and config.real is not None:
         assert maps is not None
         assert labelled is not None
         assert labelled.skeleton is not None
         weights = real.label_weights(labelled.skeleton, own, maps)
         taught = real.Labels(labelled, labels, config.seed, config.real, weights)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("cropping" if config.rendered is None else "rendering", total=None)
+        task = bar.add_task("cropping" if isinstance(config, PaperConfig) else "rendering", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if config.rendered is None:
+        if isinstance(config, PaperConfig):
             assert labelled is not None
             return prepare(
                 labelled, others, config.crop, labels=labels, seed=config.seed, cache=crops, sources=sources,
@@ -144,22 +134,22 @@ def _frames(
 
 
 def _config(
-    configure: Callable[[Skeleton], TrainConfig] | TrainConfig,
+    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
     data: str | None,
     labelled: HandDataset | None,
     unlabelled: tuple[str, ...],
-) -> TrainConfig:
+) -> loop.AnyTraining:
     """The training, if its data fit it."""
     if labelled is not None and labelled.skeleton is None:
         raise ValueError(f"{data} has no labels, so nothing can be learned from it. Give it as --unlabelled.")
-    if isinstance(configure, TrainConfig):
-        if labelled is None and not unlabelled:
-            return configure
-        if configure.rendered is None:
+    if isinstance(configure, DetectorTraining):
+        if labelled is not None or unlabelled:
             raise ValueError(
                 f"The preset {configure.preset} trains on rendered frames alone: leave --data and --unlabelled out, "
                 "or take --preset paper or crossnets."
             )
+        return configure
+    if isinstance(configure, CrossnetsConfig):
         asked = configure.real or real.real_config(configure.rendered, configure.crop)
         return replace(configure, real=None if labelled is None else asked)
     if labelled is None or labelled.skeleton is None:
@@ -177,27 +167,21 @@ def _where(machine: Machine) -> str:
     return f"{torch.get_num_threads()} threads"
 
 
-def _tell(console: Console, config: TrainConfig, frames: TrainingFrames, out: Path, machine: Machine) -> None:
-    """Say what is trained on what; the frames left out are listed in problems.jsonl."""
-    networks = config.networks
-    shared = not isinstance(networks, CrossingNetsConfig) or networks.shared_latent
-    if config.scenes is not None:
-        cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
-        console.print(
-            f"{config.preset} on frames rendered for {cameras}, {config.precision}, {_where(machine)}",
-            highlight=False,
-        )
-        return
+def _say(console: Console, what: str, config: TrainConfig, machine: Machine) -> None:
+    console.print(f"{what}, {config.precision}, {_where(machine)}", highlight=False)
+
+
+def _tell(
+    console: Console, config: PaperConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, machine: Machine
+) -> None:
+    """Print the frames and the device of the training. Frames that are left out are listed in problems.jsonl."""
+    shared = isinstance(config, CrossnetsConfig) or config.networks.shared_latent
     used = len(frames.unlabelled) if config.terms.unlabelled and shared else 0
-    what = f"{len(frames.labelled)} {'labelled' if config.rendered is None else 'rendered'}"
+    what = f"{len(frames.labelled)} {'labelled' if isinstance(config, PaperConfig) else 'rendered'}"
     if frames.real is not None:
         what = f"{what}, {len(frames.real.patches)} labelled real"
         used = max(0, used - len(frames.real.patches))
-    console.print(
-        f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames, "
-        f"{config.precision}, {_where(machine)}",
-        highlight=False,
-    )
+    _say(console, f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames", config, machine)
     if frames.problems:
         path = out / PROBLEMS_FILE
         write_problems(path, frames.problems)
