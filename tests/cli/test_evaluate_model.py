@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import crossnets
 from crossnets.cli import evaluate as command
 from crossnets.cli.evaluate import evaluate
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
@@ -66,7 +67,12 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
     result = _json(capsys, "cvar", model="run", data="tiny", out=tmp_path / "out")
     assert loaded == ["run"]
     assert result["mean_mm"] == pytest.approx(3, abs=1e-3)
-    assert (result["frames"], result["missed"], result["centers"], result["source"]) == (6, 1, "image", "run")
+    assert (result["frames"], result["missed"], result["centers"], result["source"]) == (
+        6,
+        1,
+        "image",
+        f"run ({crossnets.__version__})",
+    )
     assert list(result["sequences"]) == ["P1", "P4"]
     assert result["found"]["share"] == pytest.approx(4 / 6), "one frame has no prediction, in one it was forced"
     assert result["found"]["mean_mm"] == pytest.approx(3, abs=1e-3)
@@ -94,7 +100,7 @@ def test_sequences_that_a_run_was_trained_on_are_told(
 
 def test_a_refinement_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]) -> None:
     result = _json(capsys, "cvar", model="run", data="tiny", refine="energy", out=tmp_path / "out")
-    assert result["source"] == "run, refined (energy)"
+    assert result["source"] == f"run ({crossnets.__version__}), refined (energy)"
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -130,7 +136,7 @@ def test_the_first_frames_of_a_data_set(tmp_path: Path, capsys: pytest.CaptureFi
     assert _json(capsys, "cvar", model="run", data="tiny", first=2, out=tmp_path)["frames"] == 2
     with pytest.raises(ValueError, match="Asked for the first 9 frames, but there are 8"):
         evaluate("cvar", model="run", data="tiny", first=9, out=tmp_path / "b")
-    message = r"run has 2 frames, but the data set has 8, 6 of them .* 4 of these are not predicted: cvar/3"
+    message = r"run .* has 2 frames, but the data set has 8, 6 of them .* 4 of these are not predicted: cvar/3"
     with pytest.raises(ValueError, match=message):
         evaluate("cvar", predictions=(tmp_path / "predictions.jsonl",), data="tiny")
 

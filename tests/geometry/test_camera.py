@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from crossnets.geometry.camera import CAMERAS, camera_named, parse_camera, project, unproject
+from crossnets.geometry.camera import CAMERAS, as_camera, camera_named, parse_camera, project, unproject
 from crossnets.types import Pinhole
 
 
@@ -26,7 +29,7 @@ def test_presets_are_plausible(name: str) -> None:
     assert 0.45 < cy / preset.height_px < 0.57  # the Azure Kinect's narrow mode is off centre
     assert 0.95 < fx / fy < 1.05
     assert 45 < np.rad2deg(2 * np.arctan(preset.width_px / 2 / fx)) < 125
-    assert preset.depth_unit_mm in (1.0, 0.125)
+    assert preset.depth_unit_mm in (1.0, 0.125, 0.25)
     assert preset.source
 
 
@@ -58,3 +61,50 @@ def test_parse_camera_by_numbers() -> None:
 def test_parse_camera_says_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_camera(text)
+
+
+K = [[475.1, 0, 315.9], [0, 475.2, 245.3], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "475.1",
+        Pinhole(475.1, 475.2, 315.9, 245.3),
+        [475.1, 475.2, 315.9, 245.3],
+        np.array(K),
+        K,
+        SimpleNamespace(fx=475.1, fy=475.2, ppx=315.9, ppy=245.3, width=640, height=480, coeffs=[0.0] * 5),
+    ],
+)
+def test_a_camera_is_taken_as_its_user_has_it(given: Any) -> None:
+    if isinstance(given, str):
+        with pytest.raises(ValueError, match=r"No camera is named '475\.1'"):
+            as_camera(given)
+        return
+    found = as_camera(given)
+    assert found.pinhole == Pinhole(475.1, 475.2, 315.9, 245.3)
+    assert (found.width_px, found.height_px) == ((640, 480) if hasattr(given, "ppx") else (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([[475, 1, 316], [0, 475, 245], [0, 0, 1]], "Found the intrinsic matrix"),
+        ([[475, 0, 316], [0, 475, 245], [0, 1, 1]], r"expected \[\[fx, 0, cx\]"),
+        ([475, 475, 316], "3 x 3 matrix"),
+        (None, "Found None as the camera"),
+        ({"fx": 3}, "as the camera"),
+        ([475, float("nan"), 316, 245], "Invalid camera"),
+        (np.diag([-475.0, 475, 1]), "focal lengths positive"),
+    ],
+)
+def test_what_describes_no_camera_is_refused(given: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        as_camera(given)
+
+
+def test_a_lens_that_would_be_left_out_is_warned_about() -> None:
+    given = SimpleNamespace(fx=475.1, fy=475.2, ppx=315.9, ppy=245.3, width=640, height=480, coeffs=[0.1, 0, 0, 0, 0])
+    with pytest.warns(UserWarning, match="lens distortion"):
+        as_camera(given)

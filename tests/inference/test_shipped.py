@@ -10,6 +10,7 @@ import pytest
 
 import crossnets
 from crossnets.cli.evaluate import evaluate
+from crossnets.geometry.skeleton import MEDIAPIPE21
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.weights import SHIPPED
@@ -33,6 +34,21 @@ def test_it_is_small_enough() -> None:
 def test_it_says_nothing_of_the_machine_it_was_made_on() -> None:
     for path in SHIPPED.glob("*.onnx"):
         assert b"crossnets/export.py" not in path.read_bytes(), path
+
+
+def test_it_gives_the_joints_in_the_order_of_mediapipe(hands: SyntheticHands) -> None:
+    frame = next(hands.frame(k) for k in range(FRAMES) if crossnets.load().predict(hands.frame(k).depth_mm, CAMERA))
+    tracker = crossnets.load()
+    (own, *_) = tracker.predict(frame.depth_mm, CAMERA)
+    tracker.estimator = tracker.estimator.speaking(MEDIAPIPE21)
+    (hand, *_) = tracker.predict(frame.depth_mm, CAMERA)
+    assert hand.skeleton == MEDIAPIPE21
+    assert hand.skeleton.joints[1:6] == ("thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip", "index_mcp")
+    for name, joint, std in zip(hand.skeleton.joints, hand.joints_mm, hand.std_mm, strict=True):  # pyright: ignore[reportArgumentType]
+        row = own.skeleton.joints.index(name)
+        np.testing.assert_allclose(joint, own.joints_mm[row], atol=0.01)  # the mean joint is rounded in another order
+        assert own.std_mm is not None
+        assert std == pytest.approx(own.std_mm[row], rel=1e-3)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

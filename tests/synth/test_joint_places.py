@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crossnets.geometry.skeleton import FINGERS, ICVL16, MSRA21, NYU14, NYU36, Skeleton
+from crossnets.geometry.skeleton import FINGERS, ICVL16, MSRA21, NYU14, NYU36, Skeleton, joint_name
 from crossnets.synth.hand.anthropometry import mean_shape
 from crossnets.synth.hand.joint_places import PLACES, joints
 from crossnets.synth.hand.kinematics import ANGLES, HandPose, forward
@@ -33,7 +33,7 @@ def test_palm_of_nyu_has_the_proportions_of_the_hand_that_made_the_labels() -> N
 def test_joints_of_icvl_are_the_middles_of_bones(finger: str) -> None:
     bones, places = flat_hand(NYU36), flat_hand(ICVL16)
     for part, start, end in (("base", "mcp", "pip"), ("mid", "pip", "dip")):
-        middle = (bones[f"{finger}_{start}"] + bones[f"{finger}_{end}"]) / 2
+        middle = (bones[joint_name(finger, start)] + bones[joint_name(finger, end)]) / 2
         np.testing.assert_allclose(places[f"{finger}_{part}"], middle, atol=1e-9)
 
 
@@ -41,7 +41,8 @@ def test_joints_of_icvl_are_the_middles_of_bones(finger: str) -> None:
 def test_nyu_and_msra_share_the_joints_of_the_fingers(finger: str) -> None:
     nyu, msra = flat_hand(NYU36), flat_hand(MSRA21)
     for part in ("mcp", "pip", "dip", "tip"):
-        np.testing.assert_allclose(nyu[f"{finger}_{part}"], msra[f"{finger}_{part}"])
+        name = joint_name(finger, part)
+        np.testing.assert_allclose(nyu[name], msra[name])
 
 
 def test_the_evaluated_joints_are_some_of_all() -> None:

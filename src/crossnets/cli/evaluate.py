@@ -20,7 +20,7 @@ from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, rea
 from crossnets.evaluation.some_frames import restricted
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
-from crossnets.inference.loading import Finding, candidates_of, estimator_for
+from crossnets.inference.loading import Finding, candidates_of, estimator_for, model_name
 from crossnets.types import Pinhole, PredictedFrame
 from crossnets.weights import SHIPPED
 
@@ -246,6 +246,8 @@ def _predictions(
     if len(skeletons) > 1:
         raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
 
+    # A model for each fold has no one digest.
+    named = name if "{fold}" in name else model_name(Path(name))
     found = [
         candidates_of(how.centers, estimator, skeleton=part.skeleton)
         for estimator, (_, part) in zip(estimators, work, strict=True)
@@ -256,4 +258,4 @@ def _predictions(
         for estimator, candidates, (_, part) in zip(estimators, found, work, strict=True):
             yield from predict.predict_dataset(estimator, part, candidates, unreadable, how.refine)
 
-    return PredictionHeader(skeletons.pop(), found[0].how, name, how.refine, forced_marked=True), frames()
+    return PredictionHeader(skeletons.pop(), found[0].how, named, how.refine, forced_marked=True), frames()

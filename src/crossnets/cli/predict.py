@@ -23,7 +23,7 @@ from crossnets.geometry.camera import project
 from crossnets.geometry.localise import FAR_MM
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.loading import Candidates, Finding, candidates_of, estimator_for, is_model
+from crossnets.inference.loading import Candidates, Finding, candidates_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import predict_frames
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 from crossnets.weights import SHIPPED
@@ -112,7 +112,9 @@ def predict_command(
                 bar.update(task, completed=tally.done)
                 yield found
 
-        header = PredictionHeader(estimator.skeleton.name, candidates.how, str(model), refinement, forced_marked=True)
+        header = PredictionHeader(
+            estimator.skeleton.name, candidates.how, model_name(model), refinement, forced_marked=True
+        )
         tally.written = write_predictions(path, header, predicted())
     _tell(console, tally, path, overlays)
 

@@ -24,6 +24,7 @@ class PredictionHeader:
     centers: str
     """Where crops were centred: `image`, `label`, or what else the writer says."""
     model: str
+    """Name of the model, version of the package and digest of the weights (`inference.loading.model_name`)."""
     refine: str = "none"
     """What followed the estimate: `update`, `energy` or nothing."""
     forced_marked: bool = False

@@ -1,7 +1,8 @@
 """Pixels and millimetres, both ways, and named cameras."""
 
 import math
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -79,6 +80,84 @@ CAMERAS: dict[str, CameraPreset] = {
         "WFOV 2x2 binned, from the NFOV device's calibration of the whole sensor; its lens distortion is left out",
     ),
 }
+
+
+def _nominal(
+    width_px: int, height_px: int, across_deg: float, down_deg: float, unit_mm: float, of: str
+) -> CameraPreset:
+    """A camera of this field of view whose axis is in the middle of the image."""
+    fx_px = width_px / 2 / math.tan(math.radians(across_deg / 2))
+    fy_px = height_px / 2 / math.tan(math.radians(down_deg / 2))
+    pinhole = Pinhole(round(fx_px, 1), round(fy_px, 1), (width_px - 1) / 2, (height_px - 1) / 2)
+    source = f"nominal: {across_deg:g} x {down_deg:g} degrees, {of}"
+    return CameraPreset(pinhole, width_px, height_px, unit_mm, source)
+
+
+CAMERAS |= {
+    "kinect-v1": _nominal(640, 480, 58.59, 45.64, 1.0, "the field of view that OpenNI states"),
+    "kinect-v2": _nominal(512, 424, 70.6, 60.0, 1.0, "Microsoft; its lens distortion is left out"),
+    "realsense-l515": _nominal(1024, 768, 70.0, 55.0, 0.25, "the data sheet; its lens distortion is left out"),
+    "oak-d": _nominal(640, 400, 72.0, 50.0, 1.0, "the data sheet's mono cameras"),
+    "iphone-truedepth": _nominal(640, 480, 59.0, 46.0, 1.0, "measured by users; AVCameraCalibrationData is exact"),
+    "orbbec-femto-bolt": CameraPreset(
+        Pinhole(504.0, 504.0, 319.5, 287.5),
+        640,
+        576,
+        1.0,
+        "nominal: the depth module of the Azure Kinect, NFOV unbinned",
+    ),
+    "zed": _nominal(1280, 720, 90.0, 60.0, 1.0, "the data sheet"),
+}
+
+
+def as_camera(camera: Any) -> CameraPreset:
+    """The camera that a caller names or describes.
+
+    Args:
+        camera: Name of a preset, a `CameraPreset`, a `Pinhole` or four numbers (fx, fy, cx, cy in pixels), a 3 x 3
+            intrinsic matrix, or pyrealsense2's intrinsics. A size of 0 x 0 in the answer means unknown.
+
+    Raises:
+        ValueError: none of these, or numbers that no camera has.
+    """
+    if isinstance(camera, str):
+        return camera_named(camera)
+    if isinstance(camera, CameraPreset):
+        return _checked(camera)
+    if all(hasattr(camera, name) for name in ("fx", "fy", "ppx", "ppy", "width", "height")):
+        pinhole = Pinhole(float(camera.fx), float(camera.fy), float(camera.ppx), float(camera.ppy))
+        if any(getattr(camera, "coeffs", ())):
+            warnings.warn(
+                f"The camera's lens distortion {list(camera.coeffs)} is left out, which moves joints far from the "
+                "image's centre. Undistort the images first.",
+                stacklevel=3,
+            )
+        return _checked(CameraPreset(pinhole, int(camera.width), int(camera.height), 1.0, "pyrealsense2"))
+    try:
+        numbers = np.asarray(camera, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.shape == (3, 3):
+        if numbers[0, 1] or numbers[1, 0] or numbers[2].tolist() != [0, 0, 1]:
+            raise ValueError(
+                f"Found the intrinsic matrix {numbers.tolist()}, expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in "
+                "pixels."
+            )
+        pinhole = Pinhole(*(float(numbers[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))))
+        return _checked(CameraPreset(pinhole, 0, 0, 1.0, "an intrinsic matrix"))
+    if numbers.shape == (4,):
+        return _checked(CameraPreset(Pinhole(*numbers.tolist()), 0, 0, 1.0, "four numbers"))
+    raise ValueError(
+        f"Found {camera!r} as the camera. Expected Pinhole(fx_px, fy_px, cx_px, cy_px), four numbers, a 3 x 3 matrix, "
+        f"pyrealsense2 intrinsics, or one of {', '.join(CAMERAS)}."
+    )
+
+
+def _checked(camera: CameraPreset) -> CameraPreset:
+    pinhole = camera.pinhole
+    if not (all(map(math.isfinite, pinhole)) and pinhole.fx_px > 0 and pinhole.fy_px > 0):
+        raise ValueError(f"Invalid camera {pinhole}: all numbers must be finite, and the focal lengths positive.")
+    return camera
 
 
 def camera_named(name: str) -> CameraPreset:

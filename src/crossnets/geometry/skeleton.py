@@ -58,9 +58,24 @@ class Skeleton:
             raise ValueError(f"{self.name} and {other.name} have no joint at the same place of the hand.")
         return tuple(map(self.joints.index, names)), tuple(map(other.joints.index, names))
 
+    def order_of(self, other: "Skeleton") -> tuple[int, ...] | None:
+        """Indices in this skeleton of the joints of `other`. None unless both have the same joints in some order."""
+        if set(self.joints) != set(other.joints):
+            return None
+        return tuple(map(self.joints.index, other.joints))
+
     def evaluated(self) -> "Skeleton":
         """The skeleton of the evaluation joints alone; itself where all joints are evaluated."""
         return self if not self.evaluation else EVALUATED[self.name]
+
+
+def joint_name(finger: str, part: str) -> str:
+    """Name of a finger's joint from its part: mcp, pip, dip or tip. The thumb's are called cmc, mcp, ip and tip.
+
+    The thumb has one phalanx less than a finger, so its joints lie one bone nearer to the wrist.
+    """
+    thumb = {"mcp": "cmc", "pip": "mcp", "dip": "ip"}
+    return f"{finger}_{thumb.get(part, part) if finger == 'thumb' else part}"
 
 
 def _chain(fingers: tuple[str, ...], parts: tuple[str, ...], root: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -69,16 +84,20 @@ def _chain(fingers: tuple[str, ...], parts: tuple[str, ...], root: str) -> tuple
     for finger in fingers:
         for depth, part in enumerate(parts):
             parents.append(0 if depth == 0 else len(names) - 1)
-            names.append(f"{finger}_{part}")
+            names.append(joint_name(finger, part))
     return tuple(names), tuple(parents)
 
 
 _INDEX_FIRST = ("index", "middle", "ring", "little", "thumb")
 _FOUR_PARTS = ("mcp", "pip", "dip", "tip")
-"""Knuckle to tip. The thumb's four joints (base, knuckle, middle joint, tip) carry the same names."""
+"""Knuckle to tip. The thumb's four joints are cmc, mcp, ip and tip."""
 
 MSRA21 = Skeleton("msra21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "wrist"), reference=0, center=5, palm_frame=(0, 5, 13))
 """Spec 6.1 defines MSRA's palm frame with joint 5 (called middle) and joint 13 (called little)."""
+MEDIAPIPE21 = Skeleton(
+    "mediapipe21", *_chain(FINGERS, _FOUR_PARTS, "wrist"), reference=0, center=9, palm_frame=(0, 9, 17)
+)
+"""The joints of MSRA in the order of MediaPipe Hands: thumb first."""
 CVAR21 = Skeleton("cvar21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "palm"), reference=0, center=5, palm_frame=(0, 5, 13))
 """The root lies in the palm, well above the wrist, so it is not MSRA's wrist."""
 ICVL16 = Skeleton(
@@ -90,7 +109,7 @@ _NYU_PARTS = ("tip", "dip", "middle", "pip", "proximal", "mcp")
 _NYU_PALM = ("wrist_little_side", "wrist_thumb_side", "palm", "palm_little_side", "palm_thumb_side", "wrist")
 NYU36 = Skeleton(
     "nyu36",
-    tuple(f"{finger}_{part}" for finger in reversed(FINGERS) for part in _NYU_PARTS) + _NYU_PALM,
+    tuple(joint_name(finger, part) for finger in reversed(FINGERS) for part in _NYU_PARTS) + _NYU_PALM,
     (*(32 if i % 6 == 5 else i + 1 for i in range(30)), 35, 35, -1, 32, 32, 32),
     reference=32,
     center=32,
@@ -105,5 +124,5 @@ NYU14 = Skeleton(
     center=13,
 )
 
-SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21)}
+SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21)}
 EVALUATED = {"nyu36": NYU14}

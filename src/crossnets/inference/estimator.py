@@ -105,9 +105,15 @@ class CropEstimator:
 
     def speaking(self: Speaker, skeleton: Skeleton | None) -> Speaker:
         """The same, predicting the joints of another skeleton if it knows it; else itself."""
-        if skeleton is None or skeleton.name not in self.maps:
+        if skeleton is None:
+            return self
+        order = SKELETONS[self.model.skeleton].order_of(skeleton)
+        if skeleton.name not in self.maps and (order is None or skeleton.name == self.model.skeleton):
             return self
         other = copy.copy(self)
+        if skeleton.name not in self.maps:
+            assert order is not None
+            other.maps = self.maps | {skeleton.name: np.eye(len(order), dtype=np.float32)[list(order)]}
         other._speaks = skeleton.name
         return other
 

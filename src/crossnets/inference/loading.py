@@ -1,8 +1,10 @@
 """A tracker from the model in the package, from a run, or from an exported file."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -172,6 +174,16 @@ def candidates_of(
         raise FileNotFoundError("This copy of the package has no detector in it; use --centers image.")
     detector = load_detector(SHIPPED / DETECTOR, runtime, threads=threads, precision=precision)
     return Candidates("detector", lambda image: detector(image.depth_mm, image.camera), _nearest)
+
+
+def model_name(path: Path) -> str:
+    """Name of a model for records of predictions: folder or file, version of the package, and digest of the weights."""
+    folder = next((one for one in (path, path / "model") if (one / WEIGHTS).is_file()), path)
+    files = (path,) if path.is_file() else (folder / WEIGHTS, folder / NETWORK)
+    weights = next((file for file in files if file.is_file()), None)
+    name = "crossnets" if path == SHIPPED else path.resolve().name
+    hashed = "" if weights is None else f", weights {hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+    return f"{name} ({version('crossnets')}{hashed})"
 
 
 def is_model(path: Path) -> bool:

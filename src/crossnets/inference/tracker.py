@@ -1,15 +1,14 @@
 """From a raw depth image to the joints of the hands in it: each frame by itself, or from frame to frame."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from crossnets.geometry.camera import CAMERAS, CameraPreset, camera_named
+from crossnets.geometry.camera import CameraPreset, as_camera
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand
@@ -17,6 +16,8 @@ from crossnets.inference.hands import SAME_HAND_MM, estimate_cubes, estimate_han
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
 from crossnets.types import Pinhole
 
+Camera: TypeAlias = str | Pinhole | CameraPreset | Sequence[float] | np.ndarray | Any
+"""Anything that `geometry.camera.as_camera` takes."""
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
 _LOST_SHARE = 0.11
@@ -88,12 +89,13 @@ class Tracker:
         self._next_number = 0
         self._time_s: float | None = None
 
-    def predict(self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> list[Hand]:
+    def predict(self, depth_mm: np.ndarray, camera: Camera) -> list[Hand]:
         """The hands in one image, whatever came before: at most `hands`, the likeliest first; none gives an empty list.
 
         Args:
             depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing; uint16 or float.
-            camera: A preset's name, such as realsense-d435, or the intrinsics that belong to this image size.
+            camera: Name of a preset, such as realsense-d435, or the intrinsics that belong to this image size: a
+                `Pinhole`, four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics.
 
         Raises:
             ValueError: not a depth image in mm, not of the camera's size, or no such camera.
@@ -106,9 +108,7 @@ class Tracker:
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
         return [self._hand(image, estimated.estimates, row) for row in estimated.hands[: self.hands]]
 
-    def track(
-        self, depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset, time_s: float | None = None
-    ) -> list[Hand]:
+    def track(self, depth_mm: np.ndarray, camera: Camera, time_s: float | None = None) -> list[Hand]:
         """The hands in the next image of one camera, each with the number it keeps while it is followed.
 
         Args:
@@ -210,13 +210,13 @@ class Tracker:
         return hand_of(self.estimator, image.camera, estimates, row, number)
 
 
-def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> Image:
+def depth_image(depth_mm: np.ndarray, camera: Camera) -> Image:
     """What the user gave, checked.
 
     Raises:
         ValueError: not a depth image in mm, or not of the camera's size.
     """
-    preset = camera_named(camera) if isinstance(camera, str) else camera
+    preset = as_camera(camera)
     depth = np.asarray(depth_mm)
     if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
         raise ValueError(
@@ -228,20 +228,17 @@ def depth_image(depth_mm: np.ndarray, camera: str | Pinhole | CameraPreset) -> I
             f"Found depth of type {depth.dtype}, whose 8 bits hold no millimetres, expected uint16 or float. OpenCV "
             "reads 16-bit PNGs so with cv2.imread(path, cv2.IMREAD_UNCHANGED)."
         )
-    if isinstance(preset, CameraPreset):
-        size = preset.height_px, preset.width_px
-        if all(size) and depth.shape != size:
-            raise ValueError(
-                f"The image is {depth.shape[1]} x {depth.shape[0]} pixels, but the camera has {size[1]} x {size[0]}, "
-                "and its intrinsics belong to that. Give camera=Pinhole(fx, fy, cx, cy) of your images."
-            )
-        preset = preset.pinhole
-    _check_pinhole(preset)
+    size = preset.height_px, preset.width_px
+    if all(size) and depth.shape != size:
+        raise ValueError(
+            f"The image is {depth.shape[1]} x {depth.shape[0]} pixels, but the camera has {size[1]} x {size[0]}, "
+            "and its intrinsics belong to that. Give camera=Pinhole(fx, fy, cx, cy) of your images."
+        )
     if depth.dtype not in (np.uint16, np.float32):
         depth = depth.astype(np.float32)
     if depth.dtype == np.float32:  # nobody has whole metres
         _check_unit(depth)
-    return Image(np.ascontiguousarray(depth), preset)
+    return Image(np.ascontiguousarray(depth), preset.pinhole)
 
 
 def _check_unit(depth: Float32[np.ndarray, "H W"]) -> None:
@@ -251,13 +248,3 @@ def _check_unit(depth: Float32[np.ndarray, "H W"]) -> None:
         raise ValueError(
             f"The farthest depth is {most:.3g}, which looks like metres. Millimetres are expected: multiply by 1000."
         )
-
-
-def _check_pinhole(camera: Pinhole) -> None:
-    if not (isinstance(camera, tuple) and len(camera) == 4):
-        raise ValueError(
-            f"Found {camera!r} as the camera, expected Pinhole(fx_px, fy_px, cx_px, cy_px) or one of "
-            f"{', '.join(CAMERAS)}."
-        )
-    if not (all(map(math.isfinite, camera)) and camera[0] > 0 and camera[1] > 0):
-        raise ValueError(f"{camera} is no camera: all numbers must be finite, and the focal lengths positive.")

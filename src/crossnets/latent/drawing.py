@@ -60,7 +60,7 @@ def generate_command(
         OSError: the model or the data is missing.
         FrameError: a frame's image is broken.
         ValueError: the arguments do not fit the action, there is no such frame, it has no label or no hand, or the
-            model has no latent space or another skeleton than the labels.
+            model has no latent space.
     """
     _check(action, frame, start, end, steps, by_image)
     estimator = bundle.load(model)
@@ -136,19 +136,12 @@ def _keys(dataset: HandDataset) -> str:
 
 def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_image: bool) -> _Hand:
     """Crop a frame and find its latent, from the image or from the label."""
-    config, own = estimator.config, estimator.skeleton
-    if not by_image:
-        if frame.joints_mm is None:
-            raise ValueError(
-                f"{frame.key} has no label, so there is no pose to start from. Give a labelled frame, or start from "
-                "the image: depth-to-pose, or walk --by-image."
-            )
-        if skeleton != own:
-            found = "none" if skeleton is None else skeleton.name
-            raise ValueError(
-                f"The model's skeleton is {own.name}, the labels' is {found}. Give data labelled with {own.name}, or "
-                "start from the image: depth-to-pose, or walk --by-image."
-            )
+    config = estimator.config
+    if not by_image and (frame.joints_mm is None or skeleton is None):
+        raise ValueError(
+            f"{frame.key} has no label, so there is no pose to start from. Give a labelled frame, or start from the "
+            "image: depth-to-pose, or walk --by-image."
+        )
     center_mm = center_of(frame, skeleton, config.centers)
     if center_mm is None:
         raise ValueError(f"No hand was found in {frame.key}, so there is no crop. Give another frame.")
@@ -160,9 +153,23 @@ def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_
         points_px = joints_in_crop_px(estimator, generate(nets, z).pose, center_mm[None], frame.camera)[0]
     else:
         assert frame.joints_mm is not None
-        z = latent_of_pose(estimator, frame.joints_mm[None], [crop])
-        points_px = image_to_crop_px(project(frame.joints_mm, frame.camera)[:, :2], crop)
+        assert skeleton is not None
+        joints_mm = _converted(frame.joints_mm, skeleton, estimator.skeleton)
+        z = latent_of_pose(estimator, joints_mm[None], [crop])
+        points_px = image_to_crop_px(project(joints_mm, frame.camera)[:, :2], crop)
     return _Hand(frame, crop, image, z, points_px)
+
+
+def _converted(joints_mm: Float32[np.ndarray, "K 3"], skeleton: Skeleton, own: Skeleton) -> Float32[np.ndarray, "J 3"]:
+    """Labelled joints as the joints of the model, by the weighted means that rendered hands give."""
+    if skeleton == own:
+        return joints_mm
+    order = skeleton.order_of(own)
+    if order is not None:
+        return joints_mm[list(order)]
+    from crossnets.synth.hand.skeleton_maps import skeleton_maps
+
+    return (skeleton_maps(skeleton)[own.name] @ joints_mm).astype(np.float32)
 
 
 def _draw_pair(estimator: Estimator, hand: _Hand, path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU14, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, ICVL16, MEDIAPIPE21, MSRA21, NYU14, NYU36, Skeleton
 from crossnets.synth.hand.kinematics import PALM, HandFrames, attach, bone
 
 
@@ -36,6 +36,8 @@ _ANATOMY = {
     "dip": (3, 0.0),
     "tip": (3, 1.0),
 }
+_THUMB = {"cmc": "mcp", "mcp": "pip", "ip": "dip"}
+"""The thumb's joints, and those of a finger at the same bone."""
 _ICVL = {"base": (1, 0.5), "mid": (2, 0.5), "tip": (3, 0.5)}
 _LENGTH = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
 _TIP_INSIDE_MM = 5.0
@@ -49,6 +51,8 @@ def _places(
     bones, along, offsets = [], [], []
     for name in skeleton.joints:
         digit, _, part = name.partition("_")
+        if digit == "thumb":
+            part = _THUMB.get(part, part)
         offset = np.zeros(3)
         if digit in _DIGITS and part in parts:
             index, fraction = parts[part]
@@ -85,9 +89,9 @@ _CVAR = _places(
         "little_pip": (0, -2, 0),
         "little_dip": (0, -4, 0),
         "little_tip": (0, -5, 0),
-        "thumb_mcp": (-12, 19, -2.5),
-        "thumb_pip": (0.5, -2.5, 0),
-        "thumb_dip": (0, -6.5, 1),
+        "thumb_cmc": (-12, 19, -2.5),
+        "thumb_mcp": (0.5, -2.5, 0),
+        "thumb_ip": (0, -6.5, 1),
         "thumb_tip": (-0.5, -7.5, 0),
     },
 )
@@ -122,6 +126,7 @@ PLACES = {
     ICVL16.name: _ICVL16,
     MSRA21.name: _MSRA,
     CVAR21.name: _CVAR,
+    MEDIAPIPE21.name: _places(MEDIAPIPE21, _ANATOMY, {}),
 }
 
 

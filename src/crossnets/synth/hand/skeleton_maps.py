@@ -20,7 +20,7 @@ def reference_frames() -> HandFrames:
 
 
 def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
-    """For every other skeleton, (K, J) weights that sum to 1 in each row: least squares over sampled hands.
+    """For every skeleton with other joints, (K, J) weights that sum to 1 in each row: least squares over sampled hands.
 
     From MSRA's joints the others are reached to 0.1 to 0.2 mm in the mean; the farthest is a point on NYU's palm (1 to
     3 mm), which no straight combination of joints follows when the hand closes.
@@ -32,7 +32,7 @@ def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
     inputs = (known - middle).transpose(0, 2, 1).reshape(-1, len(own))
     maps = {}
     for skeleton in SKELETONS.values():
-        if skeleton != own:
+        if own.order_of(skeleton) is None:
             wanted = (np.asarray(joints(frames, skeleton)) - middle).transpose(0, 2, 1).reshape(-1, len(skeleton))
             weights = np.linalg.lstsq(inputs, wanted, rcond=None)[0].T
             maps[skeleton.name] = (weights + (1 - weights.sum(axis=1, keepdims=True)) / len(own)).astype(np.float32)
