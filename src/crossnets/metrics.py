@@ -18,7 +18,7 @@ SIGMAS: Float[np.ndarray, "K"] = np.arange(31) / 10
 
 
 class PalmAngles(NamedTuple):
-    """Where the palm points, in degrees. Both are 0 for fingers that point straight up or down in the image."""
+    """Directions of the palm in degrees. Both are 0 for fingers that point straight up or down in the image."""
 
     yaw_deg: Float[np.ndarray, "F"]
     """-90 to 90; positive where the fingers point to the right of the image."""
@@ -109,5 +109,5 @@ def coverage(
 
 
 def gaussian_coverage(sigmas: float) -> float:
-    """What `coverage` should be."""
+    """The `coverage` of a Gaussian."""
     return erf(sigmas / sqrt(2))

@@ -1,4 +1,4 @@
-"""What this machine computes on, for records of runs and measurements."""
+"""The processor, for records of runs and measurements."""
 
 import platform
 from pathlib import Path
@@ -13,13 +13,13 @@ def processor_name() -> str:
 
 
 def processor_instructions() -> tuple[str, ...]:
-    """Those of its instructions that matter to networks, where the system tells."""
+    """Instructions of the processor that matter to networks, where the system lists them."""
     flags = _fields().get("flags", "").split()
     return tuple(name for name in _SPEAKING if name in flags)
 
 
 def _fields() -> dict[str, str]:
-    """Of Linux's first processor; elsewhere nothing."""
+    """Properties of Linux's first processor. Empty elsewhere."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return {}

@@ -40,7 +40,7 @@ class RenderedBatch(NamedTuple):
     image: Float[Tensor, "B 1 S S"]
     """Metric depth, -1 to 1, background +1."""
     joints: Float[Tensor, "B J 3"]
-    """In crop coordinates (`geometry.cube`)."""
+    """Crop coordinates (`geometry.cube`)."""
     side: Float[Tensor, "B"]
     """1 a right hand, -1 a left one."""
     log_size: Float[Tensor, "B"]
@@ -64,7 +64,7 @@ class RealBatch(NamedTuple):
     middle: Float[Tensor, "B 2"]
     """As `geometry.cube.CropViews.middle_px`."""
     depth: Float[Tensor, "B"]
-    """Of the cube's centre."""
+    """Depth of the cube's centre."""
     weights: Float[Tensor, "K J"]
     """The label's joints as weighted means of a network's."""
 
@@ -73,17 +73,17 @@ class SceneBatch(NamedTuple):
     """Thinned frames, and where up to two hands are in each."""
 
     image: Float[Tensor, "B 2 H W"]
-    """As `crossnets.inference.detector.as_image` makes it."""
+    """As `geometry.thinned.as_image` makes it."""
     uvd: Float[Tensor, "B 2 3"]
     """Centres: column and row of the image, depth in mm."""
     side: Float[Tensor, "B 2"]
     """1 a right hand, -1 a left one."""
     log_length: Float[Tensor, "B 2"]
-    """As in `crossnets.inference.detector.Maps`."""
+    """As in `geometry.thinned.Maps`."""
     state: Float[Tensor, "B 2"]
     """As in `crossnets.synth.scenes.Scenes`."""
     focal_px: Float[Tensor, "B"]
-    """Of the thinned image."""
+    """Focal length of the thinned image."""
 
     def mirrored(self) -> "SceneBatch":
         """The same frames in a mirror."""

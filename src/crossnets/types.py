@@ -10,7 +10,7 @@ POSE_UNIT_MM = 50.0
 """Millimetres in one unit of a normalised pose (spec 1.2: 50 for every data set)."""
 
 Refinement: TypeAlias = Literal["none", "update", "energy"]
-"""What may follow an estimate (spec 5): the learned update, or BFGS on the energy. Both need torch."""
+"""Refinement after an estimate (spec 5): the learned update, or BFGS on the energy. Both need torch."""
 
 
 class Pinhole(NamedTuple):
@@ -65,19 +65,19 @@ class HandCrop:
     to_crop_px: Float64[np.ndarray, "3 3"]
     """Affine map from pixels (u, v, 1) of the full image to pixels of the crop."""
     camera: Pinhole
-    """Of the full image."""
+    """Camera of the full image."""
 
 
 @dataclass(frozen=True)
 class PredictedFrame:
-    """What a model says about one frame."""
+    """Prediction of a model for one frame."""
 
     key: str
     sequence: str
     center_mm: Float32[np.ndarray, "3"] | None
-    """Where the crop was centred; None where no hand was found."""
+    """Centre of the crop. None if no hand was found."""
     joints_mm: Float32[np.ndarray, "J 3"] | None
-    """None where there is no prediction."""
+    """None without a prediction."""
     std_mm: Float32[np.ndarray, "J"] | None = None
     """Standard deviation of each joint in each axis; None where the model does not say."""
     forced: bool = False

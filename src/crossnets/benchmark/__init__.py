@@ -1,1 +1,1 @@
-"""What a prediction costs: time, memory, and how near it comes to what the processor can do."""
+"""Costs of a prediction: time, memory, and the share of the processor's peak that it reaches."""

@@ -1,4 +1,4 @@
-"""What networks are run with: a runtime and a precision, one thread."""
+"""The engines that run a network: a runtime and a precision, on one thread."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -22,12 +22,12 @@ def runtime_of(engine: Engine) -> Runtime:
 
 
 def precision_of(engine: Engine) -> Precision:
-    """In which numbers it computes."""
+    """Number format in which an engine computes."""
     return "bfloat16" if engine == "openvino-bf16" else "float32"
 
 
 def available() -> tuple[Engine, ...]:
-    """Those that are installed and that this processor has instructions for."""
+    """Engines that are installed and for which this processor has instructions."""
     return tuple(
         engine
         for engine in ENGINES
@@ -36,7 +36,7 @@ def available() -> tuple[Engine, ...]:
 
 
 def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
-    """Those that were asked for, each once; without any, all that are available.
+    """The engines that were asked for, each once. Without any, all available engines.
 
     Raises:
         ModuleNotFoundError: one is not installed, or none is.
@@ -56,7 +56,7 @@ def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
 
 
 def open_run(path: Path, engine: Engine, names: Sequence[str]) -> Run:
-    """What runs a network's file, images to outputs, with one thread.
+    """A function that runs a network file on one thread, from images to outputs.
 
     Raises:
         ValueError: the file is no network.

@@ -11,7 +11,7 @@ from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
 
 SEED = 64_000
-"""Of frames that no training and no other command renders."""
+"""Seed of frames that no training and no other command renders."""
 
 
 @dataclass(frozen=True)

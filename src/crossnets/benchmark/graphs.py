@@ -17,7 +17,7 @@ _SMALL = 64
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image."""
+    """Cost of one image."""
 
     parameters: int
     """Weights and biases of convolutions, linear layers and normalisations."""
@@ -139,12 +139,12 @@ class Graph:
 
 
 def input_shape(model: onnx.ModelProto) -> tuple[int, ...]:
-    """Of one image, where the file fixes it; 0 for sides that it leaves open."""
+    """Input shape of one image as the file fixes it. Sides that the file leaves open are 0."""
     return tuple(dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:])
 
 
 def cost(model: onnx.ModelProto, shape: Sequence[int] | None = None) -> Cost:
-    """Of one image through any graph with one input.
+    """Cost of one image through any graph with one input.
 
     Args:
         model: Whose.

@@ -36,14 +36,14 @@ from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperCo
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyConfig:
-    """What is measured, and for how long."""
+    """The measurements of a benchmark, and how long they take."""
 
     frames: int = 32
     engines: tuple[Engine, ...] = ()
     """All that are available unless given."""
     peers: tuple[str, ...] = tuple(PEERS)
     seconds: float = 60.0
-    """Of timing; preparing and the new processes come on top."""
+    """Seconds of timing. Preparation and the new processes take time besides."""
     process_runs: int = 5
     gemm: tuple[int, int] = (SIDE, PRODUCTS)
     """Side of the matrices, and how many are multiplied."""
@@ -68,7 +68,7 @@ class _Bars:
 
     @contextmanager
     def part(self, name: str, total: int | float) -> Iterator[Callable[[int | float], None]]:
-        """Whose progress is told to what is given."""
+        """A callback that reports the progress of one part of the benchmark."""
         task = self.progress.add_task(name, total=total)
         yield lambda done: self.progress.update(task, completed=min(done, total))
         self.progress.update(task, completed=total)
@@ -117,7 +117,7 @@ def benchmark(presets: Presets, config: LatencyConfig, console: Console) -> Repo
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Of OpenCV, as the runtimes have."""
+    """Limit OpenCV to one thread, like the runtimes."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""The machine of a benchmark."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ _PACKAGES = ("crossnets", "numpy", "opencv-python-headless", "onnx", "onnxruntim
 
 @dataclass(frozen=True)
 class Machine:
-    """A processor and what is installed."""
+    """The processor and the installed versions."""
 
     processor: str
     cores: int

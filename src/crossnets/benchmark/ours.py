@@ -70,7 +70,7 @@ def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_b
 
 
 def detector_file(config: DetectorTraining, folder: Path) -> NetworkFile:
-    """As `estimator_file`, of what finds hands."""
+    """As `estimator_file`, for the detector."""
     if (SHIPPED / DETECTOR).is_file():
         return NetworkFile(config.preset, SHIPPED / DETECTOR, "shipped")
     networks = DetectorNet(config.networks, torch.Generator().manual_seed(_SEED))
@@ -100,7 +100,7 @@ class KnownHand:
     def __init__(self, detector: HandDetector) -> None:
         self._detector = detector
         self.center_mm = np.array([0, 0, 500], np.float32)
-        """Of the next frame's hand."""
+        """Place of the next frame's hand."""
 
     def __call__(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
@@ -122,7 +122,7 @@ class KnownHand:
 
 
 def _at_the_centre(raw: Raw) -> Raw:
-    """What a trained network says of a crop that is cut well."""
+    """The answer of a trained network to a well cut crop."""
     joints = np.zeros_like(raw.joints)
     if raw.log_spread is None or raw.side is None or raw.log_size is None:
         return Raw(joints)
@@ -131,7 +131,8 @@ def _at_the_centre(raw: Raw) -> Raw:
 
 
 def tracker_for(estimator: NetworkFile, detector: NetworkFile, engine: Engine) -> tuple[Tracker, KnownHand | None]:
-    """What `crossnets.load` gives for these files, and its finder where that has to be told where the hand is."""
+    """The tracker that `crossnets.load` returns for these files. A finder comes with it if the hand's place has to be
+    set."""
     runtime = runtime_of(engine)
     loaded = load_exported(estimator.path, runtime, threads=1, precision=precision_of(engine))
     if estimator.weights == "random":

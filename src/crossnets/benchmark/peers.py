@@ -98,7 +98,7 @@ def a2j(joints: int = JOINTS) -> onnx.ModelProto:
 
 
 def _bottleneck(g: Graph, x: str, channels: int, *, stride: int = 1, dilation: int = 1) -> str:
-    """Of ResNet-50, the stride in its 3x3 convolution."""
+    """A bottleneck of ResNet-50, with the stride in its 3x3 convolution."""
     y = g.relu(g.norm(g.conv(x, channels, 1, bias=False)))
     y = g.relu(g.norm(g.conv(y, channels, 3, stride=stride, dilation=dilation, bias=False)))
     y = g.norm(g.conv(y, 4 * channels, 1, bias=False))
@@ -141,4 +141,4 @@ PEERS: dict[str, Callable[[], onnx.ModelProto]] = {
     "REN-9x6x6": ren,
     "A2J": a2j,
 }
-"""By name, from few multiply-adds to many."""
+"""Graphs by name, from few multiply-adds to many."""

@@ -15,19 +15,19 @@ from crossnets.benchmark.frames import RawFrame
 from crossnets.benchmark.ours import NetworkFile
 
 PREDICTIONS = 50
-"""In each process, before its memory is read."""
+"""Predictions in each process before its memory is read."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Of one new process, or medians over several."""
+    """Start-up of one new process, or medians over several."""
 
     import_s: float
     """`import crossnets`."""
     load_s: float
     """`crossnets.load`."""
     first_prediction_s: float
-    """From before the import to the end of the first prediction."""
+    """Seconds from before the import to the end of the first prediction."""
     first_prediction_cpu_s: float
     """The same by processor time."""
     resident_mb: float

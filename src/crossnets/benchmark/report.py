@@ -1,4 +1,4 @@
-"""What a latency benchmark found, as data: results, goals, JSON."""
+"""Results of a latency benchmark as data: results, goals, JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -73,7 +73,7 @@ class Report:
         return 1e3 * self.networks[key.network].cost.macs / self.alone[key].median_cpu_ms / self.peaks[key.engine]
 
     def presets(self) -> tuple[str, ...]:
-        """Those whose whole frames were measured."""
+        """Presets whose whole frames were measured."""
         return tuple(dict.fromkeys(key.preset for key in self.whole))
 
     def best(self, preset: str, mode: Mode) -> tuple[Whole, Times]:
@@ -107,7 +107,7 @@ class Report:
             yield Goal(name, found, start.first_prediction_s < FIRST_S)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; times in ms; rates in 10^9 operations a second of processor time, two a multiply-add."""
+        """Plain data. Times are in ms, rates in 10^9 operations a second of processor time, two for a multiply-add."""
         goals = [{"goal": goal.name, "found": goal.found, "met": goal.met} for goal in self.goals()]
         found = {
             "format": "crossnets-latency",
@@ -153,7 +153,7 @@ class Report:
 
 
 def around_and_network(stages_ms: dict[str, float]) -> tuple[float, float]:
-    """Milliseconds of what is around the network, and of the network."""
+    """Milliseconds of the work around the network, and of the network."""
     return sum(stages_ms[name] for name in ("find", "crop", "joints")), stages_ms["network"]
 
 

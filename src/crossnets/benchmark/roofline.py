@@ -1,4 +1,4 @@
-"""What the processor can do at most: matrix products of one size after another, by the same runtimes as the networks.
+"""Peak of the processor: matrix products of one size after another, by the same runtimes as the networks.
 
 The roofline here is that of arithmetic alone (Williams, Waterman, Patterson, "Roofline", 2009, its flat part): networks
 whose weights do not fit the cache are bound by memory before they come near it.
@@ -14,7 +14,7 @@ from crossnets.benchmark.graphs import INPUT, Graph, cost
 from crossnets.benchmark.timing import Case
 
 SIDE, PRODUCTS = 512, 16
-"""Of the sizes 256, 512, 1024 and 2048 it is the one at which runtimes are fastest."""
+"""Runtimes are fastest at this size among 256, 512, 1024 and 2048."""
 PEAK, OUTPUT = "products of matrices", "sums"
 
 
@@ -29,7 +29,7 @@ def gemm(side: int = SIDE, products: int = PRODUCTS) -> onnx.ModelProto:
 
 
 def gemm_case(folder: Path, engine: Engine, side: int = SIDE, products: int = PRODUCTS) -> tuple[Case, int]:
-    """What is timed, and its multiply-adds."""
+    """The timed call, and its multiply-adds."""
     path, model = folder / "gemm.onnx", gemm(side, products)
     onnx.save_model(model, str(path))
     run = open_run(path, engine, [OUTPUT])

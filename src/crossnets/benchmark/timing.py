@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 _BURST_S = 0.025
-"""Of one thing in one turn; at least one call."""
+"""Seconds of calls to one case in one turn. There is at least one call."""
 LEAST_ROUNDS = 3
 
 Stages: TypeAlias = Mapping[str, float]
@@ -17,12 +17,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed."""
+    """One timed call."""
 
     call: Callable[[], Stages | None]
-    """May say what its stages took, in milliseconds of the whole call."""
+    """The call. It may return the milliseconds of its stages."""
     frames: int = 1
-    """That one call handles: times are of one."""
+    """Frames that one call handles. Times are for one frame."""
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Times:
     """Milliseconds of one frame, a value for each call."""
 
     ms: list[float] = field(default_factory=list)
-    """By the clock."""
+    """Times by the clock."""
     cpu_ms: list[float] = field(default_factory=list)
-    """Of the processor, in all threads of this process: what others take away does not count."""
+    """Processor time in all threads of this process. It does not count what other processes take."""
     stages_ms: list[Stages] = field(default_factory=list)
 
     @property
@@ -42,17 +42,17 @@ class Times:
 
     @property
     def median_cpu_ms(self) -> float:
-        """As `median_ms`, of processor time."""
+        """As `median_ms`, in processor time."""
         return float(np.median(self.cpu_ms))
 
     @property
     def least_ms(self) -> float:
-        """Of the fastest call."""
+        """Time of the fastest call."""
         return float(min(self.ms))
 
     @property
     def least_cpu_ms(self) -> float:
-        """As `least_ms`, of processor time."""
+        """As `least_ms`, in processor time."""
         return float(min(self.cpu_ms))
 
     @property
@@ -68,7 +68,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Measured:
-    """How the measuring went."""
+    """Times of all cases."""
 
     rounds: int
     cores_used: float

@@ -28,11 +28,11 @@ class WholeFrames:
         self._hands: dict[Mode, list[int]] = {"predict": [], "track": []}
 
     def share_with_hand(self, mode: Mode) -> float:
-        """Of the frames so far, those in which a hand was found."""
+        """Share of the frames so far in which a hand was found."""
         return float(np.mean([count > 0 for count in self._hands[mode]]))
 
     def case(self, mode: Mode) -> Case:
-        """What is timed."""
+        """The timed call."""
         if mode == "predict":
             return Case(self._predict)
         return Case(self._track, FINDS_EVERY)
@@ -51,7 +51,7 @@ class WholeFrames:
         return dict(self._tracker.stages_ms)
 
     def _track(self) -> dict[str, float]:
-        """As many frames as there are from one search to the next, so one of them is searched."""
+        """Track as many frames as there are from one search to the next, so that one of them is searched."""
         frame = self._frame()
         self._tracker.reset()
         stages = []

@@ -15,7 +15,7 @@ FPS = 30.0
 
 
 class FolderSource(Closing):
-    """The frames of one folder in the order of their numbers; those that cannot be read are told and left out."""
+    """Frames of one folder in the order of their numbers. Frames that cannot be read are reported and left out."""
 
     live = endless = False
 
@@ -84,7 +84,7 @@ class FolderSource(Closing):
 
 
 def _check_single(folder: Path) -> None:
-    """Say what is wrong with a folder that has neither images nor a camera."""
+    """Refuse a folder that has neither images nor a camera."""
     inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and images_in(path)]
     if inner:
         raise ValueError(f"{folder} holds several recordings ({', '.join(inner[:5])}); give one: {folder / inner[0]}.")

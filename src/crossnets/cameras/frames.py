@@ -1,4 +1,4 @@
-"""What every source of depth frames offers."""
+"""The interface of all sources of depth frames."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 
 class SourceError(OSError):
-    """A camera that gives no frames: absent, unplugged, stalled, or not what it was."""
+    """A camera gives no frames: it is absent, unplugged, stalled, or another camera than before."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DepthFrame:
     time_s: float
     """Since the source was opened; grows from frame to frame."""
     number: int
-    """From 0; of folders, a number that is left out is a frame that could not be read."""
+    """Number of the frame, from 0. In folders, missing numbers are frames that could not be read."""
     joints_mm: Float32[np.ndarray, "J 3"] | None = None
     """The truth, where the source knows it: rendered hands and labelled recordings."""
 
@@ -45,18 +45,18 @@ class DepthSource(Protocol):
     """Frames in order. A context manager: what it needs is opened on entering, and freed on leaving."""
 
     name: str
-    """For messages, such as `realsense:0123`."""
+    """Name in messages, such as `realsense:0123`."""
     live: bool
     """Whether frames come on a clock of their own; the others wait until the next frame is asked for."""
     endless: bool
     """Whether frames never end by themselves."""
     skeleton: Skeleton | None
-    """Of the frames' joints; None where there are none."""
+    """Skeleton of the frames' joints. None if the source gives no joints."""
     preset: CameraPreset
     """The camera, with the size of its images and its depth unit; of a live one known once it was entered."""
 
     def close(self) -> None:
-        """End the frames, from any thread, and free what was opened; a second call does nothing."""
+        """End the frames, from any thread, and free all resources. A second call does nothing."""
         ...
 
     def __enter__(self) -> "DepthSource": ...

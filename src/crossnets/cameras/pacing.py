@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from crossnets.cameras.frames import DepthFrame, DepthSource
 
 _LATE_S = 0.25
-"""Who fetches frames this much too late is not hurried afterwards."""
+"""After a delay of more than this, frames are not delivered faster to catch up."""
 
 
 def paced(source: DepthSource, wait: Callable[[float], object] = time.sleep) -> Iterator[DepthFrame]:

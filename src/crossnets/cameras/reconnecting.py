@@ -1,4 +1,5 @@
-"""A camera that may be unplugged, stall or change: each is told, the camera is opened again, and nothing hangs."""
+"""A camera that may be unplugged, stall or change. Each event is reported, the camera is opened again, and nothing
+hangs."""
 
 import queue
 import threading
@@ -27,7 +28,7 @@ class Retries:
     retry_s: float = 2.0
     """Pause before it is opened again."""
     tries: int | None = 5
-    """How often in a row, until it is given up; None: for ever."""
+    """Attempts in a row before the camera is given up. None tries for ever."""
 
     def __post_init__(self) -> None:
         waits = self.timeout_s > 0 and self.opening_s > 0 and self.retry_s >= 0

@@ -14,7 +14,7 @@ from crossnets.datasets.writers import require_new_folder
 
 
 class Recorded(NamedTuple):
-    """What was written."""
+    """Summary of a recording."""
 
     frames: int
     seconds: float
@@ -32,7 +32,7 @@ def record(
     seconds: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Recorded:
-    """Write frames until there are enough, the source ends, or Ctrl-C; whatever ends it, what is there can be read.
+    """Write frames until there are enough, the source ends, or Ctrl-C. The recording can be read whatever ends it.
 
     Args:
         source: Not entered yet.

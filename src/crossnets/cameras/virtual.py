@@ -31,7 +31,7 @@ _TURN_PER_S, _BEND_PER_S, _MM_PER_S = np.deg2rad(70.0), np.deg2rad(110.0), 220.0
 """Mean speeds of the palm, of the fastest finger joint, and of the wrist (our choice: unhurried)."""
 _LEAST_S, _HOLD_S = 0.5, 0.35
 _TOWARDS_MIDDLE = np.array([0.55, 0.55, 1.0])
-"""Who shows a hand to a camera keeps it near the middle of the image."""
+"""People who show a hand to a camera keep it near the middle of the image."""
 _FOREARM_MM = 220.0
 _NOISE = 0.7
 
@@ -111,7 +111,7 @@ class VirtualCamera(Closing):
     def _image(
         self, shape: HandShape, pose: _Pose, number: int
     ) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "J 3"]]:
-        """What the sensor gives, and the joints."""
+        """The image of the sensor, and the joints."""
         batch = mirror(HandPose(*(part[None] for part in pose)), shape.side)
         frames = forward(shape, batch)
         mesh = surface(frames, shape)
@@ -123,7 +123,7 @@ class VirtualCamera(Closing):
 
 
 def _seconds(start: _Pose, end: _Pose) -> float:
-    """How long the way takes at the mean speeds."""
+    """Seconds that a movement takes at the mean speeds."""
     return max(
         _LEAST_S,
         _turn(start.rotation, end.rotation)[1] / _TURN_PER_S,

@@ -13,7 +13,7 @@ def data(
     split: Literal["train", "test"] = "train",
     json: bool = False,
 ) -> None:
-    """Say what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and what is broken.
+    """Report what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and broken files.
 
     Args:
         action: What to do.

@@ -27,7 +27,7 @@ from crossnets.weights import SHIPPED
 _SHOWN_PROBLEMS = 5
 _WITHOUT_SPLIT = ("cvar", "msra")
 _TABLE_WIDTH = 140
-"""Of the table where standard output is no terminal."""
+"""Width of the table where standard output is not a terminal."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Choice:
 
     protocol: Protocol
     camera: Pinhole | None
-    """None: the protocol's for text, the reader's own for a data set."""
+    """The camera of the images. None takes the protocol's for text files and the reader's own for a data set."""
     list_file: Path | None
     first: int | None
 

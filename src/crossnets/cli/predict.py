@@ -127,7 +127,7 @@ def may_be_model(text: str) -> bool:
 
 @dataclass
 class _Tally:
-    """What the summary says."""
+    """Counts for the summary."""
 
     problems: list[Problem]
     without_hand: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ def _predict(
     candidates: Candidates,
     refinement: Refinement,
 ) -> Iterator[tuple[HandFrame, PredictedFrame]]:
-    """Each frame with what was found in it; only the few frames of a batch are held."""
+    """Each frame with its prediction. Only the few frames of a batch are held."""
     held: deque[HandFrame] = deque()
 
     def holding() -> Iterator[HandFrame]:
@@ -206,7 +206,7 @@ def overlay(frame: HandFrame, found: PredictedFrame, skeleton: Skeleton) -> UInt
 
 
 def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | None) -> None:
-    """Print the summary; list what is broken in problems.jsonl.
+    """Print the summary, and list broken frames in problems.jsonl.
 
     Raises:
         ValueError: no frame could be read; the file without frames is removed.

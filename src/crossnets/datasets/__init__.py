@@ -1,1 +1,1 @@
-"""Readers and writers of data sets and recordings, lazy and honest about what is broken; rendered hands without end."""
+"""Readers and writers of data sets and recordings. They are lazy and report everything that is broken."""

@@ -1,4 +1,4 @@
-"""What every reader offers, and how a broken file is reported."""
+"""The interface of all readers, and how a broken file is reported."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Problem:
 
 
 PROBLEMS_FILE = "problems.jsonl"
-"""Beside what was made of frames: those that were left out."""
+"""File beside predictions or crops that lists the frames that were left out."""
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:

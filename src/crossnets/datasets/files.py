@@ -1,4 +1,4 @@
-"""What the readers share: folders, label files and label lines, each checked before it is used."""
+"""Checks that the readers share: folders, label files and label lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.geometry.camera import CameraPreset
 
 NOTHING_SEEN = 32001
-"""What a Senz3D writes where it saw nothing."""
+"""Value of a Senz3D for pixels without depth."""
 _FARTHEST_MM = 1e5
 """A joint farther than 100 m is a typing error; the limit also keeps float32 from overflowing."""
 
@@ -65,7 +65,7 @@ def broken(path: Path, what: str, line: int | None = None) -> FrameError:
 
 
 def require_folder(root: Path, holds: str) -> None:
-    """Check that `root` is a folder that can be listed and is not empty; `holds` says what it should hold.
+    """Check that `root` is a folder that can be listed and is not empty. `holds` names the expected contents.
 
     Raises:
         FileNotFoundError: there is no such folder, or it is empty.
@@ -122,7 +122,7 @@ def choose(wanted: Sequence[str] | None, available: Sequence[str], what: str, ro
 
 
 def read_lines(path: Path, dataset: str) -> list[str]:
-    """Lines of a label file, without line ends; bytes that are no text stay visible as replacement characters.
+    """Lines of a label file without line ends. Bytes that are not text appear as replacement characters.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -17,8 +17,9 @@ ADULT_FINGERS_MM = {
     "little": 32.74 + 18.11 + 15.96 + 3.73,
 }
 ADULT_RANGE = (0.8, 1.2)
-"""Of the mean. Hand length varies by about 7 % (one deviation, men and women together) in surveys such as ANSUR II;
-this is some 2.5 deviations and a margin for where labels put knuckles: NYU's two subjects are at 0.93 and 1.13."""
+"""Range of an adult's hand length over the mean. Hand length varies by about 7 % (one deviation, men and women
+together) in surveys such as ANSUR II. The range is some 2.5 deviations and a margin for the places of labelled
+knuckles: NYU's two subjects are at 0.93 and 1.13."""
 _SAME_RATIO = 0.02
 """Bones that scale alike do so within this share ..."""
 _SAME_BONES = 0.9
@@ -30,9 +31,9 @@ class HandSize:
     """Median lengths over the frames of one sequence."""
 
     bones_mm: dict[str, float]
-    """By the name of the joint at the bone's far end."""
+    """Bone lengths by the name of the joint at the far end."""
     fingers_mm: dict[str, float]
-    """From the first to the last joint of each finger."""
+    """Lengths of fingers from their first to their last joint."""
     of_adult_mean: float | None
     """Median over index to little of finger / adult's mean finger: one badly labelled finger does not move it.
     None when the labels do not run from knuckle to tip."""
@@ -59,7 +60,7 @@ def hand_size(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> Ha
 
 
 def size_notes(hands: dict[str, HandSize]) -> tuple[str, ...]:
-    """What is odd about the hands of the sequences, one sentence each."""
+    """Unusual sizes of the sequences' hands, one sentence each."""
     low, high = ADULT_RANGE
     notes = [
         _adult_note(name, hand, hand.of_adult_mean)

@@ -48,7 +48,7 @@ class ImageFiles:
 def open_sources(
     texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
 ) -> list[HandDataset]:
-    """What each text names: image files, folders of images, recordings, data sets. No image is opened.
+    """Open the sources that the texts name: image files, folders of images, recordings, data sets. No image is opened.
 
     Args:
         texts: Paths, or data sets such as cvar:PATH#P5.
@@ -88,7 +88,7 @@ def open_sources(
 
 
 def _no_camera(image: Path) -> str:
-    """What to do about an image whose camera is not known."""
+    """Advice for an image whose camera is not known."""
     if (image.parent / CAMERA_FILE).is_file():
         return f"{image} is given without its {CAMERA_FILE}: give the whole recording, {image.parent}, or --camera too."
     return (

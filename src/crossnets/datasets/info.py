@@ -1,4 +1,4 @@
-"""What a data set holds, what is broken in it, and whether its hands have the size of hands."""
+"""Contents of a data set, its broken files, and whether its hands have the size of hands."""
 
 import json as json_module
 from collections import Counter, defaultdict
@@ -35,7 +35,7 @@ class SequenceInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What `describe` found; frames that cannot be read are in `problems` and counted nowhere else."""
+    """Contents of a data set. Frames that cannot be read are listed in `problems` and counted nowhere else."""
 
     spec: str
     format: str
@@ -49,12 +49,12 @@ class DatasetInfo:
     sizes: dict[str, int]
     """Frames of each image size, such as `320x240`."""
     depth_mm: tuple[float, float, float] | None
-    """Nearest, median (to 1 mm) and farthest of what was seen; None when nothing was."""
+    """Nearest, median (to 1 mm) and farthest depth. None if no pixel has depth."""
     blank: int
     """Frames in which nothing was seen."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """What is odd about the sizes of the hands."""
+    """Unusual sizes of hands."""
 
     @property
     def unlabelled(self) -> int:
@@ -96,7 +96,7 @@ def _sequence_dict(sequence: SequenceInfo) -> dict[str, Any]:
 
 @dataclass
 class _Seen:
-    """What the frames read so far showed."""
+    """Statistics of the frames that were read so far."""
 
     frames: Counter[str] = field(default_factory=Counter)
     joints_mm: dict[str, list[Float32[np.ndarray, "J 3"]]] = field(default_factory=lambda: defaultdict(list))
@@ -136,7 +136,7 @@ def describe(
     *,
     progress: bool = False,
 ) -> DatasetInfo:
-    """Read every frame of a data set and sum up what is there; `progress` shows a bar on the error output.
+    """Read every frame of a data set and summarise it. `progress` shows a bar on the error output.
 
     Raises:
         OSError, ValueError: the data set cannot be opened; see `open_dataset`.
@@ -218,7 +218,7 @@ def _sequence_table(sequences: tuple[SequenceInfo, ...]) -> Table:
 
 
 def info_command(path: str, json: bool = False, split: Literal["train", "test"] = "train") -> None:
-    """Read every frame of a data set and print what is there and what is broken.
+    """Read every frame of a data set and print its contents and its broken files.
 
     Args:
         path: Folder of the data set, or FORMAT:PATH, or FORMAT:PATH#PARTS.

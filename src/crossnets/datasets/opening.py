@@ -19,7 +19,7 @@ FORMATS = {
     "cvar": "P1, P4 and so on, each with joint.txt",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
 }
-"""What the folder of each format holds."""
+"""Contents of each format's folder."""
 
 
 def open_dataset(

@@ -52,7 +52,7 @@ def read_camera(folder: Path, images: dict[str, Path]) -> CameraPreset:
 
 
 def _camera_advice(folder: Path, images: dict[str, Path]) -> str:
-    """What camera.json to write, with the images' size filled in."""
+    """An example of camera.json with the images' size filled in."""
     try:
         width, height = png_size(next(iter(images.values())))
     except FrameError:

@@ -10,7 +10,7 @@ from crossnets.evaluation.report import charts
 from crossnets.metrics import THRESHOLDS_MM
 
 COLOURS = ("#2f81d8", "#e2703a")
-"""Of the first model and of the second."""
+"""Colours of the first and the second model."""
 _SMOOTHED = 9
 
 

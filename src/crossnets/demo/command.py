@@ -31,7 +31,7 @@ from crossnets.training.schedule import parse_budget
 from crossnets.weights import SHIPPED
 
 MARK = "demo.json"
-"""In every folder of a demo, from its start; only such a folder is written to again."""
+"""File that marks a folder as that of a demo. Only such a folder is written to again."""
 _MADE = ("index.html", "walk.gif", "numbers.json")
 _MOST_FRAMES = 2000
 """They are kept in memory, 1.3 MB each."""
@@ -46,7 +46,7 @@ class _Steps:
 
     @contextmanager
     def step(self, name: str, *, bar: bool = True) -> Iterator[Callable[[int, int], None]]:
-        """Time one step; `bar` draws it, from what it tells of its progress."""
+        """Time one step. `bar` draws a progress bar from the reported counts."""
         began = time.perf_counter()
         quiet = not self._console.is_terminal
         if bar:

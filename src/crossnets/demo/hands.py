@@ -48,7 +48,7 @@ class HeldOutHands:
         self.spread_mm = sources[0].center_spread_mm
         noise = self.spread_mm * rng.standard_normal((count, 3))
         self.centers_mm: Float32[np.ndarray, "N 3"] = (self.joints_mm.mean(axis=1) + noise).astype(np.float32)
-        """Where crops are centred: as in training, the mean of the joints, moved at random."""
+        """Centres of the crops: the mean of the joints, moved at random, as in training."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -61,7 +61,7 @@ class HeldOutHands:
         return self.frames[index].sequence
 
     def share_found(self) -> float:
-        """Of the frames in which a hand that is found in the image alone is within 60 mm of the labelled one."""
+        """Share of the frames in which a hand that is found in the image alone is within 60 mm of the labelled one."""
         found, detector = 0, load_detector(SHIPPED / DETECTOR)
         for frame, mean in zip(self.frames, self.joints_mm.mean(axis=1), strict=True):
             seen = detector(frame.depth_mm, frame.camera)

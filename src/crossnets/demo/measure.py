@@ -15,14 +15,14 @@ from crossnets.inference.torch_models import Estimator
 
 @dataclass(frozen=True)
 class Result:
-    """What a model reached."""
+    """Results of one model."""
 
     name: str
     evaluation: Evaluation
     ms_per_frame: float
     """Median over the frames, each alone: from the whole frame and the centre to joints in mm."""
     parameters: int
-    """Of the part that estimates."""
+    """Parameters of the part that estimates."""
 
     @property
     def within_40(self) -> float:

@@ -34,7 +34,7 @@ _STYLE = """
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo measured and made."""
+    """Results of a demo."""
 
     hands: HeldOutHands
     results: tuple[Result, ...]
@@ -45,7 +45,7 @@ class Demo:
     share_found: float
     steps_s: dict[str, float]
     environment: dict[str, Any]
-    """As in a run folder."""
+    """Environment of the run, as in a run folder."""
     command: str
 
 
@@ -206,7 +206,7 @@ def _fact(name: str, value: str) -> str:
 
 
 def numbers(demo: Demo) -> dict[str, Any]:
-    """What the page shows, as strict JSON."""
+    """Numbers of the page, as strict JSON."""
     models: Iterable[dict[str, Any]] = (
         {
             "name": result.name,

@@ -20,7 +20,7 @@ _KEPT = 256
 """Only the pose VAE, which is not trained here, starts from rendered hands that are kept."""
 _MIN_STEPS = 20
 _SHARE = 0.8
-"""Of the budget, for steps: beside them the same processor renders, which the plan of a training does not count."""
+"""Share of the budget for training steps. The processor also renders, which the plan of a training does not count."""
 _ENDLESS = 10**6
 """Rounds, of which the budget leaves some."""
 

@@ -37,7 +37,7 @@ class Predicted:
     centers: str
     source: str
     frames: tuple[PredictedFrame, ...] | None = None
-    """With keys; None for text files, which have none."""
+    """Predictions with their keys. None for text files, which have no keys."""
     forced_marked: bool = False
     """Whether `PredictedFrame.forced` is known."""
 
@@ -69,7 +69,7 @@ class Labelled:
     sequences: tuple[str, ...]
     keys: tuple[str, ...] = ()
     indices: tuple[int, ...] | None = None
-    """In the data set; None for a text file."""
+    """Index of each frame in the data set. None for a text file."""
     notes: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation gives: scores, and what they were computed from."""
+"""Results of an evaluation: scores, and the predictions and labels behind them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +27,11 @@ class Compared:
     source: str
     """The model, or the file of predictions."""
     angles: PalmAngles | None = None
-    """Of the labels' palms, where their joints are labelled but not scored."""
+    """Directions of the labels' palms, where their joints are labelled but not scored."""
     frames: tuple[PredictedFrame, ...] | None = None
     """The predictions with their keys, where these are known."""
     indices: tuple[int, ...] | None = None
-    """Of each frame in the data set, where one was given."""
+    """Index of each frame in the data set, if there is one."""
     notes: tuple[str, ...] = ()
     std_mm: Float[np.ndarray, "F J"] | None = None
     """Standard deviation of each predicted joint in each axis; None where the predictions do not say."""
@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers must know."""
+        """Remarks that a reader of the numbers needs."""
         if not self.scores.missed:
             return self.compared.notes
         missed = f"Frames without a prediction: {self.scores.missed} of {self.scores.frames}. "
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 def evaluate_compared(dataset: str, compared: Compared) -> Evaluation:
-    """Score what was compared."""
+    """Score predictions against labels."""
     scores = score(
         compared.predicted_mm,
         compared.labels_mm,

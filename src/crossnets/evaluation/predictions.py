@@ -22,11 +22,11 @@ class PredictionHeader:
 
     skeleton: str
     centers: str
-    """Where crops were centred: `image`, `label`, or what else the writer says."""
+    """How crops were centred: `detector`, `image`, `label`, or another word of the writer."""
     model: str
     """Name of the model, version of the package and digest of the weights (`inference.loading.model_name`)."""
     refine: str = "none"
-    """What followed the estimate: `update`, `energy` or nothing."""
+    """Refinement after the estimate: `update`, `energy` or `none`."""
     forced_marked: bool = False
     """Whether `PredictedFrame.forced` is set where `Tracker.predict` finds no hand. Older files do not say."""
 

@@ -1,4 +1,4 @@
-"""What each data set's papers report on: camera, joints, sequences, number of frames."""
+"""Protocols of the data sets' papers: camera, joints, sequences, number of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Protocol:
 
     @property
     def frames(self) -> int | None:
-        """Frames of the full protocol; None where there is no fixed number."""
+        """Frames of the full protocol. None if their number is not fixed."""
         return sum(count for _, count in self.parts) or None
 
     def sequences(self, count: int, listed: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def read_list(path: Path) -> tuple[str, ...]:
 
 
 def subset_of(skeleton: Skeleton, joints: Sequence[int]) -> Skeleton:
-    """The skeleton of some joints, in the order given; a bone skips what is left out."""
+    """The skeleton of some joints in the given order. A bone skips joints that are left out."""
     order = tuple(joints)
     if order == tuple(range(len(skeleton))):
         return skeleton

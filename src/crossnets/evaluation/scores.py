@@ -17,7 +17,7 @@ PITCH_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-10, 91, 2)
 
 
 _SIGMAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""Of a Gaussian 38, 68, 87, 95, 99 and 100 percent."""
+"""Multiples of the deviation. A Gaussian has 38, 68, 87, 95, 99 and 100 % within them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class AngleBin:
     to_deg: int
     frames: int
     mean_mm: float | None
-    """None where there are no frames."""
+    """None without frames."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FoundScores:
     share: float
     """Share of all frames, 0 to 1."""
     mean_mm: float | None
-    """None where no hand is found."""
+    """None if no hand is found."""
     median_mm: float | None
 
 
@@ -66,12 +66,12 @@ class Scores:
     auc_joints: float
     per_joint_mm: dict[str, float | None]
     by_yaw: tuple[AngleBin, ...] | None
-    """None where the palm's direction is unknown: its joints are not among the labels."""
+    """None if the palm's direction is unknown because its joints are not labelled."""
     by_pitch: tuple[AngleBin, ...] | None
     coverage: Float[np.ndarray, "31"] | None = None
-    """Of coordinates within 0, 0.1, ... 3 of their deviations; None where the predictions do not state any."""
+    """Shares of coordinates within 0, 0.1, ... 3 of their deviations. None if the predictions state no deviations."""
     found: FoundScores | None = None
-    """None where the predictions do not say in which frames a hand was found, and in which an answer was forced."""
+    """None if the predictions do not mark the frames in which an answer was forced."""
     sequences: dict[str, "Scores"] = field(default_factory=dict)
 
     @property

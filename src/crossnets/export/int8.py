@@ -13,7 +13,7 @@ _BATCH = 32
 _FIRST = 2
 """Convolutions that see depth itself, or nearly."""
 _INNER = {"Relu", "LeakyRelu", "Add"}
-"""What takes the numbers of a convolution inside a network."""
+"""Operations that take the numbers of a convolution inside a network."""
 
 
 def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) -> None:

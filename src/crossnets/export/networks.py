@@ -104,7 +104,8 @@ def _write(proto: Any, description: str, path: Path) -> None:
 
 
 def detector_to_onnx(detector: Detector, path: Path) -> None:
-    """As `to_onnx`, for a detector of hands: images of any size, weights kept as float16, which halves the file.
+    """As `to_onnx`, for a detector. It takes images of any size, and its weights are kept as float16, which halves the
+    file.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
@@ -129,7 +130,7 @@ def folded(network: DetectorNet) -> DetectorNet:
 
 
 def _halve_weights(proto: Any) -> None:
-    """In place: large constants as float16, with a cast that runtimes undo once, when they load the file."""
+    """Store large constants as float16, in place, with a cast that runtimes undo once, when they load the file."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []

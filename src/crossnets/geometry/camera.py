@@ -32,7 +32,7 @@ class CameraPreset(NamedTuple):
     depth_unit_mm: float
     """Millimetres per raw depth count."""
     source: str
-    """Where the numbers are from; a device's own calibration is always better."""
+    """Source of the numbers. A device's own calibration is always better."""
 
 
 CAMERAS: dict[str, CameraPreset] = {

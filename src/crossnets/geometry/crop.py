@@ -118,7 +118,7 @@ def _crop_box(
 def _inside(
     cut: Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"], nearest_mm: float, farthest_mm: float
 ) -> Float32[np.ndarray, "S S"]:
-    """What is nearer is clamped, what is farther or was not seen becomes 0."""
+    """Clamp pixels that are nearer than the cube, and set farther or unseen ones to 0."""
     if cut.dtype.kind != "f":
         farthest_mm = math.floor(farthest_mm)  # which float32 holds exactly
     crop = cut.astype(np.float32, copy=False)

@@ -14,12 +14,12 @@ from crossnets.types import HandCrop, Pinhole
 
 
 class CropViews(NamedTuple):
-    """What maps points between the camera frame and each of a batch of square crops."""
+    """Maps between the camera frame and each of a batch of square crops."""
 
     focal_px: Float64[np.ndarray, "B 2"]
-    """Of the crop as a camera of its own, in units of half its side."""
+    """Focal length of the crop as a camera of its own, in units of half its side."""
     middle_px: Float64[np.ndarray, "B 2"]
-    """Where the optical axis meets the crop, -1 to 1 inside it."""
+    """Place where the optical axis meets the crop, -1 to 1 inside it."""
     center_mm: Float64[np.ndarray, "B"]
     """Depth of the cube's centre."""
     half_mm: Float64[np.ndarray, "B"]
@@ -27,7 +27,7 @@ class CropViews(NamedTuple):
 
 
 def views_of(crops: Sequence[HandCrop]) -> CropViews:
-    """Of crops that were cut."""
+    """Views of crops that were cut."""
     numbers = np.array([_numbers(crop) for crop in crops])
     cameras = numbers[:, :4].reshape(-1, 2, 2)
     return _views(cameras, numbers[:, 4:6], numbers[:, 6:8], numbers[:, 8], numbers[:, 9], numbers[:, 10])
@@ -46,7 +46,7 @@ def views_at(
     cube_mm: Float[np.ndarray, "B"],
     size_px: int = CROP_PX,
 ) -> CropViews:
-    """Of the crops that `crop_hand` would cut; one camera stands for all."""
+    """Views of the crops that `crop_hand` would cut. One camera stands for all."""
     centers, cubes = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
     box = crop_boxes(cameras, centers, cubes, size_px)
     shift = box.margin_px - (box.corners_px[:, 0] - 0.5) * box.scale[:, None] - 0.5

@@ -1,4 +1,4 @@
-"""Where the hand is in a depth image, from the image alone: the centre of the crop cube."""
+"""The hand's place in a depth image, from the image alone: the centre of the crop cube."""
 
 from typing import Literal, TypeAlias
 
@@ -32,7 +32,8 @@ _STEP_MM = 40.0
 _MIN_AREA_MM2 = 1500.0
 """Less than a hand seen edge-on, more than specks of noise."""
 _THICKNESS_MM = (200.0, 300.0, 400.0)
-"""How far behind its nearest part a hand may reach (one that points at the camera), and a hand behind its forearm."""
+"""Depth of a hand behind its nearest part. The larger values are for hands that point at the camera or lie behind their
+forearm."""
 _TIP_MM, _TIP_CUT = 25.0, 0.2
 """A tip is cut off when a fifth of its last 25 mm goes on towards the back."""
 _HAND_LENGTH_MM = 190.0
@@ -216,7 +217,7 @@ def _arm(
 
 
 def _behind_tip(points_mm: Float64[np.ndarray, "N 3"], entry: Bool[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
-    """How much nearer than the tip of the hand each point is to where the arm comes from, in mm.
+    """How much nearer than the tip of the hand each point is to the entry of the arm, in mm.
 
     An arm that does not leave the image comes from where the points are deepest; a surface no longer than a hand
     has no arm, and all its points are at the tip.

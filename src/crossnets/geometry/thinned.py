@@ -22,9 +22,9 @@ INVERSE_MM = 500.0
 """The first channel of an image is this over the depth."""
 _WINDOW_PX, _RELIEF_MM = 9, 40.0
 _NONE = np.float32(1e-9)
-"""Pixels seen where there is none, so that a mean over them is a number; added to 1 or more it is lost."""
+"""Added to the number of seen pixels, so that a mean over none is a number. It is lost when added to 1 or more."""
 DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
-"""Of the map `depth`; and the depth it starts from where nothing is seen."""
+"""Unit of the map `depth`, and the depth that it starts from where nothing is seen."""
 AROUND_PX = 12
 """The map `depth` starts from the nearest depth in a square of this side around the cell."""
 LENGTH_MM = 180.0
@@ -32,15 +32,15 @@ LENGTH_MM = 180.0
 
 
 class Maps(NamedTuple):
-    """What the network says of a batch, one value a cell."""
+    """Outputs of the network for a batch, one value for each cell."""
 
     score: Float[np.ndarray, "B H W"]
     """Logit of the centre of a hand, the mean of its joints, being in this cell."""
     column: Float[np.ndarray, "B H W"]
-    """Of the centre, from the cell's middle, in cells."""
+    """Column of the centre from the cell's middle, in cells."""
     row: Float[np.ndarray, "B H W"]
     depth: Float[np.ndarray, "B H W"]
-    """Of the centre behind the nearest thing seen around, in units of 100 mm."""
+    """Depth of the centre behind the nearest surface around, in units of 100 mm."""
     side: Float[np.ndarray, "B H W"]
     """Logit: above 0 a right hand."""
     log_length: Float[np.ndarray, "B H W"]
@@ -48,7 +48,7 @@ class Maps(NamedTuple):
 
 
 def stride_of(camera: Pinhole) -> int:
-    """How many pixels of this camera's frames become one."""
+    """Pixels of this camera's frames that become one."""
     return max(1, round(float(np.sqrt(camera.fx_px * camera.fy_px)) / WORKING_FOCAL_PX))
 
 

@@ -68,7 +68,7 @@ def is_detector(path: Path) -> bool:
 
 
 def load_detector(path: Path) -> Detector:
-    """As `load`, of a detector of hands.
+    """As `load`, for a detector.
 
     Raises:
         FileNotFoundError, ValueError: as `load`.
@@ -84,7 +84,7 @@ def load_detector(path: Path) -> Detector:
 
 
 def model_folder(path: Path) -> Path:
-    """Where a bundle's files lie: in the folder itself, or in a run's folder `model`."""
+    """Folder of a bundle's files: the folder itself, or a run's folder `model`."""
     return path if (path / "weights.safetensors").is_file() else path / "model"
 
 
@@ -113,7 +113,7 @@ def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """Of a file, in float32."""
+    """Tensors of a file in float32."""
     path.open("rb").close()  # says what is wrong with a file that may not be read; safetensors says there is none
     return {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
 
@@ -144,7 +144,7 @@ def _read_detector_config(path: Path) -> DetectorConfig:
 
 
 def _fields(path: Path, form: str) -> dict[str, Any]:
-    """Of a description of this form and version."""
+    """Fields of a description of this form and version."""
     fields: dict[str, Any] = json.loads(path.read_text())
     found = fields.pop("format", None), fields.pop("version", None)
     if found != (form, VERSION):

@@ -1,4 +1,4 @@
-"""What an exported network carries inside its file: how to cut crops for it, and what its outputs mean."""
+"""Description inside an exported network's file: how to cut crops for it, and the meaning of its outputs."""
 
 import hashlib
 import json
@@ -12,10 +12,11 @@ from jaxtyping import Float32
 from crossnets.inference.estimator import CropModel, current_names
 
 KEY = "crossnets"
-"""Of the text among the file's metadata."""
+"""Key of the text among the file's metadata."""
 FORMAT, VERSION = "crossnets-network", 1
 OUTPUTS = ("joints", "log_spread", "side", "log_size")
-"""As the fields of `inference.estimator.Raw`; networks that say nothing but joints have the first alone."""
+"""Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate joints only have the first
+alone."""
 
 
 def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:
@@ -26,7 +27,7 @@ def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], we
 
 
 def digest(path: Path) -> str:
-    """Of a file's bytes: tells whether a network was exported from these weights or from others."""
+    """Digest of a file's bytes, which identifies the weights that a network was exported from."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

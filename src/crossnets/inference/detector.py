@@ -88,7 +88,7 @@ def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, 
 def _detection(
     maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole
 ) -> Detection | None:
-    """The hand of a peak; None where its depth is no depth."""
+    """The hand at a peak. None if its depth is not valid."""
     score, aside, below, behind, side, log_length = (float(part[row, column]) for part in maps)
     depth = nearest_around(inverse, row, column) + DEPTH_UNIT_MM * behind
     if not (math.isfinite(depth) and depth > 0):
@@ -102,7 +102,7 @@ def _detection(
 
 
 def _probability(logit: float) -> float:
-    """Of a logit of any size."""
+    """Probability of a logit of any size."""
     return (1 + math.tanh(logit / 2)) / 2
 
 
@@ -119,7 +119,7 @@ Network: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorModel:
-    """What travels with the weights of a detector."""
+    """Description that is stored with the weights of a detector."""
 
     preset: str
     threshold: float = 0.25
@@ -139,7 +139,7 @@ class HandDetector:
     def find(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
     ) -> list[Detection]:
-        """The hands in a frame, at most two, best first; empty where there is none.
+        """The hands in a frame, at most two, best first.
 
         Args:
             depth_mm: In mm; what is 0, negative, or no number counts as not seen.
@@ -150,7 +150,7 @@ class HandDetector:
         return _decode_one(maps, image[0, 0], camera, self.model.threshold)
 
     def maps(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
-        """What the network says of images of `as_image`, a value a cell for each field of `Maps`."""
+        """Outputs of the network for images of `as_image`, one value a cell for each field of `Maps`."""
         return self._network(images)
 
     def __call__(

@@ -1,4 +1,4 @@
-"""What runs an exported network: ONNX Runtime, or OpenVINO where it is installed."""
+"""The runtimes of exported networks: ONNX Runtime, or OpenVINO where it is installed."""
 
 import functools
 import threading
@@ -171,7 +171,7 @@ def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[st
 
 
 def _one_image(compiled: Any, names: Sequence[str]) -> _RunOne:
-    """What runs a network of one shape on one image.
+    """A function that runs a network of one shape on one image.
 
     Inputs and outputs stay where they are, so that a call neither allocates nor looks up any. What it gives is copied
     out: the next call writes over it.

@@ -1,4 +1,4 @@
-"""From hand crops to joints in the camera frame, whatever runs the network: numpy alone."""
+"""Joints in the camera frame from hand crops, with any runtime. numpy only."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,14 @@ from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.types import HandCrop, Refinement
 
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
-"""Of a Gaussian that is the same in all three axes: standard deviation in one, over the mean distance."""
+"""Standard deviation in one axis over the mean distance, for a Gaussian that is the same in all three axes."""
 _LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
 """Bounds of a cube's side, over the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropModel:
-    """How crops are cut for a network, and whose joints it gives."""
+    """How crops are cut for a network, and the skeleton of its joints."""
 
     preset: str
     skeleton: str
@@ -57,10 +57,10 @@ def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Raw(NamedTuple):
-    """What a network says of a batch of images."""
+    """Outputs of a network for a batch of images."""
 
     joints: Float[np.ndarray, "B J 3"]
-    """In crop coordinates (`geometry.cube`) if the other fields are given; else in mm from the crop's centre."""
+    """Crop coordinates (`geometry.cube`) if the other fields are given, else mm from the crop's centre."""
     log_spread: Float[np.ndarray, "B J"] | None = None
     """Log of the expected distance of a joint from the truth, in halves of the cube."""
     side: Float[np.ndarray, "B"] | None = None
@@ -70,10 +70,10 @@ class Raw(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What is estimated in a batch of crops; None where the network does not say."""
+    """Estimates for a batch of crops. None where the network does not estimate a quantity."""
 
     joints_mm: Float32[np.ndarray, "B J 3"]
-    """In the camera frame."""
+    """Camera frame."""
     std_mm: Float32[np.ndarray, "B J"] | None = None
     """Standard deviation of each joint in each axis."""
     right: Float32[np.ndarray, "B"] | None = None
@@ -141,7 +141,7 @@ class CropEstimator:
         return self._network(images)
 
     def read(self, raw: Raw, crops: Sequence[HandCrop]) -> Estimates:
-        """What the network said of these crops, in millimetres."""
+        """Outputs of the network for these crops, converted to millimetres."""
         if raw.log_spread is None or raw.side is None or raw.log_size is None:
             centers_mm = np.stack([crop.center_mm for crop in crops])
             return Estimates((raw.joints + centers_mm[:, None]).astype(np.float32))
@@ -177,7 +177,8 @@ class CropEstimator:
         return np.einsum("kj,bjc->bkc", self.maps[self._speaks], joints_mm).astype(np.float32)
 
     def _spread(self, spread: Float[np.ndarray, "B J"]) -> Float32[np.ndarray, "B K"]:
-        """Of weighted means: as if errors of neighbours went together."""
+        """Deviations of joints converted to another skeleton. Errors of the averaged joints are assumed to be fully
+        correlated."""
         if self._speaks is None:
             return spread.astype(np.float32)
         shares = np.abs(self.maps[self._speaks])

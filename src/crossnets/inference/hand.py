@@ -29,13 +29,13 @@ class Hand:
     skeleton: Skeleton
     """Names and parents of the joints."""
     camera: Pinhole
-    """Of the image that the hand was seen in."""
+    """Camera of the image that shows the hand."""
     std_mm: Float32[np.ndarray, "J"] | None = None
     """Standard deviation of each joint in each axis; None where the model does not say."""
     side: Side | None = None
-    """None where the model does not say."""
+    """None if the model does not tell sides."""
     side_probability: float | None = None
-    """That the side is right, 0.5 to 1."""
+    """Probability that the side is right, 0.5 to 1."""
     size_mm: float | None = None
     """Length of the hand, wrist to tip of the middle finger, straightened."""
     track: int | None = None

@@ -1,4 +1,4 @@
-"""From a depth image and the places where hands may be to hands: the one path of the tracker and of every command.
+"""The path from a depth image and its candidates to hands, shared by the tracker and by every command.
 
 Each candidate is cropped in a cube of the detected hand's length and estimated. A model that refines crops it again,
 about the estimated joints and in the estimated size. One rule then decides which candidates are hands.

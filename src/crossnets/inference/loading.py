@@ -23,11 +23,11 @@ from crossnets.types import DepthImage, HandFrame, Refinement
 from crossnets.weights import SHIPPED
 
 Finding: TypeAlias = Literal["auto", "detector", "image", "image-paper", "label"]
-"""How hands are found: by the package's detector, as `geometry.localise.Centers`, or as suits the model."""
+"""How hands are found: by the package's detector, by one of `geometry.localise.Centers`, or as suits the model."""
 NETWORK, INTEGERS, WEIGHTS, DETECTOR = "model.onnx", "model.int8.onnx", "weights.safetensors", "detector.onnx"
 """File names in a model's folder."""
 Arithmetic: TypeAlias = Precision | Literal["int8"]
-"""What a network computes in."""
+"""Number format of a network."""
 
 
 def load(
@@ -39,7 +39,7 @@ def load(
     hands: int = 2,
     smooth: bool | OneEuroConfig = False,
 ) -> Tracker:
-    """What finds hands in depth images and estimates their joints.
+    """A tracker, which finds hands in depth images and estimates their joints.
 
     Args:
         path: The model that comes with the package unless given; else a run of `crossnets train`, a model folder, or
@@ -143,7 +143,7 @@ def candidates_of(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> Candidates:
-    """How candidates are found for a model.
+    """The way that a model's candidates are found.
 
     `auto` takes the detector for a model that refines its estimate, as such a model tolerates the detector's errors.
     The other models were trained on centres of one kind and get those. Labels are read only if that is asked for.

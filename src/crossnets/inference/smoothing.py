@@ -11,11 +11,11 @@ class OneEuroConfig:
     """Its three constants, for millimetres and seconds."""
 
     min_cutoff_hz: float = 2.0
-    """Of a still joint: lower is steadier and lags more."""
+    """Cutoff for a still joint. A lower one is steadier and lags more."""
     beta_per_mm: float = 0.02
-    """How much the cutoff grows with each mm/s: higher lags less."""
+    """Growth of the cutoff with each mm/s. A higher one lags less."""
     speed_cutoff_hz: float = 1.0
-    """Of the speed that the cutoff depends on."""
+    """Cutoff of the speed that the joint's cutoff depends on."""
 
     def __post_init__(self) -> None:
         cutoffs = (self.min_cutoff_hz, self.speed_cutoff_hz)
@@ -54,6 +54,6 @@ class OneEuro:
 
 
 def _share(cutoff_hz: np.ndarray | float, step_s: float) -> np.ndarray | float:
-    """Of the new value in the filtered one: equation (3) of the paper."""
+    """Share of the new value in the filtered one: equation (3) of the paper."""
     turn = 2 * np.pi * cutoff_hz * step_s
     return turn / (turn + 1)

@@ -27,7 +27,7 @@ assert CROP_PX == 128, "the generator makes maps of 128 x 128"
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorConfig(CropModel):
-    """What has to travel with the weights."""
+    """Description that is stored with the weights of an estimator."""
 
     networks: NetworksConfig
 
@@ -68,7 +68,7 @@ class Estimator(CropEstimator):
         return self.pose_to_mm(nets.decode_pose(refined), crops)
 
     def latents(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B Z"]:
-        """Where each crop lies in the shared latent space.
+        """Latents of the crops in the shared space.
 
         Raises:
             ValueError: there is none.
@@ -119,13 +119,13 @@ class Estimator(CropEstimator):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig(DetectorModel):
-    """What has to travel with the weights."""
+    """Description that is stored with the weights of a detector."""
 
     networks: DetectorNetConfig
 
 
 class Detector(HandDetector):
-    """The network in torch, with what it was trained for."""
+    """The detector in torch."""
 
     def __init__(self, config: DetectorConfig, networks: DetectorNet) -> None:
         super().__init__(self._run, config)

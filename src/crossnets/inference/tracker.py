@@ -1,4 +1,4 @@
-"""From a raw depth image to the joints of the hands in it: each frame by itself, or from frame to frame."""
+"""The tracker: joints of the hands in a raw depth image, frame by frame or followed from frame to frame."""
 
 import time
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class _Followed:
 
     number: int
     joints_mm: Float32[np.ndarray, "J 3"]
-    """As estimated, before smoothing."""
+    """The estimate before smoothing."""
     cube_mm: float
     filter: OneEuro | None
     misses: int = 0
@@ -211,7 +211,7 @@ class Tracker:
 
 
 def depth_image(depth_mm: np.ndarray, camera: Camera) -> Image:
-    """What the user gave, checked.
+    """The caller's image and camera, checked.
 
     Raises:
         ValueError: not a depth image in mm, or not of the camera's size.

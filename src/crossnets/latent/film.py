@@ -85,7 +85,7 @@ def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> 
 
 
 def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
-    """RGB after RGB; empty where there are no pixels."""
+    """The most frequent colours as RGB. Empty without pixels."""
     if not len(pixels):
         return []
     few = Image.fromarray(pixels[None]).quantize(colors=count, method=Image.Quantize.MEDIANCUT)

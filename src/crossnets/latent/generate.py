@@ -1,4 +1,4 @@
-"""The latent space, used and looked at: poses to depth maps, depth maps to poses, and walks between two latents.
+"""Uses of the latent space: poses to depth maps, depth maps to poses, and walks between two latents.
 
 A latent z = [z_y ; t] holds the pose about the reference joint and that joint's offset from the centre of the crop
 (units of 50 mm), so both a depth map, Gen(Ali(z)), and a pose, Dec(z_y) with t, come from it. The functions are for
@@ -22,7 +22,7 @@ from crossnets.types import HandCrop, Pinhole
 
 
 class Generated(NamedTuple):
-    """What the networks make of some latents."""
+    """Images and poses of some latents."""
 
     z: Float[Tensor, "N Z"]
     depth: Float[Tensor, "N S S"]
@@ -50,7 +50,7 @@ def generate(nets: CrossingNets, z: Float[Tensor, "N Z"]) -> Generated:
 
 
 def walk(nets: CrossingNets, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], steps: int) -> Generated:
-    """What lies on the straight line between two latents: `steps` points, the first z_a, the last z_b.
+    """Images and poses on the straight line between two latents: `steps` points, the first z_a, the last z_b.
 
     Raises:
         ValueError: fewer than two steps.

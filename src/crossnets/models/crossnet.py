@@ -36,7 +36,7 @@ class CrossNetConfig:
 
     @property
     def pose_vae(self) -> PoseVAEConfig:
-        """Of the pose VAE."""
+        """Joints of the pose VAE."""
         return self.crossing.pose_vae
 
 

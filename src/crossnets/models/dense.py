@@ -31,12 +31,12 @@ class DenseConfig:
 
 
 class Votes(NamedTuple):
-    """What the network says of a batch; crop coordinates as in `geometry.cube`, -1 to 1."""
+    """Outputs of the network for a batch. Crop coordinates are those of `geometry.cube`, -1 to 1."""
 
     weights: Float[Tensor, "B J P"]
-    """Of each place, summing to 1."""
+    """Weight of each place. The weights sum to 1."""
     places: Float[Tensor, "B J P 3"]
-    """Where each place votes for each joint."""
+    """Vote of each place for each joint."""
     log_spread: Float[Tensor, "B J"]
     """Log of the expected distance of a joint from where it is estimated, in halves of the cube."""
     side: Float[Tensor, "B"]

@@ -50,7 +50,7 @@ class Head(nn.Module):
         return self.convs(maps).flatten(1)
 
     def forward(self, maps: Float[Tensor, "B C 32 32"]) -> Float[Tensor, "B K"]:
-        """What the head says of the trunk's maps."""
+        """Output of the head for the trunk's maps."""
         return self.top(self.features(maps))
 
 
@@ -86,6 +86,6 @@ class Discriminator(nn.Module):
         return any(count is not None and int(count) > 0 for count in counts)
 
     def metric_parameters(self) -> list[nn.Parameter]:
-        """Those of Met alone, without the trunk."""
+        """Parameters of Met alone, without the trunk."""
         pair = list(self.met_pair.parameters()) if self.metric_kind == "combined" else []
         return list(self.met.parameters()) + pair

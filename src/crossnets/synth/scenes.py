@@ -27,7 +27,7 @@ NONE, PRESENT, UNCLEAR = 0, 1, 2
 """States of a hand: not in the picture; to be found; too little of it in the picture to ask for either."""
 _ROLL_RAD, _SCALE = 0.2, 0.1
 _JITTER, _ASTRAY, _ASTRAY_SHARE = 0.12, 0.5, 0.2
-"""How far the view is moved, in widths of the image: most often, and in this share of the frames."""
+"""Largest shift of the view in widths of the image: usually, and in this share of the frames."""
 _PERSON_SHARE, _PEOPLE_TRIED = 0.7, 8
 """Share of frames without hands that show somebody, if one of so many pictures does."""
 _FACE_SHARE, _FACE_MM = 0.85, (320.0, 1300.0)
@@ -37,22 +37,22 @@ _HAIR_LOST_SHARE = 0.5
 _CUT_PX, _CUT_SHARE = 8, 0.5
 """Rows that are empty below, as in frames whose height had to be filled up."""
 _PRESENT_SHARE, _UNCLEAR_SHARE = 0.6, 0.05
-"""Of the hand's spheres within the image's borders, at least."""
+"""Least shares of the hand's spheres within the image's borders."""
 _PRESENT_MM2, _UNCLEAR_MM2 = 1500.0, 150.0
 """Surface of the hand, as its pixels that the sensor reports show it, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What is rendered."""
+    """Settings of rendered scenes."""
 
     hands: SyntheticConfig
-    """With clutter."""
+    """Hands, with clutter."""
     empty: float = 0.3
     """Share of frames without hands and forearms."""
     width_px: int = 160
     height_px: int = 128
-    """Of the thinned image."""
+    """Height of the thinned image."""
 
     def __post_init__(self) -> None:
         if self.hands.clutter is None or not 0 <= self.empty <= 1 or min(self.width_px, self.height_px) <= _CUT_PX:
@@ -67,7 +67,7 @@ class Scenes(NamedTuple):
 
     depth_mm: Float32[np.ndarray, "B H W"]
     cameras: tuple[Pinhole, ...]
-    """Of each thinned image; its rays need not be centred."""
+    """Camera of each thinned image. Its rays need not be centred."""
     uvd: Float32[np.ndarray, "B 2 3"]
     """Centres, the mean of the joints: column and row of the image, and depth in mm."""
     side: Float32[np.ndarray, "B 2"]
@@ -87,7 +87,7 @@ class _View(NamedTuple):
     corner: tuple[int, int]
     """Column and row of the thinned whole image where the picture begins."""
     rows: int
-    """How many are not cut off."""
+    """Rows that are not cut off."""
     hair_lost: bool
 
 
@@ -132,7 +132,7 @@ class SyntheticScenes:
         return self._labelled(depth, owner, views)
 
     def _view(self, index: int) -> _View:
-        """What is where, and which part of it the image shows."""
+        """The contents of a scene, and the part that the image shows."""
         config = self.config
         rng = np.random.default_rng([config.hands.seed, 2, index])
         empty, person, face = rng.random(3) < (config.empty, _PERSON_SHARE, _FACE_SHARE)
@@ -243,8 +243,8 @@ def _head(picture: Picture) -> Float[np.ndarray, "3"]:
 
 
 def _thinned_sensor(sensor: noise.NoiseModel, stride: int) -> noise.NoiseModel:
-    """The sensor for every `stride`-th pixel: of what is within that many pixels of an edge, one part in `stride` is
-    beside it."""
+    """The sensor for every `stride`-th pixel. Of the pixels within that distance of an edge, one in `stride` is beside
+    it."""
     return replace(
         sensor,
         edge_loss=sensor.edge_loss / stride,

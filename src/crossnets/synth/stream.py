@@ -40,7 +40,7 @@ _SIZE_ERROR = 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """What is rendered."""
+    """Settings of rendered hands."""
 
     camera: str = "realsense-sr300"
     """Camera preset; the sensor of the same name gives the noise."""
@@ -53,7 +53,7 @@ class SyntheticConfig:
     views: Views | None = None
     """Shares of the kinds of view; None for the sampler's own."""
     people: People | None = None
-    """Whose hands; None for people's as they are."""
+    """People of the hands. None takes the usual mixture."""
     without: tuple[str, ...] = ()
     """Families of gestures (`synth.hand.gestures.FAMILIES`) that nobody makes."""
     cube_mm: tuple[float, float] = (CUBE_MM, CUBE_MM)
@@ -65,7 +65,7 @@ class SyntheticConfig:
     proportion to the hand, up to what a first look errs in its size, and half as far off the joints."""
 
     clutter: Clutter | None = None
-    """What is around the hand; None: nothing but its forearm. The hands are the same, forearms may be longer."""
+    """Surroundings of the hand. None shows its forearm only. The hands are the same, but forearms may be longer."""
 
     def __post_init__(self) -> None:
         noise.sensor_of(self.camera)
@@ -86,7 +86,7 @@ class SyntheticCrops(NamedTuple):
     depth_mm: Float32[np.ndarray, "B S S"]
     """Zero: background or nothing seen; nearer than the cube: its front."""
     joints_mm: Float32[np.ndarray, "B J 3"]
-    """In the camera frame."""
+    """Camera frame."""
     centers_mm: Float32[np.ndarray, "B 3"]
     cube_mm: Float32[np.ndarray, "B"]
     side: Float32[np.ndarray, "B"]
@@ -100,7 +100,7 @@ class SceneHand(NamedTuple):
     side: int
     """1 a right hand, -1 a left one."""
     pixels: int
-    """Of the image before noise that show this hand, without its forearm; 0 where it is outside or hidden."""
+    """Pixels of the image before noise that show this hand without its forearm. 0 if it is outside or hidden."""
 
 
 class SyntheticScene(NamedTuple):
@@ -114,13 +114,13 @@ class Picture(NamedTuple):
     """Everything about a frame before any camera sees it."""
 
     mesh: SphereMesh
-    """The hands and what is around them."""
+    """The hands and their surroundings."""
     hanging_mm: Float64[np.ndarray, "2 3"] | None
-    """As of `synth.surroundings.clutter.Surroundings`; None without clutter."""
+    """As in `synth.surroundings.clutter.Surroundings`. None without clutter."""
     hands: tuple[tuple[Float32[np.ndarray, "J 3"], int], ...]
     """Joints and side of each hand, those of the frame's own label first."""
     strength: float
-    """Of the sensor's noise."""
+    """Strength of the sensor's noise."""
     noise_seed: int
 
 
@@ -146,7 +146,7 @@ class SyntheticHands:
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
 
     def frame(self, index: int) -> HandFrame:
-        """A whole image, with the hand's forearm, what is around it, and the sensor's noise.
+        """A whole image with the hand, its forearm, its surroundings and the sensor's noise.
 
         Raises:
             IndexError: the index is negative.
@@ -154,7 +154,7 @@ class SyntheticHands:
         return self.scene(index).frame
 
     def scene(self, index: int) -> SyntheticScene:
-        """As `frame`, with the labels of every hand in it: a second one, if any, is of the other side.
+        """As `frame`, with the labels of every hand. A second hand has the other side.
 
         Raises:
             IndexError: the index is negative.
@@ -169,7 +169,7 @@ class SyntheticHands:
         return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in hands))
 
     def picture(self, index: int) -> Picture:
-        """What `scene` renders; not to be changed in place.
+        """The contents that `scene` renders. They must not be changed in place.
 
         Raises:
             IndexError: the index is negative.
@@ -184,7 +184,8 @@ class SyntheticHands:
         return Picture(mesh, hanging, tuple(found), float(block.strength[row]), int(block.noise_seeds[row]))
 
     def empty_frame(self, index: int) -> HandFrame:
-        """The surroundings of `frame(index)` without hands and forearms, unlabelled: whatever is found there is none.
+        """The surroundings of `frame(index)` without hands and forearms, unlabelled. Anything that is found there is
+        false.
 
         Raises:
             IndexError: the index is negative.

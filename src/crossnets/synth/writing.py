@@ -70,7 +70,8 @@ def config_of(
     left_share: float | None = None,
     clutter: bool = False,
 ) -> SyntheticConfig:
-    """What is rendered for a format; the training split holds the first frames, the test split those after them.
+    """Settings of a format's rendered frames. The training split holds the first frames, the test split those after
+    them.
 
     Raises:
         ValueError: an unknown format, camera or skeleton, or a choice that the format does not leave.

@@ -19,7 +19,7 @@ class RealConfig:
     """Crops of real labelled hands beside each batch of rendered ones."""
 
     crops: int = 32
-    """In each batch."""
+    """Crops in each batch."""
     roll_deg: float = 180.0
     """Most turn about the optical axis, either way: all of them, as DeepPrior++ (Oberweger & Lepetit 2017) does."""
     mirrored: float = 0.5
@@ -42,19 +42,19 @@ class RealConfig:
         return np.stack([np.minimum(least, self.first_mm), np.maximum(most, self.first_mm)], axis=-1)
 
     def reach(self, joints_mm: Float32[np.ndarray, "K 3"], size: float) -> Reach:
-        """Where crops of a hand with these joints, and of this size, may be."""
+        """Bounds of the crops of a hand with these joints and of this size."""
         center_mm = joints_mm.mean(axis=0, dtype=np.float64)
         moved_mm = np.sqrt(2) * MOST_DEVIATIONS * self.center_spread_mm  # along any axis, once turned
         return Reach(center_mm, float(moved_mm), float(self.cubes_mm(np.array([size]))[0, 1]))
 
 
 class Changes(NamedTuple):
-    """What is done to frames before they are cropped."""
+    """Changes of frames before they are cropped."""
 
     turn: Float64[np.ndarray, "B 2 2"]
-    """Of x and y."""
+    """Turn of x and y."""
     centers_mm: Float64[np.ndarray, "B 3"]
-    """In the turned scene."""
+    """Centres in the turned scene."""
     cube_mm: Float64[np.ndarray, "B"]
 
 
@@ -73,7 +73,7 @@ def draw_changes(
     sizes: Float[np.ndarray, "B"],
     config: RealConfig,
 ) -> Changes:
-    """For hands with these joints and sizes."""
+    """Changes for hands with these joints and sizes."""
     count = len(joints_mm)
     angle = np.deg2rad(config.roll_deg) * rng.uniform(-1, 1, count)
     flip = np.where(rng.random(count) < config.mirrored, -1.0, 1.0)

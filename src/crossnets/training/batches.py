@@ -33,7 +33,7 @@ class Timed(Iterator[Any]):
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step may read; each method reads only what it returns."""
+    """Data that one step may read. Each method reads only what it returns."""
 
     frames: TrainingFrames | None
     """None for a detector, which renders all its frames."""
@@ -43,7 +43,7 @@ class Draw:
     device: torch.device
     use_unlabelled: bool
     stream: Iterator[RenderedBatch] | Iterator[SceneBatch] | None = None
-    """Of the stage, at this step; its batches are on the device."""
+    """Stream of the stage, at this step. Its batches are on the device."""
     crops: Tensor | None = None
     """All crops of `frames` on the device, if they fit there (`machine.crops_on`)."""
     crop_damage: CropDamage | None = None

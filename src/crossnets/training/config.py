@@ -64,7 +64,7 @@ class RenderedConfig:
     uses: int = 2
     """Steps that each rendering of the stream serves. Halves of it are mirrored in turn."""
     damage: CropDamage | None = None
-    """Of the crops of the stream, anew in each step; None leaves them as they are rendered."""
+    """Damage of the stream's crops, anew in each step. None leaves them as they are rendered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,9 @@ class ScenesConfig:
     epoch_frames: int = 8192
     """Frames are never kept; this many count as a round."""
     uses: int = 2
-    """As of `RenderedConfig`."""
+    """As in `RenderedConfig`."""
     damage: SceneDamage | None = None
-    """Of the frames, anew in each step; None leaves them as they are rendered."""
+    """Damage of the frames, anew in each step. None leaves them as they are rendered."""
 
 
 @dataclass(frozen=True, kw_only=True)

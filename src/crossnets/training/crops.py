@@ -22,7 +22,7 @@ from crossnets.types import HandFrame
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """How a frame becomes the image a network sees."""
+    """How a frame becomes the image of a network."""
 
     cube_mm: float
     normalisation: Normalisation
@@ -63,16 +63,16 @@ class TrainingFrames:
 
 
 class KeptCrops(NamedTuple):
-    """Crops in a file, and what they are of."""
+    """Crops in a file, with their frames."""
 
     images: Float32[np.ndarray, "N S S"]
     """Normalised; a read-only memory map."""
     keys: tuple[str, ...]
     numbers: Int64[np.ndarray, "N"]
-    """Of each frame in its own data set."""
+    """Number of each frame in its own data set."""
     centers_mm: Float32[np.ndarray, "N 3"]
     joints_mm: dict[int, Float32[np.ndarray, "J 3"]]
-    """By row: of the labelled frames of the data set whose labels are read."""
+    """Labels by row, for the labelled frames of the data set whose labels are read."""
     problems: tuple[Problem, ...]
 
 
@@ -147,7 +147,7 @@ def labelled_rows(crops: KeptCrops, labels: str, seed: int) -> Int64[np.ndarray,
 
 
 def identity(dataset: HandDataset) -> dict[str, object]:
-    """What tells a data set from what it was before frames came or went."""
+    """Properties that show whether frames of a data set came or went."""
     sequences = sorted({dataset.sequence_of(index) for index in range(len(dataset))})
     return {"name": dataset.name, "frames": len(dataset), "sequences": sequences}
 

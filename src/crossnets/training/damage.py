@@ -47,10 +47,10 @@ class CropDamage:
     """Pixels nearer than this to a surface farther away are lost."""
     holes: float = 0.25
     holes_share: float = 0.15
-    """Of the image, at most."""
+    """Largest share of the image."""
     outliers: float = 0.1
     outliers_share: float = 0.01
-    """Of the pixels, at most: nearer than what is seen there."""
+    """Largest share of wrong pixels, which are nearer than the surface."""
 
     def __post_init__(self) -> None:
         _check(self, strengths=("noise_mm", "edges_px"))
@@ -58,7 +58,7 @@ class CropDamage:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneDamage:
-    """As `CropDamage`, of whole thinned frames, in which a pixel is about four of the camera's."""
+    """As `CropDamage`, for whole thinned frames, in which a pixel is about four of the camera's."""
 
     edges: float = 0.2
     edges_px: int = 2
@@ -251,7 +251,7 @@ def _holes(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) ->
 
 
 def _with_outliers(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 1 H W"]:
-    """Wrong pixels between the front of the cube and what is seen there."""
+    """Add wrong pixels between the front of the cube and the surface."""
     wrong = _outliers(image, draws, most_share)
     return torch.where(wrong, -1 + draws.field(image.shape[2:]) * (image + 1), image)
 

@@ -24,7 +24,7 @@ _SPREAD, _SPREAD_CELLS = 0.12, (0.7, 2.0)
 _LEARNS = 0.3
 """Cells where the bell is higher than this learn what the hand is like."""
 _UNCLEAR_REACH = 0.6
-"""Nothing is asked of cells within this many lengths of a hand that is hardly seen."""
+"""The score of cells within this many lengths of a hardly visible hand does not count."""
 _EPS = 1e-6
 
 
@@ -47,14 +47,14 @@ class DetectStage:
 
 
 class Targets(NamedTuple):
-    """What the maps should be, a value a cell."""
+    """Targets of the maps, one value a cell."""
 
     maps: Float[Tensor, "B 6 h w"]
-    """As `inference.detector.Maps`; its score is a bell around each hand, 1 in the cell of its centre."""
+    """As `geometry.thinned.Maps`. The score is a bell around each hand, 1 in the cell of its centre."""
     asked: Bool[Tensor, "B h w"]
-    """Where the score counts."""
+    """Cells where the score counts."""
     weight: Float[Tensor, "B h w"]
-    """Of everything but the score."""
+    """Weight of everything but the score."""
 
 
 def targets_of(batch: SceneBatch) -> Targets:
@@ -98,13 +98,13 @@ def _squares(
 
 
 def nearest_depth(image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B h w"]:
-    """As `inference.detector.nearest_around`, of every cell, in mm."""
+    """As `geometry.thinned.nearest_around`, for every cell, in mm."""
     most = F.max_pool2d(image[:, :1].float(), AROUND_PX, CELL_PX, (AROUND_PX - CELL_PX) // 2)[:, 0]
     return torch.where(most > 0, INVERSE_MM / most.clamp_min(_EPS), torch.full_like(most, FALLBACK_MM))
 
 
 def detection_terms(found: Float[Tensor, "B 6 h w"], targets: Targets) -> Losses:
-    """What is minimised.
+    """Loss terms of the detector.
 
     The score's is CenterNet's (Zhou et al. 2019, Eq. 1), a sum over cells for each hand; of the others it is the mean
     over the cells near a hand, each weighed by its bell.

@@ -52,7 +52,7 @@ def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> F
 
 
 def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
-    """What is minimised; distances in halves of the cube.
+    """Loss terms of the estimator. Distances are in halves of the cube.
 
     `joints` is the mean distance of the joints, `votes` that of single votes, each weighed as it is in the joint, so
     that every place that takes part learns where the joint is (dense supervision). `spread` is the likelihood of the
@@ -71,7 +71,7 @@ def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
 
 
 def real_distances(found: Float[Tensor, "B J 3"], batch: RealBatch) -> Float[Tensor, "B K"]:
-    """Of the labels from a network's joints in crop coordinates, in halves of the cube.
+    """Distances of the labels from a network's joints in crop coordinates, in halves of the cube.
 
     Weighted means hold in the camera frame, not in the crop, whose perspective is undone first.
     """

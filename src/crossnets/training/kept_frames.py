@@ -14,8 +14,8 @@ from crossnets.datasets.dataset import Problem
 from crossnets.types import HandFrame, Pinhole
 
 UNIT_MM = 0.125
-"""Of the depths in the file: exact for sensors that count whole millimetres, or eighths. What is farther than it can
-say, 8 m, is never in a hand's cube."""
+"""Unit of the depths in the file. It is exact for sensors that count whole millimetres or eighths. Depths beyond its
+range of 8 m are never in a hand's cube."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Patches:
     """fx, fy, cx and cy of the whole images, in pixels."""
     joints_mm: Float32[np.ndarray, "N K 3"]
     sizes: Float64[np.ndarray, "N"]
-    """Of the hands, over the rendered ones' mean."""
+    """Sizes of the hands over the rendered ones' mean."""
     starts: Int64[np.ndarray, "N"]
-    """Of each in `pixels`."""
+    """Start of each patch in `pixels`."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -47,7 +47,7 @@ class Patches:
 
 
 class Reach(NamedTuple):
-    """Where crops about a hand may be."""
+    """Bounds of the crops about a hand."""
 
     center_mm: Float64[np.ndarray, "3"]
     """Mean of its joints."""
@@ -121,7 +121,7 @@ def keep_patches(
 def _write(
     frames: Iterable[tuple[HandFrame, Reach, float]], total: int, path: Path, on_progress: Callable[[int, int], None]
 ) -> tuple[list[list[Any]], list[Problem]]:
-    """Pixels into a file; box, camera, joints and size of each patch, and what is left out."""
+    """Write pixels into a file. Returns box, camera, joints and size of each patch, and the problems."""
     kept: list[list[Any]] = []
     problems: list[Problem] = []
     with path.open("wb") as file:

@@ -89,7 +89,7 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
 
 @dataclass
 class _Session:
-    """What the parts of one training share."""
+    """State that the parts of one training share."""
 
     config: AnyTraining
     frames: TrainingFrames | None
@@ -101,7 +101,7 @@ class _Session:
     started: float
     stop: threading.Event
     crops: Tensor | None
-    """As of `machine.crops_on`."""
+    """As returned by `machine.crops_on`."""
 
     @property
     def device(self) -> torch.device:
@@ -373,7 +373,7 @@ def _check_finite(losses: dict[str, float], stage: str, step: int, out: Path) ->
 
 
 def _check_sound(networks: Networks | DetectorNet, stage: str, steps: int, out: Path) -> None:
-    """A gradient that is no number spoils the weights a step before a loss shows it: they must not be kept."""
+    """Stop before weights are saved that are not numbers. A bad gradient spoils them a step before a loss shows it."""
     bad = [name for name, value in networks.state_dict().items() if not bool(value.isfinite().all())]
     if bad:
         raise _diverged(stage, steps, f"{len(bad)} tensors of weights, {bad[0]} first, are not all numbers", out)

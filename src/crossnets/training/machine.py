@@ -15,7 +15,7 @@ DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
 _CHUNK = 1024
 """Crops that are copied to the device at a time."""
 _MEMORY_SHARE = 0.5
-"""Of the device's free memory, which crops may take. Networks, optimisers and activations share the other half."""
+"""Largest share of the device's free memory for crops. Networks, optimisers and activations share the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ def paper(
 
 
 def _stages(whole: tuple[StageConfig, ...], terms: Terms) -> tuple[StageConfig, ...]:
-    """Those that these terms leave."""
+    """Stages that remain with these terms."""
     return tuple(stage for stage in whole if terms.adversarial or stage.name != "depth_gan")
 
 
@@ -137,7 +137,8 @@ DETECTOR_STAGES = (StageConfig(name="detect", batch=64, lr=3e-3, epochs=120, sch
 
 
 def detector_scenes(camera: str, seed: int) -> SceneConfig:
-    """What a detector is trained, and validated, on: people opposite the camera more often than for hand crops."""
+    """Scenes for the training and validation of a detector. People opposite the camera are more frequent than for hand
+    crops."""
     hands = SyntheticConfig(
         camera=camera,
         skeleton=MSRA21,
@@ -151,7 +152,7 @@ def detector_scenes(camera: str, seed: int) -> SceneConfig:
 
 
 def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> DetectorTraining:
-    """What finds hands in whole frames, trained on rendered ones."""
+    """The detector of hands in whole frames, trained on rendered ones."""
     # Other frames than those of `crossnets` with the same seed.
     sources = tuple(
         detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number)

@@ -1,4 +1,4 @@
-"""What a person, a log file and TensorBoard see of a training."""
+"""Progress of a training for a person, a log file and TensorBoard."""
 
 import json
 import time

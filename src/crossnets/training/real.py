@@ -21,7 +21,7 @@ from crossnets.training.kept_frames import Patches, Reach, keep_patches
 from crossnets.types import HandFrame
 
 _SIZES = (0.4, 2.0)
-"""Of hands over the rendered ones' mean; what a label says beyond is taken for these."""
+"""Bounds of a hand's size over the rendered ones' mean. Labels beyond them are clamped."""
 
 
 def real_config(rendered: RenderedConfig, crop: CropConfig) -> RealConfig:
@@ -57,7 +57,7 @@ def bones_mm(joints_mm: Float[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float
 
 
 def sizes_of(joints_mm: Float32[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float64[np.ndarray, "B"]:
-    """Of labelled hands, by their bones, over the rendered hands' mean."""
+    """Sizes of labelled hands by their bones, over the rendered hands' mean."""
     mean_mm = bones_mm(np.asarray(joints(reference_frames(), skeleton)), skeleton).mean()
     return np.clip(bones_mm(joints_mm, skeleton) / mean_mm, *_SIZES).astype(np.float64)
 
@@ -67,12 +67,12 @@ class Labels(NamedTuple):
 
     dataset: HandDataset
     share: str
-    """How many keep their label, as of `choose_labelled`."""
+    """Share of the frames that keep their label, see `choose_labelled`."""
     seed: int
-    """Of that choice."""
+    """Seed of that choice."""
     config: RealConfig
     weights: Float32[np.ndarray, "K J"]
-    """Of `label_weights`."""
+    """Weights of `label_weights`."""
 
 
 def with_real_frames(
@@ -118,7 +118,7 @@ def _patches(
     problems: list[Problem],
     on_progress: Callable[[int, int], None],
 ) -> Patches:
-    """Of the frames that keep their label."""
+    """Patches of the frames that keep their label."""
     dataset, share, seed, config, _ = labels
     assert dataset.skeleton is not None
     rows = labelled_rows(crops, share, seed).tolist()

@@ -56,7 +56,7 @@ class Renderings(Dataset[AnyBatch]):
 
 
 def renderings(config: RenderedConfig, count: int) -> Renderings[RenderedBatch]:
-    """Of crops of hands."""
+    """Renderings of crops of hands."""
     return Renderings([partial(_opened, source) for source in config.sources], count)
 
 

@@ -26,7 +26,8 @@ CROPS = "crops"
 _CROPS = ("crops.json", "crops.npy", "patches.bin", "patches.json", "rendered.json", "rendered.npy")
 _LOCK = ".lock"
 _BEFORE = (CROPS, PROBLEMS_FILE, _LOCK)
-"""What is there before a run begins; as files that a kill cut short (.part, see `crossnets.atomic`)."""
+"""Names that may be in the folder before a run begins. Files that a kill cut short end in .part, see
+`crossnets.atomic`."""
 _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
 _IGNORED = ("train.rendered.workers", "train.scenes.workers")
@@ -42,7 +43,7 @@ _PACKAGES = ("crossnets", "torch", "numpy", "opencv-python-headless", "safetenso
 
 
 def request_of(config: TrainConfig, data: dict[str, Any]) -> dict[str, Any]:
-    """What identifies a run: a resume must ask for the same."""
+    """Identity of a run. A resume must ask for the same."""
     return json.loads(json.dumps({"train": asdict(config), "data": data}))
 
 
@@ -74,13 +75,13 @@ def read(run: Path) -> dict[str, Any] | None:
 
 
 def _others(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """What is in a folder beside files of these names, whole or in part."""
+    """Names in a folder other than these, whole or in part."""
     return [p for p in folder.glob("*") if p.name not in names and p.suffix != ".part"]
 
 
 @contextmanager
 def held(run: Path) -> Iterator[dict[str, Any] | None]:
-    """What `read` says, and no other training in the folder meanwhile.
+    """Result of `read`, while no other training may use the folder.
 
     Raises:
         FileExistsError, ValueError: as `read`; or another training is there.
@@ -134,7 +135,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def changes(run: Path, device: str) -> list[str]:
-    """What is not as it was when the run began, so that it does not go on bit for bit; empty if nothing, or unknown."""
+    """Differences of the environment since the run began, because of which it does not go on bit for bit. Empty if
+    nothing changed or nothing is known."""
     try:
         old = json.loads((run / "environment.json").read_text())
     except (OSError, ValueError):
@@ -164,7 +166,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def _git(*words: str) -> str | None:
-    """Of the checkout the package runs from; None outside one."""
+    """Output of git in the checkout that the package runs from. None outside a checkout."""
     try:
         here = Path(__file__).parent
         done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)

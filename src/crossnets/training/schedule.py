@@ -1,4 +1,4 @@
-"""How many steps each stage takes, in full or within a time budget, and the learning rate at a step."""
+"""Steps of each stage, in full or within a time budget, and the learning rate at a step."""
 
 import math
 import re
@@ -17,7 +17,7 @@ BUDGET_SHARES: dict[StageName, float] = {
     "estimate": 240,
     "detect": 100,
 }
-"""How a budget is divided among the stages of a training, in any unit.
+"""Shares of the stages in a time budget, in any unit.
 
 Most of the time belongs to the stage that learns to predict. With 2 % of the labels of CVAR's P1 and P4, ten minutes in
 14 GAN, 7 warm-up and 78 joint updates gave 31.7 mm on P5, from scratch 47.6. One factor for all stages leaves the joint
@@ -40,7 +40,8 @@ def parse_budget(text: str) -> float:
 
 
 def with_epochs(stages: Sequence[StageConfig], texts: Sequence[str]) -> tuple[StageConfig, ...]:
-    """The stages with other numbers of rounds, from texts such as `joint=400`; what is asked for has no least.
+    """The stages with other numbers of rounds, from texts such as `joint=400`. These stages have no least number of
+    steps.
 
     Raises:
         ValueError: a text is of another form, names no stage, or names one twice.

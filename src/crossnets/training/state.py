@@ -17,7 +17,7 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a training is."""
+    """Place of a training in its schedule."""
 
     stage: int
     """Number of the stage, from 0."""
@@ -40,7 +40,7 @@ def save(run: Path, place: Place, networks: nn.Module, optimisers: dict[str, Ada
 
 
 def load_place(run: Path) -> Place | None:
-    """Where the run's checkpoint is in the schedule; None without a checkpoint.
+    """Place of the run's checkpoint in the schedule. None without a checkpoint.
 
     Raises:
         ValueError: the file is damaged.

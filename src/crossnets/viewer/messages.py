@@ -1,4 +1,4 @@
-"""What the server says to the page: one JSON line of everything but the image, then the image."""
+"""Messages of the server to the page: one JSON line of everything but the image, then the image."""
 
 import json
 import struct
@@ -9,7 +9,7 @@ from crossnets.inference.hand import Hand
 from crossnets.viewer.state import UNIT_MM, LiveState
 
 VERSION = 1
-"""Of these messages; a page of another version asks to be reloaded."""
+"""Version of these messages. A page of another version asks to be reloaded."""
 
 
 def pack(state: LiveState, number: int | None = None) -> bytes:

@@ -30,7 +30,7 @@ _LEAVING_S = 10.0
 
 @runtime_checkable
 class Tracks(Protocol):
-    """What finds hands: a `Tracker`."""
+    """The interface of a `Tracker`."""
 
     stages_ms: dict[str, float]
 
@@ -54,7 +54,7 @@ class Reading:
         state: LiveState,
         record_to: Path,
     ) -> None:
-        """`source` was entered before, so that a camera that is not there is told at once; `again` opens it anew."""
+        """`source` is open already, so that a missing camera is reported at once. `again` opens it anew."""
         self._again = again
         self._source, self._tracker, self._state, self._record_to = source, tracker, state, record_to
         self._recorder: Recorder | None = None

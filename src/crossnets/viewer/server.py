@@ -1,4 +1,4 @@
-"""Serves the page and what it asks for, over plain HTTP, to any number of viewers.
+"""Server of the page and its data, over plain HTTP, for any number of viewers.
 
 GET  /                    the page; its parts lie beside it
 GET  /next?after=VERSION  the last frame, once something is newer than that version (or after some seconds)
@@ -56,7 +56,7 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         host, port = self.server_address[:2]
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
 
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(pack(self.server.state, number), "application/octet-stream")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: thirty lines a second help nobody."""
+        """Log nothing, since thirty lines a second help nobody."""
 
     def _is_meant(self) -> bool:
         """Whether this page asks, not another one that the user has open: neither by its name nor from its scripts."""

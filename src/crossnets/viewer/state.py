@@ -1,4 +1,4 @@
-"""What all viewers see: the last seconds of frames, kept where they can be asked for again, and what goes on now."""
+"""State that all viewers share: the last seconds of frames, which can be asked for again, and the status."""
 
 import threading
 from collections import deque
@@ -13,17 +13,17 @@ from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 
 UNIT_MM = 0.25
-"""Of the depth counts that are kept and sent: finer than any sensor, up to 16 m."""
+"""Unit of the depth counts that are kept and sent: finer than any sensor, up to 16 m."""
 _MOST_BYTES = 400_000_000
-"""Of images that are kept; with large ones the seconds are fewer."""
+"""Memory of the images that are kept. Large images shorten the time."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One frame and what was found in it."""
+    """One frame and the hands in it."""
 
     number: int
-    """From 0, over all frames that were shown."""
+    """Number from 0, over all frames that were shown."""
     time_s: float
     counts: UInt16[np.ndarray, "H W"]
     """Depth in units of 0.25 mm; 0 is nothing seen."""
@@ -35,11 +35,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Status:
-    """What goes on, besides the frames."""
+    """Status besides the frames."""
 
     source: str
     model: str | None
-    """None where frames are shown alone."""
+    """None if frames are shown alone."""
     paused: bool = False
     message: str = ""
     """The last thing that went wrong; empty while all is well."""
@@ -98,7 +98,7 @@ class LiveState:
             self._touch()
 
     def close(self) -> None:
-        """Wake everybody who waits."""
+        """Wake all waiting readers."""
         with self._changed:
             self.closed = True
             self._touch()
@@ -115,7 +115,8 @@ class LiveState:
             return self.status.paused and not self.closed
 
     def look(self, number: int | None = None) -> tuple[int, Status, Moment | None, tuple[float, int, int]]:
-        """Version, status, the moment of that number (the last unless given, or if it was forgotten), and what is kept.
+        """Version, status, the moment of that number (the last by default, or if it was forgotten), and the kept
+        range.
 
         What is kept: seconds, and the first and the last number; both are -1 where there is nothing.
         """

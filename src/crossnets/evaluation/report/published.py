@@ -7,7 +7,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """What is known of one method on one data set."""
+    """Published facts about one method on one data set."""
 
     name: str
     year: int

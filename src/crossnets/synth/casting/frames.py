@@ -12,7 +12,7 @@ from crossnets.synth.compiled import compiled, compiled_parallel
 @compiled
 @no_type_check
 def clip(depth, column_seen, row_seen, front, back):
-    """In place: nearer than `front` to `front`; farther than `back`, or not seen, to 0."""
+    """Clamp depth nearer than `front`, and set depth that is farther than `back` or unseen to 0, in place."""
     for b in range(depth.shape[0]):
         near, far = np.float32(front[b]), np.float32(back[b])
         for v in range(depth.shape[1]):
@@ -25,7 +25,8 @@ def clip(depth, column_seen, row_seen, front, back):
 @compiled
 @no_type_check
 def normalise(depth, middle, half):
-    """In place: -1 at the front of each cube, of which `half` is half a side, to 1 at its back and where it is 0."""
+    """Normalise depth in place: -1 at the front of each cube, whose half side is `half`, to 1 at its back and where it
+    is 0."""
     for b in range(depth.shape[0]):
         middle_mm, half_mm, one = middle[b], half[b], np.float32(1)
         for v in range(depth.shape[1]):

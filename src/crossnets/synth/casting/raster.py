@@ -18,7 +18,7 @@ from crossnets.types import Pinhole
 
 
 class Patches(NamedTuple):
-    """What bounds the surfaces of a topology, each patch once however many hulls share it.
+    """Patches that bound the surfaces of a topology. Each patch occurs once, however many hulls share it.
 
     A patch has an index: spheres 0 to S - 1, then the cones of `pairs`, then two triangles for each wedge.
     """
@@ -33,7 +33,7 @@ class Patches(NamedTuple):
 
 
 class Cast(NamedTuple):
-    """What the rays of a batch of frames hit."""
+    """Hits of the rays of a batch of frames."""
 
     depth_mm: Float32[np.ndarray, "B H W"]
     patch: Int16[np.ndarray, "B H W"]
@@ -163,7 +163,7 @@ def render(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> 
 
 
 def render_patches(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> Cast:
-    """As `render`, as a batch of one, with the patch that each pixel hits."""
+    """As `render`, for a batch of one, with the patch that each pixel hits."""
     x, y = pixel_slopes(camera, width_px, height_px)
     one = SphereMesh(mesh.centers_mm[None], mesh.radii_mm[None], mesh.topology)
     return cast(one, x[None], y[None])
@@ -242,5 +242,5 @@ def render_crops(
 
 
 def clip_to_cubes(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid) -> None:
-    """In place: what is nearer than the cube to its front; what is farther, or outside the image, to 0."""
+    """Clamp depth nearer than the cube, and set depth that is farther or outside the image to 0, in place."""
     casting.clip(depth_mm, grid.column_seen, grid.row_seen, grid.front_mm, grid.back_mm)

@@ -65,7 +65,7 @@ def _cast(
     x: Float[Tensor, "B W"],
     y: Float[Tensor, "B H"],
 ) -> Cast:
-    """What the compiled caster sees."""
+    """Hits of the compiled caster."""
     mesh = SphereMesh(centers.detach().cpu().numpy(), radii.detach().cpu().numpy(), topology)
     return cast(mesh, x.detach().cpu().numpy(), y.detach().cpu().numpy())
 

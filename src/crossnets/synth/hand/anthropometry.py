@@ -1,4 +1,4 @@
-"""How large hands are: bone lengths, widths and thicknesses of men, women and children, as a shape or a batch of them.
+"""Sizes of hands: bone lengths, widths and thicknesses of men, women and children, one shape or a batch.
 
 Axes of a right hand: x towards the thumb, y towards the fingers, z out of the palm; the origin is the middle of the
 wrist. Digits are ordered thumb, index, middle, ring, little; a left hand is the mirror image (`HandShape.side`).
@@ -52,7 +52,7 @@ GROUP_SHARE = (0.45, 0.4, 0.15)
 """Our choice."""
 
 BASES_MM = np.array([[0.0, 0, 0], [11.0, 26, -2], [1.0, 30, -3], [-9.0, 28, -2], [-17.0, 25, 1]])
-"""Where the first bone of each digit starts, on the mean hand (our choice; the thumb's link starts at the wrist)."""
+"""Start of each digit's first bone on the mean hand (our choice; the thumb's link starts at the wrist)."""
 KNUCKLES_MM = np.array([[20.0, 0, 11], [25.0, 0, 0], [3.5, 0, -3], [-16.0, 0, -1.5], [-33.0, 0, 3]])
 """x and z where the first bone ends, on the mean hand (our choice: hand breadth, and the transverse arch); y follows
 from its length."""
@@ -71,7 +71,7 @@ about 21 mm at an adult index finger's middle joint and 18 mm at its last one)."
 
 @dataclass(frozen=True, kw_only=True)
 class People:
-    """Whose hands `sample_shape` draws."""
+    """The people whose hands `sample_shape` draws."""
 
     sizes: float = 1.0
     """Spread of lengths around the mean hand's; 1 as people have, 0 all alike."""

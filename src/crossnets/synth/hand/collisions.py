@@ -13,15 +13,15 @@ from crossnets.synth.hand.kinematics import ANGLES, HandPose, forward
 from crossnets.synth.hand.surface import FINGERS, NAMES, surface
 
 GIVES_MM = 3.5
-"""How far two parts of a mean hand may sink into each other (our choice: soft tissue, and spheres that are rounder
-than flesh). Neighbours that overlap in the straight hand may do so by as much and `_MORE_MM`."""
+"""Depth to which two parts of a mean hand may sink into each other (our choice: soft tissue, and spheres that are
+rounder than flesh). Neighbours that overlap in the straight hand may do so by as much and `_MORE_MM`."""
 _MORE_MM = 2.0
 _PALM = ("index_head", "middle_head", "ring_head", "little_head", "palm_pad", "edge", "heel", "thenar")
 _PALM_MIDDLES = (("palm_pad", "edge"), ("palm_pad", "heel"), ("palm_pad", "thenar"), ("palm_pad", "ring_head"))
 
 
 class _Points(NamedTuple):
-    """What is compared: points half-way between two spheres, which may be one."""
+    """Compared points: half-way between two spheres, or the centre of one."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]

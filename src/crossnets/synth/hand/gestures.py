@@ -1,4 +1,4 @@
-"""What hands do: families of gestures as joint angles in degrees, right hands; the numbers are our choice.
+"""Families of gestures as joint angles in degrees, for right hands. The numbers are our choice.
 
 Thumbs of pinches and fists were searched on the mean hand so that the thumb's tip touches what it should.
 """
@@ -59,7 +59,7 @@ def _thumbs(rng: np.random.Generator, n: int, *names: str) -> Float[np.ndarray, 
 
 
 def _between(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 2"]:
-    """From straight (0) to curled (1); the middle joint leads."""
+    """Angles from straight (0) to curled (1). The middle joint leads."""
     return _STRAIGHT + (_CURLED - _STRAIGHT) * np.stack([share**1.2, share**0.85], axis=-1)
 
 

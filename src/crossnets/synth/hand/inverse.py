@@ -29,19 +29,19 @@ class FitConfig:
     iterations: int = 9
     """Levenberg-Marquardt steps of each start; the best start gets as many again."""
     bone_spread: float = 0.05
-    """Of the logarithm of each bone's length over the scaled mean hand's."""
+    """Deviation of the logarithm of each bone's length over the scaled mean hand's."""
     size_spread: float = 0.2
     breadth_spread: float = 0.06
     angle_spread_rad: float = 0.8
-    """Of each angle about the middle of its range: keeps what the joints do not show at rest."""
+    """Deviation of each angle about the middle of its range. It keeps at rest what the joints do not show."""
     limit_rad: float = 0.03
-    """Of angles beyond their limits."""
+    """Deviation of angles beyond their limits."""
     couple_rad: float = 0.5
-    """Of the last joints' departure from two thirds of those before."""
+    """Deviation of the last joints from two thirds of the joints before."""
 
 
 class Fit(NamedTuple):
-    """What `fit` found, in torch, float64."""
+    """Result of `fit`, in torch, float64."""
 
     shape: HandShape
     pose: HandPose
@@ -123,7 +123,7 @@ class _Problem:
         return shape, pose
 
     def residuals(self, params: Tensor, base: Tensor, target: Tensor) -> Tensor:
-        """(*B, R) in mm: of the joints, then of what is known of hands."""
+        """Residuals (*B, R) in mm: of the joints, then of the prior on hands."""
         config, angles = self.config, params[..., _ANGLES]
         found = joints(forward(*self.hand(params, base)), self.skeleton)
         middle = ((self._low + self._high) / 2).clamp(max=0.5)

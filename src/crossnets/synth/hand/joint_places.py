@@ -1,4 +1,4 @@
-"""Where the joints of each data set's skeleton sit on the procedural hand.
+"""Places of each data set's joints on the procedural hand.
 
 The places are from anatomy and from what is published about each skeleton, rounded; no test label was used. Only CVAR's
 were then moved until the hand fitted to labels (`inverse.fit`) left no systematic residual: its sequences are for

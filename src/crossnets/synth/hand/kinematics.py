@@ -1,4 +1,4 @@
-"""How a hand moves: joint angles to the frame of every bone, in numpy or torch with one implementation.
+"""Motion of a hand: joint angles to the frame of every bone, in numpy or torch with one implementation.
 
 Limits, checked against tables that quote the source: AAOS 1965 (Joint Motion: Method of Measuring and Recording;
 quoted: fingers 90 and 45 back, 100, 90; thumb's last joints 50, and 80 and 20 back; wrist 80 and 70, 20 and 30) and the
@@ -47,7 +47,7 @@ DEVIATION_LEFT = 0.25
 FLEXION, DEVIATION, PIP, DIP = (np.arange(4, 20, 4) + k for k in range(4))
 _COUPLED = np.arange(len(ANGLES))
 _COUPLED[DEVIATION], _COUPLED[DIP] = len(ANGLES) + np.arange(4), len(ANGLES) + 4 + np.arange(4)
-"""Where `natural` finds each angle, behind which it puts those that it changes."""
+"""Index of each angle in `natural`, which appends the angles that it changes."""
 PALM, FOREARM, FRAMES = 0, 21, 22
 
 
@@ -76,7 +76,7 @@ REST = _rest()
 
 @dataclass(frozen=True)
 class HandPose:
-    """Where a hand is and how it is bent; one or a batch, numpy or torch."""
+    """Position and joint angles of a hand, one or a batch, numpy or torch."""
 
     rotation: Any
     """(*B, 3, 3): the hand's axes in the camera frame."""

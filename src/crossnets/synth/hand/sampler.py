@@ -29,7 +29,7 @@ _OPEN_SLOPE = 0.35
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How hands are turned: directions of straight fingers in the camera frame, and turns about them (our choice)."""
+    """Views of hands: directions of straight fingers in the camera frame, and turns about them (our choice)."""
 
     front: float = 0.3
     """Share of views from opposite the user: fingers up or at the camera, palm towards it more often than not."""
@@ -179,7 +179,7 @@ def _natural(angles: Float[np.ndarray, "n 26"]) -> Float[np.ndarray, "n 26"]:
 def _place(
     rng: np.random.Generator, shape: HandShape, pose: HandPose, camera: CameraPreset, distance_mm: tuple[float, float]
 ) -> tuple[HandPose, Float[np.ndarray, "n"]]:
-    """The poses moved to where the camera sees the hand, and what is left of the forearms."""
+    """Move the poses into the camera's view, and cut the forearms."""
     frames = forward(shape, pose)
     skin = spheres(frames, shape)
     hand_mm = skin.centers_mm[:, :-2]  # without the elbow

@@ -15,7 +15,7 @@ FINGERS = ("index", "middle", "ring", "little")
 WRIST_RADII_MM, WRIST_ACROSS_MM = (17.5, 17.0), (11.5, -11.0)
 """Two spheres on the mean hand, of the thumb's and the little finger's side: a wrist 57 mm wide and 35 mm deep."""
 FOREARM_END = (10.0, 15.0, 250.0)
-"""How much further apart the forearm's last two spheres are, and larger, than the wrist's, after this length."""
+"""The forearm's last two spheres are further apart and larger than the wrist's by these, after this length."""
 
 
 class Ball(NamedTuple):
@@ -87,7 +87,7 @@ _THUMB_WEB = Web("web_middle", ((bone(0, 1), 0.70), (bone(1, 0), 0.60)), 6.5)
 _BALLS = _balls()
 _BETWEEN = (*_WEBS, _THUMB_WEB)
 NAMES = (*(ball.name for ball in _BALLS), *(web.name for web in _BETWEEN), "elbow_thumb", "elbow_little")
-"""What each sphere is, in the order of the mesh."""
+"""Name of each sphere, in the order of the mesh."""
 
 _FRAMES = np.array(
     [ball.frame for ball in _BALLS] + [web.ends[k][0] for k in (0, 1) for web in _BETWEEN] + [FOREARM] * 2

@@ -1,4 +1,4 @@
-"""What a depth sensor does to a frame, row by row; compiled. `noise.py` names the models and their sources.
+"""Errors of a depth sensor in a frame, row by row. Compiled. `noise.py` names the models and their sources.
 
 Every random number is a hash of (seed, stream, row, column of the camera's image), so a frame depends neither on the
 order of frames nor on threads, and pixels of a crop that show the same pixel of the image carry the same noise.
@@ -95,7 +95,7 @@ def _jitter(depth, v, begin, key, columns, reach, found):
 @compiled
 @no_type_check
 def _block_moves(key, columns, reach, moves):
-    """Where the blocks of a row look for foreground: (2, W) pixels along and across."""
+    """Offsets at which the blocks of a row look for foreground: (2, W) pixels along and across."""
     known = -1
     for u in range(columns.size):
         if u == 0 or columns[u] >> _BLOCK_BITS != known:
@@ -128,7 +128,8 @@ def _axial(key, columns, own, top, top_share, low, low_share, out):
 @compiled
 @no_type_check
 def _measure(above, here, below, step, columns, key, scale, focal, model, noise, found):
-    """In place: what a row sees, `found`, becomes the depth before disparity and rounding; -inf where it is lost.
+    """Turn the clean depth of a row, `found`, into depth before disparity and rounding, in place. Lost pixels are
+    -inf.
 
     Neighbours within `edge_mm` of a pixel are on its surface and give its slope and its smoothing; others make an edge.
     """
@@ -185,7 +186,7 @@ def _across(before, behind, z, per_step, edge_mm):
 @compiled
 @no_type_check
 def _disparity(focal, baseline_mm, deviation_px, step_px, noise, found):
-    """In place: depth through a noisy, quantised disparity: d' = f b / (f b / d - noise)."""
+    """Pass depth through a noisy, quantised disparity, in place: d' = f b / (f b / d - noise)."""
     across = focal * baseline_mm
     for i in range(found.size):
         d = found[i]
@@ -199,7 +200,7 @@ def _disparity(focal, baseline_mm, deviation_px, step_px, noise, found):
 @compiled
 @no_type_check
 def _report(min_mm, max_mm, unit_mm, found, out):
-    """What the sensor gives of a row: depth within its range, rounded to its unit."""
+    """The sensor's output for a row: depth within its range, rounded to its unit."""
     for i in range(found.size):
         d = found[i]
         rounded = math.floor(d / unit_mm + 0.5) * unit_mm if unit_mm > 0 else d
@@ -209,7 +210,8 @@ def _report(min_mm, max_mm, unit_mm, found, out):
 @compiled
 @no_type_check
 def _look(depth, columns, rows, scale, model, seed, first, last, found):
-    """What every pixel sees of the clean frame, into `found`: a place nearby, and foreground spread over its edge.
+    """Write the depth of the clean frame that every pixel sees into `found`: at a place nearby, with foreground spread
+    over its edge.
 
     Returns, for each row, the columns between which something is seen.
     """
@@ -269,7 +271,7 @@ def _noise(columns, rows, keys, begins, ends, model, seed, noise):
 @compiled
 @no_type_check
 def _every_pixel(depth, columns, rows, scale, focal, model, seed, begins, ends, found, out):
-    """What the sensor reports of what each pixel has `found`, into `out`; rows see it from `begins` to `ends`."""
+    """Write the sensor's output for the depth in `found` into `out`. Rows see it from `begins` to `ends`."""
     step = max(1, math.ceil(scale))  # neighbours that show another pixel of the image
     framed, chance = _framed(depth, step), stream_key(seed, _CHANCE)
     keys, noise = np.empty(columns.size, np.uint64), np.empty(depth.shape)

@@ -1,4 +1,4 @@
-"""What depth sensors do to an ideal depth image, by type of sensor, and the numbers of each camera preset.
+"""Noise models of depth sensors by type of sensor, and the numbers of each camera preset.
 
 Sources of the forms, and of numbers where said:
 
@@ -35,7 +35,7 @@ class NoiseModel:
     """One sensor. Zero switches an effect off; pixels are those of the camera's image, also for crops."""
 
     kind: Literal["structured light", "time of flight", "stereo"]
-    """For readers: all kinds go through the same steps."""
+    """Type of the sensor, for readers. All types take the same steps."""
     axial_mm: float = 0.0
     """Deviation of depth at the camera."""
     axial_per_m2_mm: float = 0.0
@@ -51,7 +51,7 @@ class NoiseModel:
     lateral_px: float = 0.0
     """Deviation of the place that a pixel reads."""
     fattening_px: float = 0.0
-    """How far foreground spreads over its edge at most."""
+    """Largest distance to which foreground spreads over its edge."""
     edge_mm: float = 25.0
     """A larger step of depth between neighbours is an edge."""
     edge_loss: float = 0.0
@@ -59,7 +59,7 @@ class NoiseModel:
     flying: float = 0.0
     """Chance that a pixel at an edge floats between the two surfaces."""
     flying_mm: float = 0.0
-    """How far behind the nearer surface it floats at most."""
+    """Largest distance at which flying pixels float behind the nearer surface."""
     grazing_tan: float = np.inf
     """Tangent of the slope's angle above which pixels are lost: none below 3/4 of it, all above 5/4."""
     baseline_mm: float = 0.0
@@ -69,7 +69,8 @@ class NoiseModel:
     disparity_step_px: float = 0.0
     """Disparity is rounded to this."""
     shadow_mm: float = 0.0
-    """Where, along x, the projector or second camera is: surfaces it does not see are lost. Usually +-`baseline_mm`."""
+    """Place of the projector or second camera along x. Surfaces that it does not see are lost. Usually
+    +-`baseline_mm`."""
     min_mm: float = 0.0
     """Nearer surfaces are lost."""
     max_mm: float = np.inf
@@ -256,7 +257,7 @@ def apply_crops(
     *,
     parallel: bool = False,
 ) -> Float32[np.ndarray, "B H W"]:
-    """As `apply`, for crops as `raster.cast` gives them: not yet clipped to their cubes.
+    """As `apply`, for crops of `raster.cast` that are not yet clipped to their cubes.
 
     Args:
         depth_mm: Ideal depth of the rays of `grid`.

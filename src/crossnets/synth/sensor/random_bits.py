@@ -25,21 +25,21 @@ def _mix(x):
 @compiled
 @no_type_check
 def stream_key(seed, stream):
-    """What all numbers of one stream share."""
+    """Key of all numbers of one stream."""
     return _mix(seed + stream * _GOLDEN)
 
 
 @compiled
 @no_type_check
 def row_key(key, row):
-    """What all numbers of one row of a stream share."""
+    """Key of all numbers of one row of a stream."""
     return key + (np.uint64(row) << _32) * _GOLDEN
 
 
 @compiled
 @no_type_check
 def column_key(column):
-    """What a column adds, in any row and stream."""
+    """Part of the key for a column, in any row and stream."""
     return np.uint64(column & 0xFFFFFFFF) * _GOLDEN
 
 
@@ -68,7 +68,7 @@ def normal(bits):
 @compiled
 @no_type_check
 def bump_places(columns, size, firsts, shares):
-    """For each column: the point of the lattice before it, and shares of that one and the next, of square sum 1."""
+    """The lattice point before each column, and shares of that point and the next, whose squares sum to 1."""
     for i in range(columns.size):
         x = columns[i] / size
         first = math.floor(x)

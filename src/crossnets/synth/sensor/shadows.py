@@ -1,4 +1,4 @@
-"""What a depth sensor removes from a frame: what its second view does not see, and specks; compiled."""
+"""Pixels that a depth sensor loses in a frame: those that its second view does not see, and specks. Compiled."""
 
 import math
 from typing import no_type_check

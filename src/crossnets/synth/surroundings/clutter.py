@@ -1,4 +1,4 @@
-"""What is around a hand in a depth image: sleeves, the other hand, things, a desk, the person and the room.
+"""Surroundings of a hand in a depth image: sleeves, the other hand, things, a desk, the person and the room.
 
 All of it is one sphere-mesh with the hand, so the ray-caster and the sensor's noise see one surface. Everything is
 drawn around right hands; pictures of left ones are mirrored. All numbers and shares are our choice, judged beside real
@@ -63,7 +63,7 @@ class Clutter:
 
 
 HAIR = 3
-"""What `owners` says of hair, which many sensors do not see."""
+"""Value of `owners` for hair, which many sensors do not see."""
 
 
 class Surroundings(NamedTuple):
@@ -72,11 +72,11 @@ class Surroundings(NamedTuple):
     mesh: SphereMesh
     """The parts of `clutter_parts`."""
     second: Bool[np.ndarray, "n"]
-    """Where there is a second hand, of the other side."""
+    """Whether there is a second hand, of the other side."""
     second_joints_mm: Float[np.ndarray, "n J 3"]
-    """Zero where there is none."""
+    """Zero without a second hand."""
     hanging_mm: Float[np.ndarray, "n 2 3"]
-    """Elbows of arms that hang down, for a picture without hands; nowhere to be seen where there is no body."""
+    """Elbows of arms that hang down, for a picture without hands. They are out of sight without a body."""
 
 
 def surround(rng: np.random.Generator, scene: Scene, clutter: Clutter, skeleton: Skeleton) -> Surroundings:
@@ -117,7 +117,7 @@ class _Arms(NamedTuple):
     shape: HandShape
     directions: Directions
     skins: tuple[Spheres, Spheres]
-    """Where there is no second hand, the first again."""
+    """Skins of both hands. Without a second hand the first one occurs twice."""
     wrists_mm: tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
     clear: Bool[np.ndarray, "n"]
     """Whether the first arm may be long without hiding its hand."""
@@ -155,7 +155,7 @@ def without_hands(mesh: SphereMesh, hanging_mm: Float[np.ndarray, "n 2 3"]) -> S
 
 
 def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int, int]:
-    """How many pixels of an image, as `raster.cast` gives it, show the first and the second hand without forearm.
+    """Pixels of an image of `raster.cast` that show the first and the second hand without forearm.
 
     A bare hand has no second one.
     """

@@ -53,7 +53,7 @@ class Space(NamedTuple):
     radii_mm: Float[np.ndarray, "n S"]
 
     def reach(self, way: Float[np.ndarray, "n 3"], first: int | None = None) -> Float[np.ndarray, "n"]:
-        """How far the (first) spheres reach along a direction."""
+        """Distance that the (first) spheres reach along a direction."""
         return (np.matmul(self.hands_mm[:, :first], way[:, :, None])[..., 0] + self.radii_mm[:, :first]).max(axis=1)
 
 
@@ -65,7 +65,7 @@ def place_objects(
     outline: Outline,
     desk_mm: Float[np.ndarray, "n"],
 ) -> None:
-    """In place: put up to four things beside or behind the hands, on the desk where there is one.
+    """Put up to four things beside or behind the hands, and on the desk if there is one, in place.
 
     Args:
         rng: Draws everything.
@@ -102,7 +102,7 @@ def place_desk(
     space: Space,
     body_mm: Float[np.ndarray, "n"],
 ) -> Float[np.ndarray, "n"]:
-    """In place: put a desk under the hands. Returns how far down its top is, infinite where there is none.
+    """Put a desk under the hands, in place. Returns the depth of its top, infinite without a desk.
 
     `body_mm` is how far towards the user the body begins, infinite where none is seen: the desk ends before it.
     """
@@ -127,7 +127,7 @@ def place_desk(
 def place_room(
     rng: np.random.Generator, mesh: SphereMesh, present: Bool[np.ndarray, "n"], space: Space, desk_mm: np.ndarray
 ) -> None:
-    """In place: put a wall behind, and a floor below, everything that is there."""
+    """Put a wall behind and a floor below everything, in place."""
     n = len(present)
     seen = np.where(mesh.centers_mm[..., 2] > 0, 0.0, -np.inf)
     seen[:, SPHERES["desk"]] = -np.inf  # ends at the wall

@@ -45,7 +45,7 @@ def second_hands(
     skin: Spheres,
     kind: Int[np.ndarray, "n"],
 ) -> SecondHands:
-    """Second hands for these of n right hands; where one would hide the first or meet the camera there is none.
+    """Second hands for these of n right hands. There is none where it would hide the first hand or meet the camera.
 
     Args:
         rng: Draws everything.
@@ -85,7 +85,7 @@ def _with_forearm(frames: HandFrames, shape: HandShape) -> HandFrames:
 
 
 def resize_forearm(skin: Spheres, wrist_mm: Float[np.ndarray, "n 3"], length_mm: Float[np.ndarray, "n"]) -> Spheres:
-    """Forearms of another length: shorter ones are cut, longer ones are no wider at their end."""
+    """Forearms of another length. Shorter ones are cut, and longer ones are no wider at their end."""
     centers, radii = skin.centers_mm.copy(), skin.radii_mm.copy()
     wrist, elbow = (centers[:, end] for end in ARM_ENDS)
     arm = elbow.mean(axis=1) - wrist_mm
@@ -121,7 +121,7 @@ def samples(skin: Spheres) -> Spheres:
 
 
 def _contact(one: Spheres, other: Spheres, way: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m"]:
-    """How far the other must move along `way` to meet the first as it comes from afar, in mm.
+    """Distance that the other hand must move along `way` to meet the first, in mm, as it comes from afar.
 
     Two spheres touch where |a - b - t w| = ra + rb; the largest t of all pairs is the first contact. Where the paths
     of all pairs pass each other, 0.

@@ -19,7 +19,7 @@ from crossnets.synth.surroundings.head import HAIR_CAPSULES, HAIR_SPHERES, HEAD_
 HAND_SPHERES = len(NAMES) - 2
 """Spheres of a hand without its elbow, which come first."""
 NOWHERE = (0.0, 0.0, 0.0)
-"""Where spheres are that nobody sees; their radius is 1 mm."""
+"""Place of spheres that are out of sight. Their radius is 1 mm."""
 
 
 class Part(NamedTuple):
@@ -82,20 +82,20 @@ def put(
     centers_mm: Float[np.ndarray, "n S 3"],
     radii_mm: Float[np.ndarray, "n S"],
 ) -> None:
-    """In place: show a part in those pictures."""
+    """Show a part in those pictures, in place."""
     mesh.centers_mm[rows, SPHERES[name]] = centers_mm[rows]
     mesh.radii_mm[rows, SPHERES[name]] = radii_mm[rows]
 
 
 def hide(mesh: SphereMesh, names: Sequence[str], rows: Bool[np.ndarray, "n"] | slice = slice(None)) -> None:
-    """In place: take parts out of those pictures."""
+    """Take parts out of those pictures, in place."""
     for name in names:
         mesh.centers_mm[rows, SPHERES[name]] = NOWHERE
         mesh.radii_mm[rows, SPHERES[name]] = 1.0
 
 
 def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
-    """In place: take out the parts that no ray of these crops meets before it is that far behind the cube.
+    """Take out the parts that no ray of these crops meets within this margin behind the cube, in place.
 
     The rays up to there fill a pyramid; a part is outside when one of the pyramid's planes, or the part's own where it
     is flat, lies between them.
@@ -122,7 +122,7 @@ def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
 
 
 def forget_beyond(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid, margin_mm: float) -> None:
-    """In place: what is that far behind the cubes to 0, which saves the sensor's noise the work on it."""
+    """Set depth beyond this margin behind the cubes to 0, in place, which saves the sensor's noise the work on it."""
     everywhere = np.ones_like(grid.column_seen)
     clip_to_cubes(
         depth_mm,
@@ -142,7 +142,7 @@ def between(first: np.ndarray, last: np.ndarray, count: int) -> np.ndarray:
 
 
 class Outline(NamedTuple):
-    """Where in the picture hands are, roughly: a box around them, and how deep they go."""
+    """Rough outline of the hands in the picture: a box around them, and their depth."""
 
     low: Float[np.ndarray, "n 2"]
     """Least slopes x/z and y/z."""

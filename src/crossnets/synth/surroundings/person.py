@@ -1,4 +1,4 @@
-"""Who the hands belong to: sleeves, arms, torso, head, in proportion to the hands; all numbers are our choice.
+"""The person: sleeves, arms, torso and head, in proportion to the hands. All numbers are our choice.
 
 The first hand is a right one here; pictures of left hands are mirrored afterwards.
 """
@@ -28,10 +28,10 @@ _LEVEL_SHARE = 0.5
 
 
 class Cloth(NamedTuple):
-    """What is worn on the arms of n people."""
+    """Sleeves on the arms of n people."""
 
     start_mm: Float[np.ndarray, "n"]
-    """Where sleeves begin behind the wrist; less than 0 covers it."""
+    """Start of the sleeves behind the wrist. Less than 0 covers the wrist."""
     thick_mm: Float[np.ndarray, "n"]
 
 
@@ -57,7 +57,7 @@ def sleeve(skin: Spheres, cloth: Cloth) -> Spheres:
 
 
 class Directions(NamedTuple):
-    """How a camera looks at a person, in its own frame."""
+    """Directions of a person in the camera frame."""
 
     kind: Int[np.ndarray, "n"]
     """FRONT, ABOVE or EGOCENTRIC."""
@@ -87,9 +87,9 @@ class Bodies(NamedTuple):
 
     present: Bool[np.ndarray, "n"]
     hanging_mm: Float[np.ndarray, "n 2 3"]
-    """Where the elbows are when the arms hang down."""
+    """Elbows when the arms hang down."""
     begins_mm: Float[np.ndarray, "n"]
-    """How far along `Directions.user` the body begins; infinite where there is none."""
+    """Distance along `Directions.user` at which the body begins. Infinite without a body."""
 
 
 def place_body(
@@ -103,7 +103,7 @@ def place_body(
     both: Bool[np.ndarray, "n"],
     cloth_mm: Float[np.ndarray, "n"],
 ) -> Bodies:
-    """In place: put bodies on the elbows' other end.
+    """Put bodies on the elbows' other end, in place.
 
     Args:
         rng: Draws everything.
@@ -163,7 +163,7 @@ def _first_shoulder(
 
 
 def _to_left(directions: Directions, yaw: np.ndarray) -> Float[np.ndarray, "n Y 3"]:
-    """From the right shoulder to the left one, of somebody who turns by yaw (rad) from facing the hand."""
+    """Direction from the right shoulder to the left one of somebody who turns by yaw (rad) from facing the hand."""
     ahead = -directions.user
     right = np.cross(ahead, -directions.down)
     yaw = np.broadcast_to(yaw, (len(right), yaw.shape[-1]))[..., None]
