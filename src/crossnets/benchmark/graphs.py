@@ -125,7 +125,7 @@ class Graph:
         return self.node("Slice", [x, *(self.constant(v) for v in bounds)], (self.shapes[x][0], side, side))
 
     def finish(self, output: str, name: str = "joints") -> onnx.ModelProto:
-        """The graph as a model with one output; nothing may be added to it any more."""
+        """The graph as a model with one output. Nothing may be added to it any more."""
         self._graph.node.append(helper.make_node("Identity", [output], [name]))
         shape = [1, *self.shapes[output]]
         self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

@@ -59,7 +59,7 @@ class NetworkFile:
 
 
 def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
-    """The network of a preset; a new one of random weights in `folder` unless the package has it."""
+    """The network of a preset. A new one of random weights in `folder` unless the package has it."""
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
     networks = build(config.networks, torch.Generator().manual_seed(_SEED))
@@ -80,7 +80,7 @@ def detector_file(config: DetectorTraining, folder: Path) -> NetworkFile:
 
 
 def with_hand(frames: Sequence[RawFrame], detector: NetworkFile) -> RawFrame:
-    """The first frame in which the detector finds a hand; one of random weights will be told.
+    """The first frame in which the detector finds a hand. One of random weights will be told.
 
     Raises:
         ValueError: it finds none.
@@ -105,7 +105,7 @@ class KnownHand:
     def __call__(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
     ) -> list[Detection]:
-        """All steps of `HandDetector.find`; the maps are replaced by those of a sure detector."""
+        """All steps of `HandDetector.find`. The maps are replaced by those of a sure detector."""
         image = as_image(thin(depth_mm, stride_of(camera)))[None]
         maps = self._detector.maps(image)
         maps[:] = 0

@@ -19,7 +19,7 @@ PEAK, OUTPUT = "products of matrices", "sums"
 
 
 def gemm(side: int = SIDE, products: int = PRODUCTS) -> onnx.ModelProto:
-    """A square matrix times `products` others; the last step sums rows, so that little is copied out."""
+    """A square matrix times `products` others. The last step sums rows, so that little is copied out."""
     g = Graph(PEAK, (1, side, side))
     rng, x = np.random.default_rng(0), g.node("Squeeze", [INPUT, g.constant(np.array([0, 1], np.int64))], (side, side))
     for _ in range(products):

@@ -61,7 +61,7 @@ class Times:
         return float(np.quantile(self.ms, 0.9))
 
     def stages(self) -> dict[str, float]:
-        """The median of each stage; they do not sum to the median of the whole."""
+        """The median of each stage. They do not sum to the median of the whole."""
         names = self.stages_ms[0] if self.stages_ms else ()
         return {name: float(np.median([stages[name] for stages in self.stages_ms])) for name in names}
 

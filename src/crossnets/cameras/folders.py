@@ -20,7 +20,7 @@ class FolderSource(Closing):
     live = endless = False
 
     def __init__(self, folder: Path, camera: CameraPreset | None, tell: Tell) -> None:
-        """Read the camera and the labels; no image is decoded yet.
+        """Read the camera and the labels. No image is decoded yet.
 
         Raises:
             OSError: the folder is missing, empty or may not be read.

@@ -47,7 +47,7 @@ class DepthSource(Protocol):
     name: str
     """Name in messages, such as `realsense:0123`."""
     live: bool
-    """Whether frames come on a clock of their own; the others wait until the next frame is asked for."""
+    """Whether frames come on a clock of their own. The others wait until the next frame is asked for."""
     endless: bool
     """Whether frames never end by themselves."""
     skeleton: Skeleton | None

@@ -31,8 +31,8 @@ def open_source(
         camera: Of a folder of PNGs: a preset's name or fx,fy,cx,cy in pixels and optionally mm per depth count.
         seed: Of the virtual camera.
         retries: When a live camera counts as lost, and what then.
-        tell: Takes messages; they go to standard error unless given.
-        held: Frames of a live camera that wait until they are fetched; after that the oldest are lost.
+        tell: Takes messages. They go to standard error unless given.
+        held: Frames of a live camera that wait until they are fetched. After that the oldest are lost.
 
     Raises:
         OSError: there is no such file or folder, or it may not be read. A live camera is looked for on entering.

@@ -27,7 +27,7 @@ _WANTED = (640, 480, 30)
 """Width, height and frames a second that are preferred; with enough pixels on a hand and little noise."""
 _PLAYED: deque[Any] = deque(maxlen=2)
 """Recordings that were closed last. Where librealsense destroyed one as soon as it was stopped before its end, one in a
-thousand crashed the process; so that waits until others have been played."""
+thousand crashed the process. So that waits until others have been played."""
 
 
 def load_library() -> Any:

@@ -59,7 +59,7 @@ class Retrying(Closing):
         """Open the camera and wait for its first frame.
 
         Raises:
-            SourceError: there is none; the first time it is not tried again.
+            SourceError: there is none. The first time it is not tried again.
         """
         self._closed.clear()
         self._reader = self._read()
@@ -227,7 +227,7 @@ class _Reader:
             self.source.close()
 
     def _put(self, item: Any) -> None:
-        """Add to the queue; the oldest frame makes place."""
+        """Add to the queue. The oldest frame makes place."""
         while True:
             try:
                 self._queue.put_nowait(item)

@@ -36,7 +36,7 @@ def record(
 
     Args:
         source: Not entered yet.
-        out: Folder of the recording; nothing is made before the first frame.
+        out: Folder of the recording. Nothing is made before the first frame.
         frames: Most frames.
         seconds: Most time, from the first frame on.
         progress: Told the number of frames after each.

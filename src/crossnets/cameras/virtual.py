@@ -23,7 +23,7 @@ CAMERA = "realsense-d435"
 _DISTANCE_MM = (300.0, 440.0)
 _VIEWS = Views(front=0.85, above=0.0, egocentric=0.15, uniform=0.0)
 _CANDIDATES = 48
-"""Poses drawn for each next one; the first that the hand can reach without passing through itself is taken."""
+"""Poses drawn for each next one. The first that the hand can reach without passing through itself is taken."""
 _CHECKED = np.linspace(0.15, 1.0, 6)
 """Parts of the way at which fingers must not be in each other."""
 _MOST_TURN_RAD = np.deg2rad(75.0)
@@ -43,7 +43,7 @@ class _Pose(NamedTuple):
 
 
 class VirtualCamera(Closing):
-    """An endless film of one right or left hand; the same seed gives the same frames to the last bit."""
+    """An endless film of one right or left hand. The same seed gives the same frames to the last bit."""
 
     live, endless = False, True
 
@@ -93,7 +93,7 @@ class VirtualCamera(Closing):
             now = there
 
     def _next(self, rng: np.random.Generator, shape: HandShape, now: _Pose) -> _Pose:
-        """The first drawn pose that is reached without fingers in fingers; the straight hand where none is."""
+        """The first drawn pose that is reached without fingers in fingers. The straight hand where none is."""
         near = [pose for pose in self._candidates(rng) if _turn(now.rotation, pose.rotation)[1] < _MOST_TURN_RAD]
         for pose in near:
             bends = np.stack([now.angles_rad + s * (pose.angles_rad - now.angles_rad) for s in _CHECKED])

@@ -48,7 +48,7 @@ def _with_huge_pages() -> None:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user ends in one message and exit code 2."""
+    """Run the command line. A mistake of the user ends in one message and exit code 2."""
     commands = {
         "demo": demo.demo,
         "train": train.for_preset(sys.argv),

@@ -15,15 +15,16 @@ def benchmark(
     json: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Measure time, memory and start-up of predictions with one thread, and what share of the processor's peak it is.
+    """Measure what predictions cost on this machine, and which share of the processor's peak they reach.
 
     Args:
-        action: latency: our networks and published architectures alone, whole frames from a raw 640x480 image to joints
-            in mm, new processes, and the peak: products of matrices. Everything is timed in turns; takes two minutes.
-        frames: Rendered images that whole frames are measured on.
-        runtimes: All that are installed unless given.
+        action: latency times our networks and published architectures alone, whole frames from a raw 640x480 image to
+            joints in mm, new processes, and products of matrices for the peak. Everything is timed in turns and takes two
+            minutes.
+        frames: Rendered images for whole frames.
+        runtimes: Runtimes. All that are installed by default.
         peers: --no-peers leaves out DeepPrior, DeepPrior++, REN-9x6x6 and A2J.
-        seconds: Of timing; preparing takes about as long again.
+        seconds: Seconds of timing. Preparation takes about as long again.
         json: Print JSON alone.
         out: A file for the JSON.
     """

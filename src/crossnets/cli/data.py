@@ -16,9 +16,9 @@ def data(
     """Report what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and broken files.
 
     Args:
-        action: What to do.
+        action: The only action is info.
         path: A folder, or FORMAT:FOLDER#PARTS, such as cvar:PATH#P1,P4.
-        split: For NYU and ICVL.
+        split: Split of NYU and ICVL.
         json: Print JSON alone.
     """
     assert action == "info"

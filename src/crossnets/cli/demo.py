@@ -13,15 +13,15 @@ def demo(
     model: Path | None = None,
     open_page: bool = True,
 ) -> None:
-    """Show it all in a few minutes: render hands, estimate them, train a small model, score, and write one page.
+    """Render hands, estimate them, train a small model, score both, and write one page.
 
     Args:
-        out: Folder for index.html, and the run of the small model; that of an earlier demo is replaced.
-        budget: Time for the training: 60s, 5m.
-        frames: Hands that are estimated.
-        seed: Of the hands and of the training.
-        model: Run or model folder, instead of the model that comes with the package.
-        open_page: --no-open-page only names the page, as is done without a display.
+        out: Folder for index.html and the run of the small model. An earlier demo there is replaced.
+        budget: Time for the training, such as 60s or 5m.
+        frames: Number of hands.
+        seed: Seed of the hands and of the training.
+        model: Run or model folder instead of the model of the package.
+        open_page: --no-open-page prints the path of the page only, as happens without a display.
     """
     from crossnets.demo.command import demo_command
     from crossnets.training import presets

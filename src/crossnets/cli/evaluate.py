@@ -64,24 +64,24 @@ def evaluate(
     report: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Score a model, or predictions from a file, as the papers on a data set do.
+    """Score a model, or predictions from files, as the papers on a data set do.
 
     Args:
-        dataset: Whose protocol: joints, camera, sequences. With --data it is seen from the folder.
-        model: Run or model folder; without one, --data is scored with the model of the package. `{fold}` in it
-            stands for the subject left out, one model for each subject.
-        data: Data set as released, its folder or a text such as cvar:PATH#P1,P4.
-        predictions: Instead of a model: text files (u v d) or our own, joined in this order.
-        labels: Instead of data: a text file of labels (u v d), in the order of the predictions.
-        centers: Where the crops of a model are centred: by the detector of the package, our finder or the paper's; or
-            at the labelled joint, which no one has in use and which makes results better than they are. auto takes the
-            detector for models that look twice, for others what they were trained with.
-        refine: After a model's estimate: the paper's learned update, or its energy minimised.
-        camera: Of the text files or images, a name or fx,fy,cx,cy; by default the data set's.
-        list_file: Paths of the labelled frames, one a line; their first folder names the sequence.
-        first: Only the first so many frames or label lines.
-        out: Folder for a model's predictions and scores; old predictions are not overwritten.
-        report: Folder for a page with curves, bars and frames, `index.html`.
+        dataset: Protocol: joints, camera, sequences. With --data it follows from the folder.
+        model: Run or model folder. By default --data is scored with the model of the package. {fold} in the name stands
+            for the subject that is left out, with one model for each subject.
+        data: Data set as released: its folder, or a text such as cvar:PATH#P1,P4.
+        predictions: Text files (u v d) or our own files instead of a model, joined in this order.
+        labels: A text file of labels (u v d) instead of data, in the order of the predictions.
+        centers: How hands are found: by the detector of the package, our finder without a network, or the paper's.
+            label takes the labelled joint, which nobody has in use and which makes results better than they are. auto takes
+            the detector for models that refine their estimate, and for others the way that they were trained with.
+        refine: Refinement after a model's estimate: the learned update of the paper, or its energy minimised.
+        camera: Camera of the text files or images: a name or fx,fy,cx,cy. The data set's by default.
+        list_file: Paths of the labelled frames, one a line. Their first folder names the sequence.
+        first: Score only this many first frames or label lines.
+        out: Folder for a model's predictions and scores. Old predictions are not overwritten.
+        report: Folder for a page with curves, bars and frames, index.html.
         json: Print JSON, and nothing else, to standard output.
     """
     if model is None and data is not None and not predictions:
@@ -144,7 +144,7 @@ def _check(
 
 
 def _protocol(dataset: DatasetName | None, data: str | None) -> Protocol:
-    """The protocol that is named, or that of the data set; a recording's is its own joints and camera."""
+    """The protocol that is named, or that of the data set. A recording's is its own joints and camera."""
     if dataset is not None:
         return PROTOCOLS[dataset]
     if data is None:

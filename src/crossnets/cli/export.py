@@ -16,11 +16,11 @@ def export(
     """Write a model as a file that runs without torch, and compare both in mm.
 
     Args:
-        run: Run or model folder, of an estimator or of a detector.
-        to: Format; ONNX is read by ONNX Runtime and by OpenVINO, the other by OpenVINO alone.
-        int8: Most convolutions in integers, calibrated on rendered hands: smaller and faster, and less exact.
-        data: Real frames to compare on, such as cvar:PATH#P5; rendered hands unless given.
-        out: The file; model.onnx, or .xml, beside the weights unless given.
+        run: Run or model folder of an estimator or of a detector.
+        to: Format. ONNX Runtime and OpenVINO read ONNX; only OpenVINO reads its own format.
+        int8: Compute most convolutions in integers, calibrated on rendered hands: smaller, faster and less exact.
+        data: Real frames for the comparison, such as cvar:PATH#P5. Rendered hands by default.
+        out: The file. model.onnx or model.xml beside the weights by default.
     """
     from crossnets.export.comparison import export_command
 

@@ -18,20 +18,20 @@ def generate(
     split: Literal["train", "test"] = "test",
     out: Path = Path("generated"),
 ) -> None:
-    """Draw what a model makes of its latent space: a depth map from a pose, a pose from a depth map, or a walk.
+    """Draw the latent space of a model: a depth map from a pose, a pose from a depth map, or a walk.
 
     Args:
-        action: pose-to-depth starts from the label of a frame, depth-to-pose from its image; walk goes straight from
+        action: pose-to-depth starts from the label of a frame, depth-to-pose from its image. walk goes straight from
             the latent of one frame to that of another, and draws a depth map and a pose at each step.
         model: Run or model folder.
-        data: Data set with the frames, such as cvar:PATH#P5.
-        frame: Of the first two actions: its key, such as cvar/P5/000100, or its index from 0.
-        start: Where a walk starts: key or index.
-        end: Where it ends.
-        steps: Of a walk, with both ends.
-        by_image: A walk between what is estimated from the two images, instead of between their labels.
-        split: Of NYU and ICVL.
-        out: Folder for ACTION.png and, for a walk, walk.gif; old ones are replaced.
+        data: Data set with the frames, such as cvar:PATH#P5. Labels of another skeleton are converted.
+        frame: Frame of the first two actions: its key, such as cvar/P5/000100, or its index from 0.
+        start: First frame of a walk: key or index.
+        end: Last frame of a walk.
+        steps: Steps of a walk, both ends included.
+        by_image: Walk between the latents of the two images instead of their labels.
+        split: Split of NYU and ICVL.
+        out: Folder for ACTION.png and, for a walk, walk.gif. Old ones are replaced.
     """
     from crossnets.latent.drawing import generate_command
 

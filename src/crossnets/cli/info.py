@@ -17,8 +17,8 @@ def info(
     """Print parameters and multiply-adds of a preset's networks.
 
     Args:
-        preset: Which networks.
-        joints: Of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU). The preset crossnets always has 21.
+        preset: The networks.
+        joints: Joints of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU). The preset crossnets always has 21.
         shared_latent: --no-shared-latent shows the from-scratch baseline.
         metric: The head that judges distances.
         json: Print JSON alone.

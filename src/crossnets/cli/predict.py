@@ -44,18 +44,19 @@ def predict(
     split: Literal["train", "test"] = "test",
     draw: bool = True,
 ) -> None:
-    """Estimate one hand in each depth image, the likeliest: a file of millimetres, and a picture of each frame.
+    """Estimate the likeliest hand of each depth image, and write joints in mm and a picture of each frame.
 
     Args:
-        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. Before them a run or
-            model folder; without one, the model that comes with the package is used.
-        camera: Of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and optionally mm
-            per depth count. Recordings and data sets know their own.
-        out: Folder for predictions.jsonl (a header, then a frame a line), which is never overwritten, and overlays/.
-        refine: After the estimate: the paper's learned update, or its energy minimised.
-        centers: How the hand is found: by the detector of the package, our finder or the paper's. auto takes the
-            detector for models that look twice, for others what they were trained with.
-        split: Of NYU and ICVL.
+        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. A run or model folder
+            may come before them. The model of the package is the default.
+        camera: Camera of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after
+            them, the mm of one depth count. Recordings and data sets have their own.
+        out: Folder for predictions.jsonl (a header, then a frame a line) and overlays/. Predictions are never
+            overwritten.
+        refine: Refinement after the estimate: the learned update of the paper, or its energy minimised.
+        centers: How hands are found: by the detector of the package, our finder without a network, or the paper's. auto
+            takes the detector for models that refine their estimate, and for others the way that they were trained with.
+        split: Split of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
     """
     first = frames[0] if frames else "."
@@ -167,7 +168,7 @@ def _predict(
 
 
 def _unused(name: str, seen: set[str]) -> str:
-    """The name, with a number at its end if it was seen; it is then seen."""
+    """The name, with a number at its end if it was seen. It is then seen."""
     free, number = name, 1
     while free in seen:
         number += 1
@@ -209,7 +210,7 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
     """Print the summary, and list broken frames in problems.jsonl.
 
     Raises:
-        ValueError: no frame could be read; the file without frames is removed.
+        ValueError: no frame could be read. The file without frames is removed.
     """
     problems = [str(problem) for problem in tally.problems]
     if not tally.written:

@@ -21,19 +21,19 @@ def record(
     retry_s: float = 2.0,
     tries: int = 5,
 ) -> None:
-    """Write the frames of a camera down as a recording, until there are enough or Ctrl-C.
+    """Write the frames of a camera as a recording, until there are enough or Ctrl-C.
 
     Args:
         source: realsense or realsense:SERIAL, a .db3 file of a RealSense, virtual or virtual:CAMERA (a rendered hand,
             with labels), a recording, or a folder of 16-bit PNGs.
-        out: New folder for camera.json and the frames; docs/recording-format.md describes it.
-        frames: Most frames.
-        seconds: Most seconds, from the first frame on.
-        camera: Of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and optionally mm per
-            depth count.
-        seed: Of the virtual hand.
+        out: New folder for camera.json and the frames. docs/recording-format.md describes it.
+        frames: Largest number of frames.
+        seconds: Largest duration, from the first frame on.
+        camera: Camera of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after them, the
+            mm of one depth count.
+        seed: Seed of the virtual hand.
         retry_s: Pause in seconds before a camera that was unplugged or has stalled is opened again.
-        tries: How often in a row that is tried.
+        tries: Attempts in a row before the camera is given up.
     """
     from crossnets.cameras import open_source
     from crossnets.cameras.reconnecting import Retries

@@ -21,16 +21,16 @@ def synthesize(
     """Render hands with exact labels into a data set of a benchmark's own format.
 
     Args:
-        as_format: Whose files; ICVL shows left hands, the others but recordings right ones.
-        frames: Of the training split, or of all.
-        out: A new folder; an old one is not overwritten.
+        as_format: Format. ICVL shows left hands, recordings both, and the others right hands.
+        frames: Frames of the training split, or of all.
+        out: A new folder. An old one is not overwritten.
         seed: The same seed gives the same frames.
-        noise: Strength of the sensor's noise; 0 for exact depth.
-        camera: Of a recording: a preset such as realsense-d435.
-        skeleton: Of a recording's labels: nyu36, nyu14, icvl16, msra21 or cvar21.
+        noise: Strength of the sensor's noise. 0 gives exact depth.
+        camera: Camera of a recording: a preset such as realsense-d435.
+        skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21 or mediapipe21.
         left_share: Share of left hands, 0 to 1.
-        test_frames: Of the test split of nyu and icvl; a tenth of --frames unless given.
-        clutter: With sleeves, other hands, things, a desk, the person and the room in the picture.
+        test_frames: Frames of the test split of nyu and icvl. A tenth of --frames by default.
+        clutter: Render sleeves, other hands, things, a desk, the person and the room as well.
     """
     from crossnets.synth.writing import write_dataset
 

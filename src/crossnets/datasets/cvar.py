@@ -107,7 +107,7 @@ class CVAR:
         return Row(key, folder.name, image, unproject(uvd, self.camera).astype(np.float32))
 
     def _check_detections(self, path: Path, expected: int) -> None:
-        """The detections are not used; a wrong number of them says that the release is incomplete."""
+        """The detections are not used. A wrong number of them says that the release is incomplete."""
         if not path.is_file():
             return
         try:

@@ -39,7 +39,7 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
 
 
 class FrameError(Exception):
-    """A frame that cannot be used; the data set's other frames can."""
+    """A frame that cannot be used. The data set's other frames can."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -56,7 +56,7 @@ class HandDataset(Protocol):
     """None when the data set has no labels."""
     camera: Pinhole
     problems: list[Problem]
-    """Found in the label files when the data set was opened; those frames are left out."""
+    """Found in the label files when the data set was opened. Those frames are left out."""
 
     def __len__(self) -> int:
         """Number of frames whose label line is sound; their images are not opened yet."""

@@ -13,12 +13,12 @@ from crossnets.geometry.camera import CameraPreset
 NOTHING_SEEN = 32001
 """Value of a Senz3D for pixels without depth."""
 _FARTHEST_MM = 1e5
-"""A joint farther than 100 m is a typing error; the limit also keeps float32 from overflowing."""
+"""A joint farther than 100 m is a typing error. The limit also keeps float32 from overflowing."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sound frame of a label file; its image has not been opened."""
+    """One sound frame of a label file. Its image has not been opened."""
 
     key: str
     sequence: str

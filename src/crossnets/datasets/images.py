@@ -19,7 +19,7 @@ SHOWN = 5
 
 
 class ImageFiles:
-    """16-bit PNGs of one camera, as a data set without labels; a frame's key is the path as given."""
+    """16-bit PNGs of one camera, as a data set without labels. A frame's key is the path as given."""
 
     def __init__(self, paths: Sequence[Path], camera: CameraPreset) -> None:
         self.name = "image"

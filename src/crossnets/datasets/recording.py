@@ -47,7 +47,7 @@ class _Folder:
     skeleton: Skeleton | None
     joints_mm: dict[str, Float32[np.ndarray, "J 3"]]
     rejected: set[str]
-    """Images whose label is broken; they are left out."""
+    """Images whose label is broken. They are left out."""
 
 
 class Recording:
@@ -245,7 +245,7 @@ def _common_skeleton(folders: list[_Folder]) -> Skeleton | None:
 
 
 def _read_labels(folder: _Folder, skeleton: Skeleton, problems: list[Problem]) -> None:
-    """Fill the joints of a recording; a frame whose label is broken is rejected."""
+    """Fill the joints of a recording. A frame whose label is broken is rejected."""
     path = folder.path / LABELS_FILE
     for number, line in enumerate(read_lines(path, "recording")[1:], 2):
         if not line.strip():

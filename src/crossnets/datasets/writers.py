@@ -139,7 +139,7 @@ class CVARWriter:
         self._count += 1
 
     def close(self) -> None:
-        """Write the labels as u, v in pixels and depth in mm; the detections are the mean of the joints."""
+        """Write the labels as u, v in pixels and depth in mm. The detections are the mean of the joints."""
         for sequence, rows in self._rows.items():
             labels = [f"{name} {_numbers(uvd)}" for name, uvd in rows]
             found = [f"{name} {_numbers(uvd.mean(axis=0))}" for name, uvd in rows]
@@ -148,7 +148,7 @@ class CVARWriter:
 
 
 def set_writer(name: str, root: Path, split: str, frames: int, camera: CameraPreset, skeleton: Skeleton) -> SetWriter:
-    """The writer of a format; only NYU and ICVL have splits, only recordings a choice of camera and skeleton.
+    """The writer of a format. Only NYU and ICVL have splits, only recordings a choice of camera and skeleton.
 
     Raises:
         ValueError: there is no such format.
@@ -183,7 +183,7 @@ def to_counts(depth_mm: Float32[np.ndarray, "H W"], farthest_mm: int) -> np.ndar
 
 
 def msra_bytes(depth_mm: Float32[np.ndarray, "H W"]) -> bytes:
-    """A `.bin`: image size and box of what is seen as six int32, then the box; a single pixel if nothing is."""
+    """A `.bin`: image size and box of what is seen as six int32, then the box. A single pixel if nothing is."""
     rows, columns = np.nonzero(depth_mm)
     if not rows.size:
         rows = columns = np.zeros(1, np.int64)

@@ -185,7 +185,7 @@ def match_lines(predicted: Predicted, labelled: Labelled, first: int | None) -> 
     """Predictions of the labelled lines of a text file, by their order.
 
     Raises:
-        ValueError: there are more or fewer predictions than labels; the message has both counts.
+        ValueError: there are more or fewer predictions than labels. The message has both counts.
     """
     found, expected = len(predicted.joints_mm), len(labelled.joints_mm)
     if first is not None and found > expected:
@@ -203,10 +203,10 @@ def match_dataset(predicted: Predicted, labelled: Labelled, frames: int, first: 
         predicted: For every frame of the data set.
         labelled: Its labelled frames.
         frames: Number of its frames, labelled or not.
-        first: How many of the first frames were asked for; more lines of a text file are those of later ones.
+        first: How many of the first frames were asked for. More lines of a text file are those of later ones.
 
     Raises:
-        ValueError: there are predictions for other frames; the message has both counts.
+        ValueError: there are predictions for other frames. The message has both counts.
     """
     found = len(predicted.joints_mm)
     if predicted.frames is None:

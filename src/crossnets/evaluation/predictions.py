@@ -45,7 +45,7 @@ def read_uvd_text(path: Path, joints: Sequence[int]) -> Float[np.ndarray, "F J 3
 
     Args:
         path: Text file; blank lines at its end are ignored.
-        joints: Numbers of joints a line may have; the first line decides, and all others must agree.
+        joints: Numbers of joints a line may have. The first line decides, and all others must agree.
 
     Raises:
         FileNotFoundError: no such file.
@@ -124,7 +124,7 @@ def read_predictions(path: Path) -> PredictionFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not this format or version, or a line is broken; the message names it.
+        ValueError: not this format or version, or a line is broken. The message names it.
     """
     lines = _text(path).splitlines()
     head = _object(path, 1, lines[0] if lines else "")

@@ -20,7 +20,7 @@ class Protocol:
     skeleton: Skeleton
     """All annotated joints; papers report `skeleton.evaluated()`."""
     camera: Pinhole
-    """Used to score text files; the field's own, whatever a reader takes."""
+    """Used to score text files. The field's own, whatever a reader takes."""
     parts: tuple[tuple[str, int], ...]
     """Sequences of the full test set, in file order, with their numbers of frames; empty where it has no fixed one."""
     folds: bool = False

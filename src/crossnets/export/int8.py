@@ -24,7 +24,7 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
     (On a trained network the votes alone would cost 10 mm, each of the others 0.2 to 0.5.)
 
     Args:
-        source: File of `export.to_onnx`; its description goes along.
+        source: File of `export.to_onnx`. Its description goes along.
         target: The new file.
         images: Crops as the network takes them, by which the ranges of values are chosen.
 

@@ -164,7 +164,7 @@ def camera_named(name: str) -> CameraPreset:
     """The preset of that name.
 
     Raises:
-        ValueError: no such preset; the message lists those there are.
+        ValueError: no such preset. The message lists those there are.
     """
     if name not in CAMERAS:
         raise ValueError(

@@ -18,7 +18,7 @@ _NEAR_MARGIN_MM = 10.0
 """The paper's step 3 adds 10 mm, so that the front of the cube differs from background (spec 1.5)."""
 
 TIE_PX = 0.01
-"""Half-way between two pixels of the image OpenCV takes either one; so much to the left and up decides."""
+"""Half-way between two pixels of the image OpenCV takes either one. So much to the left and up decides."""
 
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is the paper's, from the nearest to the farthest hand point; `metric` keeps distances (spec 1.5)."""

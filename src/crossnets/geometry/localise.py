@@ -15,7 +15,7 @@ Centers: TypeAlias = Literal["image", "image-paper", "label"]
 """`image` is `find_center`, `image-paper` is `find_center_slices`, `label` a joint of the label (an oracle)."""
 
 NEAR_MM, FAR_MM = 10.0, 1500.0
-"""Depths in which the paper looks for a hand (spec 1.5); both finders keep to them."""
+"""Depths in which the paper looks for a hand (spec 1.5). Both finders keep to them."""
 
 _SLICES = 20
 _SLICE_MM = (FAR_MM - NEAR_MM) / _SLICES
@@ -135,8 +135,8 @@ def find_center(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> Float3
     """Centre of the nearest hand's visible surface in mm, camera frame; None when nothing looks like a hand.
 
     Unlike the paper's (`find_center_slices`) it does not slide down the forearm. Surfaces, separated where depth
-    jumps, are tried from near to far. An arm enters a surface at the image's border or from behind; the hand is the
-    end furthest from there. The largest circle inside it is the palm; the centre is the mean of the points from the
+    jumps, are tried from near to far. An arm enters a surface at the image's border or from behind. The hand is the
+    end furthest from there. The largest circle inside it is the palm. The centre is the mean of the points from the
     middle of the palm to the fingertips. Sizes are in mm, so no constant depends on the camera.
 
     Limits: its constants were chosen on CVAR (hand and forearm in front of a desk or nothing). On the 19 frames
@@ -219,7 +219,7 @@ def _arm(
 def _behind_tip(points_mm: Float64[np.ndarray, "N 3"], entry: Bool[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
     """How much nearer than the tip of the hand each point is to the entry of the arm, in mm.
 
-    An arm that does not leave the image comes from where the points are deepest; a surface no longer than a hand
+    An arm that does not leave the image comes from where the points are deepest. A surface no longer than a hand
     has no arm, and all its points are at the tip.
     """
     if entry.any():

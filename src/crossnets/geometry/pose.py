@@ -12,7 +12,7 @@ HALF_CUBE_UNITS = 2.5
 
 
 class NormalisedPose(NamedTuple):
-    """Spec 1.2. One unit is 50 mm; the axes are the camera's."""
+    """Spec 1.2. One unit is 50 mm. The axes are the camera's."""
 
     y: Float[np.ndarray, "*N J 3"]
     """Joints relative to the reference joint, whose own entry is exactly zero."""

@@ -1,4 +1,4 @@
-"""An estimator, or a detector of hands, as a folder: weights.safetensors and config.json; nothing is unpickled."""
+"""An estimator, or a detector of hands, as a folder: weights.safetensors and config.json. Nothing is unpickled."""
 
 import json
 from collections.abc import Callable

@@ -33,7 +33,7 @@ def load_exported(
     Args:
         path: File of `crossnets export RUN --to onnx`.
         runtime: `auto` takes OpenVINO where it is installed.
-        threads: Of the processor; one is fastest for one hand at a time, and leaves the others to you.
+        threads: Of the processor. One is fastest for one hand at a time, and leaves the others to you.
         precision: bfloat16 is OpenVINO's alone, and changes joints by some tenths of a millimetre.
         weights: The file that the network must have been exported from; None: any.
 
@@ -63,7 +63,7 @@ def open_network(
         runtime: As of `load_exported`, with `threads` and `precision`.
         threads: Of the processor.
         precision: Of its sums.
-        names: Of the outputs, in the order they are wanted in; a network may have the first ones alone.
+        names: Of the outputs, in the order they are wanted in. A network may have the first ones alone.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.

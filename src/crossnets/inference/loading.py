@@ -69,7 +69,7 @@ def load(
 def open_estimator(
     path: Path = SHIPPED, runtime: Runtime = "auto", threads: int = 1, precision: Arithmetic = "float32"
 ) -> CropEstimator:
-    """A run, a model folder or an exported file as an estimator; an exported network is preferred, and needs no torch.
+    """A run, a model folder or an exported file as an estimator. An exported network is preferred, and needs no torch.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load`.

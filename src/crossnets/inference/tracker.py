@@ -114,7 +114,7 @@ class Tracker:
         Args:
             depth_mm: As of `predict`.
             camera: As of `predict`.
-            time_s: When the image was taken; without it images are 1/30 s apart. Only smoothing uses it.
+            time_s: When the image was taken. Without it images are 1/30 s apart. Only smoothing uses it.
 
         Raises:
             ValueError: as of `predict`, or the time is not after that of the last image.
@@ -168,7 +168,7 @@ class Tracker:
     def _begin(
         self, image: Image, found: Sequence[Detection], others: Sequence[_Followed]
     ) -> list[tuple[_Followed, Hand]]:
-        """New hands, after all looks, the likeliest first; one of `others` that is found again is not missed."""
+        """New hands, after all looks, the likeliest first. One of `others` that is found again is not missed."""
         if not found:
             return []
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)

@@ -94,7 +94,7 @@ def find_frame(dataset: HandDataset, name: str) -> HandFrame:
 
     Raises:
         FrameError: the frame at the index is broken.
-        ValueError: there is none; the message says which there are.
+        ValueError: there is none. The message says which there are.
     """
     if name.isdecimal():
         if int(name) < len(dataset):

@@ -93,7 +93,7 @@ def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
 
 
 def _film_frame(left: Picture, right: Picture, share: float) -> Picture:
-    """Two pictures side by side; no frame is equal to another, so that none is dropped from the film."""
+    """Two pictures side by side. No frame is equal to another, so that none is dropped from the film."""
     picture = np.concatenate([left, right], axis=1)
     bar = np.full((_GAP_PX, picture.shape[1], 3), _PAPER_RGB, np.uint8)
     bar[:, : 1 + round(share * (picture.shape[1] - 1))] = _TEXT_RGB

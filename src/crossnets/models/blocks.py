@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 BN_EPS = 1e-4
 BN_STEP = 0.1
-"""Step of the running averages, once they have seen 1 / BN_STEP batches; before, they are plain means."""
+"""Step of the running averages, once they have seen 1 / BN_STEP batches. Before, they are plain means."""
 LEAK = 0.2
 """Slope of the discriminator's leaky ReLU."""
 

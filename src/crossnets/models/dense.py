@@ -1,6 +1,6 @@
 """The estimator of the preset `crossnets`: every place of a 16x16 map votes for each joint, in crop coordinates.
 
-After A2J (Xiong et al. 2019): a softmax over places weighs votes of (place + offset); the depth of a vote starts from
+After A2J (Xiong et al. 2019): a softmax over places weighs votes of (place + offset). The depth of a vote starts from
 what the crop shows there. Unlike it, places are one map of our own small encoder, and each joint comes with a spread.
 """
 
@@ -115,7 +115,7 @@ class DenseNet(nn.Module):
         return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size)
 
     def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 P 1"]:
-        """The nearest depth that the crop shows in each place; the cube's middle where it shows none."""
+        """The nearest depth that the crop shows in each place. The cube's middle where it shows none."""
         nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
         return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
 

@@ -37,7 +37,7 @@ class Generator(nn.Module):
 
 
 class Head(nn.Module):
-    """conv3 to conv5 and what follows; each head has its own."""
+    """conv3 to conv5 and what follows. Each head has its own."""
 
     def __init__(self, top: list[nn.Module], generator: torch.Generator, channels: int = 32) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         return a - b if self.metric_kind == "separate" else self.met_pair(torch.cat([a, b], dim=1))
 
     def metric_learned(self) -> bool:
-        """Whether Met has had an update; without L_smo it stays as it was drawn."""
+        """Whether Met has had an update. Without L_smo it stays as it was drawn."""
         counts = (m.num_batches_tracked for m in self.met.modules() if isinstance(m, nn.BatchNorm2d))
         return any(count is not None and int(count) > 0 for count in counts)
 

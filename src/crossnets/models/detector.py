@@ -53,7 +53,7 @@ class DetectorNet(nn.Module):
         channels_last(self)
 
     def forward(self, image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 6 H/4 W/4"]:
-        """One value a cell for each field of `Maps`; the sides of the image are multiples of 16."""
+        """One value a cell for each field of `Maps`. The sides of the image are multiples of 16."""
         fine = self.stem(image.contiguous(memory_format=torch.channels_last))
         middle = self.middle(fine)
         middle = self.fused8(F.relu(middle + _twice(self.to8(self.deep(middle)))))

@@ -64,7 +64,7 @@ class PoseVAE(nn.Module):
     def init_from_pca(self, y: Float[Tensor, "N J 3"]) -> None:
         """Overwrite the first encoder and last decoder matrix by the leading principal directions of `y` (spec 2.1).
 
-        Fewer poses than hidden units give fewer directions; the other rows keep their random start. The PCA mean
+        Fewer poses than hidden units give fewer directions. The other rows keep their random start. The PCA mean
         goes into no bias, as in the paper.
         """
         flat = y.flatten(1).double()

@@ -218,7 +218,7 @@ class SyntheticScenes:
 
 
 def _moved(picture: Picture, rng: np.random.Generator, face_mm: float | None) -> Picture:
-    """The picture turned about the camera's axis and scaled; with `face_mm`, its head is moved to that depth."""
+    """The picture turned about the camera's axis and scaled. With `face_mm`, its head is moved to that depth."""
     angle, scale = _ROLL_RAD * rng.standard_normal(), float(np.exp(_SCALE * rng.uniform(-1, 1)))
     turn = scale * np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     hands = tuple(((joints_mm @ turn).astype(np.float32), side) for joints_mm, side in picture.hands)

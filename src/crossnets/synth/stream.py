@@ -1,6 +1,6 @@
 """Endless rendered hands with exact labels: frame `index` of a seed is the same whoever asks for it, and when.
 
-Hands are drawn in blocks of 256, each from (seed, number of the block); a frame is one of its block. So neither
+Hands are drawn in blocks of 256, each from (seed, number of the block). A frame is one of its block. So neither
 batches, nor workers, nor the order of frames change anything, and resuming needs no state but the next index.
 """
 
@@ -43,7 +43,7 @@ class SyntheticConfig:
     """Settings of rendered hands."""
 
     camera: str = "realsense-sr300"
-    """Camera preset; the sensor of the same name gives the noise."""
+    """Camera preset. The sensor of the same name gives the noise."""
     skeleton: Skeleton = MSRA21
     seed: int = 0
     noise: tuple[float, float] = (1.0, 1.0)

@@ -43,7 +43,7 @@ class StageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Which terms take part; each False is an ablation."""
+    """Which terms take part. Each False is an ablation."""
 
     smoothness: bool = True
     """L_smo."""
@@ -60,7 +60,7 @@ class RenderedConfig:
     sources: tuple[SyntheticConfig, ...]
     """A batch has as many frames of each."""
     kept_frames: int = 8192
-    """Rendered once, for the stages that go over the same frames; an epoch of every stage is that long."""
+    """Rendered once, for the stages that go over the same frames. An epoch of every stage is that long."""
     uses: int = 2
     """Steps that each rendering of the stream serves. Halves of it are mirrored in turn."""
     damage: CropDamage | None = None
@@ -74,7 +74,7 @@ class ScenesConfig:
     sources: tuple[SceneConfig, ...]
     """A batch has as many frames of each."""
     epoch_frames: int = 8192
-    """Frames are never kept; this many count as a round."""
+    """Frames are never kept. This many count as a round."""
     uses: int = 2
     """As in `RenderedConfig`."""
     damage: SceneDamage | None = None

@@ -44,7 +44,7 @@ class TrainingFrames:
     problems: tuple[Problem, ...]
     """Frames left out, and why."""
     beside: Float32[np.ndarray, "M S S"] | None = None
-    """Images of more frames, whose rows follow those of `images`; they do not lengthen an epoch."""
+    """Images of more frames, whose rows follow those of `images`. They do not lengthen an epoch."""
     real: RealHands | None = None
     """Labelled frames that are cropped anew in each step."""
 

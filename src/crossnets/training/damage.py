@@ -24,7 +24,7 @@ _HALF_MM = 120.0
 _STEP = 20.0 / _HALF_MM
 """A larger step of depth between neighbouring pixels is an edge."""
 _SPHERES = 6
-"""Spheres of a rod; all of them lie in one place for a ball."""
+"""Spheres of a rod. All of them lie in one place for a ball."""
 _LEAST_LEFT = 0.3
 """Share of the seen pixels that edge loss and holes must leave. Else the image keeps its edges and has no holes."""
 _WORD = 0xFFFFFFFF
@@ -147,7 +147,7 @@ class _Rod(NamedTuple):
 def damage_crops(
     image: Float[Tensor, "B 1 S S"], joints: Float[Tensor, "B J 3"], config: CropDamage, seed: int
 ) -> Float[Tensor, "B 1 S S"]:
-    """Damaged metric crops, in the order of the fields of `CropDamage`; an image that is not chosen stays as it is.
+    """Damaged metric crops, in the order of the fields of `CropDamage`. An image that is not chosen stays as it is.
 
     Args:
         image: Depth over half the cube, -1 to 1; 1 is background or nothing seen.

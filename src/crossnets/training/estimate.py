@@ -47,7 +47,7 @@ class EstimateStage:
 
 
 def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J"]:
-    """Euclidean, in halves of the cube; its gradient is finite where they meet."""
+    """Euclidean, in halves of the cube. Its gradient is finite where they meet."""
     return ((found - truth).square().sum(-1) + 1e-8).sqrt()
 
 
@@ -56,7 +56,7 @@ def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
 
     `joints` is the mean distance of the joints, `votes` that of single votes, each weighed as it is in the joint, so
     that every place that takes part learns where the joint is (dense supervision). `spread` is the likelihood of the
-    distances under an exponential distribution of that mean; the joints do not learn from it.
+    distances under an exponential distribution of that mean. The joints do not learn from it.
     """
     error = distances(votes.joints, batch.joints)
     of_votes = ((votes.places - batch.joints[:, :, None]).square().sum(-1) + 1e-8).sqrt()

@@ -59,7 +59,7 @@ class Options(TypedDict):
 
 
 class TrainingStoppedError(Exception):
-    """Somebody asked the training to stop; its checkpoint is written."""
+    """Somebody asked the training to stop. Its checkpoint is written."""
 
 
 class DivergedError(Exception):
@@ -181,7 +181,7 @@ def train(
     Raises:
         ValueError: `out` was begun with other settings, its checkpoint is damaged, or `init` holds other networks.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
-        DivergedError: a loss or a weight became infinite or not a number; the last checkpoint stays.
+        DivergedError: a loss or a weight became infinite or not a number. The last checkpoint stays.
     """
     console = options.get("console") or Console(stderr=True)
     machine = options.get("machine") or choose_machine()

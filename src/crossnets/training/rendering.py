@@ -41,7 +41,7 @@ class Renderings(Dataset[AnyBatch]):
     """Rendering number k: frames k count to (k + 1) count, as many of each source."""
 
     def __init__(self, sources: Sequence[Callable[[], Callable[[np.ndarray], AnyBatch]]], count: int) -> None:
-        """`sources` are opened in the process that renders; each then gives the frames of these indices."""
+        """`sources` are opened in the process that renders. Each then gives the frames of these indices."""
         if count % len(sources):
             raise ValueError(f"Found a batch of {count} frames, expected a multiple of the {len(sources)} cameras.")
         self._sources, self._each = tuple(sources), count // len(sources)
@@ -130,7 +130,7 @@ def used_again(
 
 
 def _leave_interrupts(_: int) -> None:
-    """Ctrl-C reaches the processes that render too; the training itself ends them, after its checkpoint."""
+    """Ctrl-C reaches the processes that render too. The training itself ends them, after its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -59,7 +59,7 @@ def with_epochs(stages: Sequence[StageConfig], texts: Sequence[str]) -> tuple[St
 
 
 def only_stages(stages: Sequence[StageConfig], names: Sequence[str]) -> tuple[StageConfig, ...]:
-    """The stages of these names, in their order; all of them if no name is given.
+    """The stages of these names, in their order. All of them if no name is given.
 
     Raises:
         ValueError: a name is not that of a stage.

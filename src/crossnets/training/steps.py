@@ -49,7 +49,7 @@ def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Itera
 
 
 def descend(optimiser: Adam, terms: Losses) -> None:
-    """One step down the sum of the terms; all joint-stage weights are 1 (spec 3)."""
+    """One step down the sum of the terms. All joint-stage weights are 1 (spec 3)."""
     optimiser.zero_grad()
     torch.stack([term.float() for term in terms.values()]).sum().backward()
     optimiser.step()
@@ -64,7 +64,7 @@ def random_walk(z: Float[Tensor, "B Z"], generator: torch.Generator) -> Float[Te
 
 
 def noisy_latent(nets: CrossingNets, pose: PoseBatch, generator: torch.Generator) -> Float[Tensor, "B Z"]:
-    """z = [z_y ; t] with the VAE's noise; the VAE is frozen after its own stage (spec 3)."""
+    """z = [z_y ; t] with the VAE's noise. The VAE is frozen after its own stage (spec 3)."""
     with torch.no_grad():
         return torch.cat([nets.vae.sample(nets.vae.encode(pose.y), generator), pose.t], dim=1)
 

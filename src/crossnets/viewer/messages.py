@@ -15,7 +15,7 @@ VERSION = 1
 def pack(state: LiveState, number: int | None = None) -> bytes:
     """The moment of that number, or the last one.
 
-    Four bytes give the length of the JSON, little-endian; it is padded so that the image, 16-bit little-endian counts
+    Four bytes give the length of the JSON, little-endian. It is padded so that the image, 16-bit little-endian counts
     row by row, starts at a multiple of four.
     """
     version, status, moment, (seconds, first, last) = state.look(number)

@@ -67,7 +67,7 @@ class Reading:
         self._thread.start()
 
     def close(self) -> None:
-        """End; a recording that is being written is finished, however long that takes."""
+        """End. A recording that is being written is finished, however long that takes."""
         self._state.close()
         self._source.close()
         written = -1

@@ -1,6 +1,6 @@
 """Server of the page and its data, over plain HTTP, for any number of viewers.
 
-GET  /                    the page; its parts lie beside it
+GET  /                    the page. Its parts lie beside it
 GET  /next?after=VERSION  the last frame, once something is newer than that version (or after some seconds)
 GET  /frame?number=N      a frame that is kept
 POST /command             {"pause": true} or {"record": true}, as JSON; answered with the version that follows

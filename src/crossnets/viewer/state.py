@@ -65,11 +65,11 @@ class LiveState:
         self.version = 0
         self.status = Status(source, model)
         self.wants_recording = False
-        """Set by viewers; the thread that reads the camera follows."""
+        """Set by viewers. The thread that reads the camera follows."""
         self.closed = False
 
     def add(self, frame: DepthFrame, hands: tuple[Hand, ...], stages_ms: dict[str, float], fps: float) -> None:
-        """Show the next frame; those that are too old are forgotten."""
+        """Show the next frame. Those that are too old are forgotten."""
         counts = to_counts(frame.depth_mm)
         moment = Moment(self._next, frame.time_s, counts, frame.camera, hands, stages_ms, fps)
         with self._changed:
@@ -118,7 +118,7 @@ class LiveState:
         """Version, status, the moment of that number (the last by default, or if it was forgotten), and the kept
         range.
 
-        What is kept: seconds, and the first and the last number; both are -1 where there is nothing.
+        What is kept: seconds, and the first and the last number. Both are -1 where there is nothing.
         """
         with self._changed:
             kept = self._moments

@@ -19,12 +19,12 @@ __all__ = ["mpl", "write_report"]
 
 
 def write_report(folder: Path, evaluation: Evaluation, dataset: HandDataset | None = None) -> Path:
-    """Write `folder/index.html`, whole or not at all; an old one is replaced.
+    """Write `folder/index.html`, whole or not at all. An old one is replaced.
 
     Args:
         folder: Made where missing.
         evaluation: What to show.
-        dataset: Gives the images of the worst and the middling frames; without it the page has none.
+        dataset: Gives the images of the worst and the middling frames. Without it the page has none.
 
     Returns:
         The page.

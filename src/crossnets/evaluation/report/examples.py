@@ -42,7 +42,7 @@ def worst_and_median(compared: Compared) -> tuple[Int[np.ndarray, "worst"], Int[
 
 
 def pictures(compared: Compared, dataset: HandDataset, rows: Sequence[int]) -> list[Example]:
-    """Draw some frames; one that cannot be read is left out."""
+    """Draw some frames. One that cannot be read is left out."""
     assert compared.indices is not None
     examples = []
     for row in rows:

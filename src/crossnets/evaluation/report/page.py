@@ -132,7 +132,7 @@ def _angles(scores: Scores) -> Iterable[str]:
 
 
 def gallery_html(title: str, examples: Sequence[Example]) -> str:
-    """A section of frames with both skeletons; nothing where there are none."""
+    """A section of frames with both skeletons. Nothing where there are none."""
     if not examples:
         return ""
     figures = "".join(

@@ -2,7 +2,7 @@
 
 The hull of two spheres is bounded by parts of the spheres and by a cone that touches both; the hull of three by those
 of its three pairs and by two triangles in the planes that touch all three (Tkach, Pauly, Tagliasacchi 2016, section 3).
-Every patch lies inside its hull, so the nearest patch along a ray is where the ray enters; no patch needs to be cut
+Every patch lies inside its hull, so the nearest patch along a ray is where the ray enters. No patch needs to be cut
 where another takes over. Where no cone or plane touches (a sphere inside another, spheres in a line) there is none.
 
 Rays start at the camera and run along d = (x, y, 1), so that the ray parameter t is the depth. Everything is computed
@@ -36,7 +36,7 @@ def first_at_least(values, x):
 @compiled
 @no_type_check
 def _columns(xs, box):
-    """The first column of a box and the one behind its last; some more than it has, so that eights leave no rest."""
+    """The first column of a box and the one behind its last. Some more than it has, so that eights leave no rest."""
     begin, end, width = first_at_least(xs, box[0]), first_at_least(xs, box[1]), xs.size
     if begin >= end:
         return begin, begin

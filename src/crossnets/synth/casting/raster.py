@@ -89,7 +89,7 @@ def _patches_of(capsule_bytes: bytes, wedge_bytes: bytes, num_spheres: int) -> P
 def primitive_of(topology: Topology, num_spheres: int) -> Int32[np.ndarray, "K"]:
     """The capsule or wedge each patch belongs to: capsules 0 to C - 1, then wedges. The first, where several share it.
 
-    `primitive_of(...)[cast.patch]` is a segmentation; the last entry is -1, for pixels that hit nothing.
+    `primitive_of(...)[cast.patch]` is a segmentation. The last entry is -1, for pixels that hit nothing.
     """
     found = patches_of(topology, num_spheres)
     num_capsules, num_pairs = len(found.capsule_pair), len(found.pairs)
@@ -177,7 +177,7 @@ def crop_grid(
     *,
     image_px: tuple[int, int] | None = None,
 ) -> CropGrid:
-    """The rays of the pixels that `geometry.crop.crop_hand` shows in each crop; its box is rounded as there.
+    """The rays of the pixels that `geometry.crop.crop_hand` shows in each crop. Its box is rounded as there.
 
     Each ray goes through the nearest pixel of the image, as a crop of a camera's image does.
 

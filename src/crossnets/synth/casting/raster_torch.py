@@ -1,9 +1,9 @@
 """The depth camera in torch: depth and its gradient with respect to spheres and camera, for fitting to images.
 
-The compiled caster says which patch each pixel hits; its intersection is computed again in torch. The gradient of each
+The compiled caster says which patch each pixel hits. Its intersection is computed again in torch. The gradient of each
 pixel's depth is exact while the pixel stays on its patch. What is missing is that moving an outline uncovers or covers
 pixels: a fit needs another term for that, such as distances to the silhouette. At grazing rays the true gradient has no
-bound; it is cut off (`_GRAZING`).
+bound. It is cut off (`_GRAZING`).
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Sizes of hands: bone lengths, widths and thicknesses of men, women and children, one shape or a batch.
 
-Axes of a right hand: x towards the thumb, y towards the fingers, z out of the palm; the origin is the middle of the
-wrist. Digits are ordered thumb, index, middle, ring, little; a left hand is the mirror image (`HandShape.side`).
+Axes of a right hand: x towards the thumb, y towards the fingers, z out of the palm. The origin is the middle of the
+wrist. Digits are ordered thumb, index, middle, ring, little. A left hand is the mirror image (`HandShape.side`).
 Arrays are numpy's or torch's (`Any`), batch axes first.
 
 Published, and checked against a second source: bone lengths (Buryanov & Kotiuk 2010, Proportions of Hand Segments,
@@ -78,7 +78,7 @@ class People:
     shapes: float = 1.0
     """Spread of breadth, thickness, fingers and bones in proportion to the length, likewise."""
     cut_share: float = 0.3
-    """Hands that end at the wrist; the others have a forearm."""
+    """Hands that end at the wrist. The others have a forearm."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.sizes <= 2 and 0 <= self.shapes <= 3 and 0 <= self.cut_share <= 1):
@@ -104,7 +104,7 @@ class HandShape:
     side: Any
     """(*B,): 1 for a right hand, -1 for a left one."""
     forearm_mm: Any
-    """(*B,): visible length behind the wrist; a centimetre is a cut wrist."""
+    """(*B,): visible length behind the wrist. A centimetre is a cut wrist."""
 
 
 def build_shape(
@@ -139,7 +139,7 @@ def build_shape(
 
 
 def mean_shape(*batch: int, side: float = 1.0, forearm_mm: float = 15.0) -> HandShape:
-    """The mean hand in numpy, repeated over the batch axes; its wrist is cut unless a forearm is given."""
+    """The mean hand in numpy, repeated over the batch axes. Its wrist is cut unless a forearm is given."""
     one = np.ones(batch)
     return build_shape(one, np.ones((*batch, 5, 4)), one, one, side * one, forearm_mm * one)
 
@@ -148,7 +148,7 @@ def sample_shape(rng: np.random.Generator, n: int, left_share: float = 0.5, peop
     """A batch of n people's hands in numpy: men, women and children, right and left, with and without a forearm.
 
     A hand has a length by its group, a breadth and thickness in proportion, and its own deviation of every finger and
-    of every bone; the length of the whole hand stays as drawn. Forearms are 30 to 260 mm long (our choice).
+    of every bone. The length of the whole hand stays as drawn. Forearms are 30 to 260 mm long (our choice).
     """
     people = people or People()
     group = rng.choice(len(GROUPS), size=n, p=GROUP_SHARE)

@@ -1,6 +1,6 @@
 """Places of each data set's joints on the procedural hand.
 
-The places are from anatomy and from what is published about each skeleton, rounded; no test label was used. Only CVAR's
+The places are from anatomy and from what is published about each skeleton, rounded. No test label was used. Only CVAR's
 were then moved until the hand fitted to labels (`inverse.fit`) left no systematic residual: its sequences are for
 development. `scripts/hand_coverage.py` says how well the others fit. No label is copied.
 """
@@ -47,7 +47,7 @@ _TIP_INSIDE_MM = 5.0
 def _places(
     skeleton: Skeleton, parts: dict[str, tuple[int, float]], moved: dict[str, tuple[float | int, ...]]
 ) -> Places:
-    """Places by joint name; a joint in `moved` is moved from its anatomical place, or from the wrist."""
+    """Places by joint name. A joint in `moved` is moved from its anatomical place, or from the wrist."""
     bones, along, offsets = [], [], []
     for name in skeleton.joints:
         digit, _, part = name.partition("_")
@@ -97,7 +97,7 @@ _CVAR = _places(
 )
 """Moved by what P1, P4 and P5, development data, show: first by the hand fitted to 120 labels, then by the median of
 what labels and a network that reads the images differ by along each bone, rounded. Labelled knuckles are a few
-millimetres towards the fingers, tips inside the finger's end; the root lies in the palm, the thumb's first joint on its
+millimetres towards the fingers, tips inside the finger's end. The root lies in the palm, the thumb's first joint on its
 bone."""
 _NYU = _places(
     NYU36,
@@ -110,14 +110,14 @@ _NYU = _places(
         "palm_thumb_side": (0, 50, 0),
     },
 )
-"""Tompson et al. 2014 labelled with a rigged hand; the joints are its spheres. Two sit on each bone, near its start and
+"""Tompson et al. 2014 labelled with a rigged hand. The joints are its spheres. Two sit on each bone, near its start and
 about half-way, or at the tip; six on the palm, `PALM_1` to `PALM_6`. From the middle of the wrist they are 0.305 to
 each side of it, and 1.467, 1.307 and 0.986 towards the fingers, the second also 0.41 to the little side and 0.2 through
 the hand: out of the palm, as the arch of the metacarpals goes (`HandModelCoeff::sph_off_` of the published tracker).
 That wrist, of spheres of 0.25, is 1.11 wide and ours 57 mm, so a unit is 51 mm; rounded to 5 mm, the sides' 0.064 to 3.
 What is called `palm_thumb_side` is, on that hand, the middle of the palm."""
 _ICVL16 = _places(ICVL16, _ICVL, {"palm": (0, 55, 0)})
-"""Tang et al. 2014 label 16 parts, from memory: the palm and three bones of each digit; a joint is the middle of its
+"""Tang et al. 2014 label 16 parts, from memory: the palm and three bones of each digit. A joint is the middle of its
 part. The palm ends at the webs, 94 mm and two fifths of a proximal bone from the wrist."""
 _CHOSEN = np.array(NYU36.evaluation)
 PLACES = {

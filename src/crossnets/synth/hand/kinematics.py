@@ -96,7 +96,7 @@ class HandFrames:
     """(*B, 22, 3, 3): columns x (across), y (along the bone), z (the side it closes to). Left-handed for a left hand,
     so that everything attached to it is mirrored too."""
     lengths_mm: Any
-    """(*B, 22); the palm's is from the wrist to the middle knuckle."""
+    """(*B, 22). The palm's is from the wrist to the middle knuckle."""
     scale: Any
     """(*B, 3): see HandShape."""
 

@@ -22,7 +22,7 @@ def reference_frames() -> HandFrames:
 def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
     """For every skeleton with other joints, (K, J) weights that sum to 1 in each row: least squares over sampled hands.
 
-    From MSRA's joints the others are reached to 0.1 to 0.2 mm in the mean; the farthest is a point on NYU's palm (1 to
+    From MSRA's joints the others are reached to 0.1 to 0.2 mm in the mean. The farthest is a point on NYU's palm (1 to
     3 mm), which no straight combination of joints follows when the hand closes.
     """
     frames = reference_frames()

@@ -44,7 +44,7 @@ def _seen_in(sixteen):
 @compiled
 @no_type_check
 def _extents(depth):
-    """The first and the last column of each row where something is seen; the width and -1 where nothing is."""
+    """The first and the last column of each row where something is seen. The width and -1 where nothing is."""
     height, width = depth.shape
     first, last = np.full(height, width), np.full(height, -1)
     for v in range(height):

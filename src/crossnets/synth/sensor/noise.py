@@ -43,7 +43,7 @@ class NoiseModel:
     slope_mm: float = 0.0
     """Growth with slope: times (theta / (pi/2 - theta))^2, 1 at 45 degrees."""
     correlated: float = 0.0
-    """Share, 0 to 1, of the noise's variance that is smooth bumps; the rest is independent from pixel to pixel."""
+    """Share, 0 to 1, of the noise's variance that is smooth bumps. The rest is independent from pixel to pixel."""
     correlation_px: float = 4.0
     """Distance of the bumps."""
     smoothing: float = 0.0

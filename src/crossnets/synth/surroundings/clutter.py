@@ -166,7 +166,7 @@ def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int,
 
 @functools.cache
 def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
-    """1 for patches of the first hand, 2 of the second, 3 of hair, 0 of anything else; the last entry is for no patch.
+    """1 for patches of the first hand, 2 of the second, 3 of hair, 0 of anything else. The last entry is for no patch.
 
     `bare` is for the mesh of a hand without surroundings.
     """

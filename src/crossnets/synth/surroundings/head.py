@@ -1,4 +1,4 @@
-"""Heads: skull, face, ears and hair, in proportion to the hands; all numbers are our choice.
+"""Heads: skull, face, ears and hair, in proportion to the hands. All numbers are our choice.
 
 A face that a sensor sees without its hair is as large as a palm, so it needs brows, a nose and a chin to be no hand.
 """

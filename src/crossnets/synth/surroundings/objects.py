@@ -33,7 +33,7 @@ pens, handles."""
 _STANDING = np.array([0.8, 1.0, 1.0, 0.1, 0.3])
 """Share of each of them that stands."""
 _NEAR_SHARE = 0.6
-"""Share of things close by; others lie up to half a metre further."""
+"""Share of things close by. Others lie up to half a metre further."""
 _RESTING_SHARE = 0.35
 """Share of hands over a desk that touch it, or whose elbows do."""
 _EDGE_MM = 2.5
@@ -162,7 +162,7 @@ def _level(vectors: np.ndarray, down: np.ndarray, rows: np.ndarray) -> np.ndarra
 
 
 def _axes(rng: np.random.Generator, n: int, down: np.ndarray, upright: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
-    """Rows are the axes of a thing; the second one is down where it stands upright."""
+    """Rows are the axes of a thing. The second one is down where it stands upright."""
     second = np.where(upright[:, None], down, unit(rng.standard_normal((n, 3))))
     first = unit(np.cross(second, rng.standard_normal((n, 3))))
     return np.stack([first, second, np.cross(first, second)], axis=1)

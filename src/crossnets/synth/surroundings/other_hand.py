@@ -17,7 +17,7 @@ from crossnets.synth.hand.surface import NAMES, Spheres, spheres
 from crossnets.synth.surroundings.parts import HAND_SPHERES, between, hidden_share
 
 _TOUCH_SHARE, _FAR_MM = 0.35, 250.0
-"""Share of second hands that touch the first; the others are up to this far away from it."""
+"""Share of second hands that touch the first. The others are up to this far away from it."""
 _BEHIND_SHARE = 0.2
 """Share of second hands that are more behind the first than beside it."""
 _NEAREST_MM = 130.0
@@ -50,8 +50,8 @@ def second_hands(
     Args:
         rng: Draws everything.
         rows: Which of the n get one, if it fits.
-        first: The n hands; the second one is the same person's.
-        angles_rad: Of the first hands; a second one is bent as a first hand of another picture.
+        first: The n hands. The second one is the same person's.
+        angles_rad: Of the first hands. A second one is bent as a first hand of another picture.
         skin: Of the first hands, with their forearms.
         kind: Kind of view, which tells the direction of the arm and the side the second hand is on.
     """
@@ -123,7 +123,7 @@ def samples(skin: Spheres) -> Spheres:
 def _contact(one: Spheres, other: Spheres, way: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m"]:
     """Distance that the other hand must move along `way` to meet the first, in mm, as it comes from afar.
 
-    Two spheres touch where |a - b - t w| = ra + rb; the largest t of all pairs is the first contact. Where the paths
+    Two spheres touch where |a - b - t w| = ra + rb. The largest t of all pairs is the first contact. Where the paths
     of all pairs pass each other, 0.
     """
     meets = np.empty(len(way))

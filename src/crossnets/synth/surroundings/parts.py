@@ -97,7 +97,7 @@ def hide(mesh: SphereMesh, names: Sequence[str], rows: Bool[np.ndarray, "n"] | s
 def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
     """Take out the parts that no ray of these crops meets within this margin behind the cube, in place.
 
-    The rays up to there fill a pyramid; a part is outside when one of the pyramid's planes, or the part's own where it
+    The rays up to there fill a pyramid. A part is outside when one of the pyramid's planes, or the part's own where it
     is flat, lies between them.
     """
     n, back = len(mesh.radii_mm), grid.back_mm + margin_mm

@@ -21,7 +21,7 @@ _PITCH_RAD = {FRONT: (0.1, 0.25), ABOVE: (1.25, 0.2), EGOCENTRIC: (0.75, 0.25)}
 """Mean and spread of how far the camera looks down."""
 _UPPER_ARM_MM, _SHOULDERS_MM = 290.0, 330.0
 _STRETCH = 0.45
-"""The other upper arm may be this much longer or shorter; a body that needs more is left out."""
+"""The other upper arm may be this much longer or shorter. A body that needs more is left out."""
 _YAWS_RAD = np.linspace(-0.9, 0.9, 7)
 _LEVEL_SHARE = 0.5
 """Share of views from above and from the head in which the forearm is level, as on a desk."""
@@ -69,7 +69,7 @@ class Directions(NamedTuple):
 def draw_directions(
     rng: np.random.Generator, kind: Int[np.ndarray, "n"], to_elbow: Float[np.ndarray, "n 3"]
 ) -> Directions:
-    """Directions for these kinds of view; a UNIFORM one becomes that which the arm's direction allows."""
+    """Directions for these kinds of view. A UNIFORM one becomes that which the arm's direction allows."""
     n = len(kind)
     kind = np.where(kind == UNIFORM, np.where(to_elbow[:, 2] > 0.15, FRONT, EGOCENTRIC), kind)
     mean, spread = np.array([_PITCH_RAD[k] for k in range(3)])[kind].T
@@ -108,7 +108,7 @@ def place_body(
     Args:
         rng: Draws everything.
         mesh: The pictures.
-        present: Where a body is wanted; it is left out where it would hide the hand, and in egocentric views.
+        present: Where a body is wanted. It is left out where it would hide the hand, and in egocentric views.
         directions: Of the camera and the person.
         elbows_mm: Of the first and the second arm.
         size: Of the person, 1 the mean.
