@@ -18,9 +18,9 @@ def benchmark(
     """Measure what predictions cost on this machine, and which share of the processor's peak they reach.
 
     Args:
-        action: latency times our networks and published architectures alone, whole frames from a raw 640x480 image to
-            joints in mm, new processes, and products of matrices for the peak. Everything is timed in turns and takes two
-            minutes.
+        action: latency times our networks and published architectures alone, whole frames from a raw 640x480
+            image to joints in mm, new processes, and products of matrices for the peak. Everything is timed in turns
+            and takes two minutes.
         frames: Rendered images for whole frames.
         runtimes: Runtimes. All that are installed by default.
         peers: --no-peers leaves out DeepPrior, DeepPrior++, REN-9x6x6 and A2J.

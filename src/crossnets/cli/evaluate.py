@@ -68,14 +68,15 @@ def evaluate(
 
     Args:
         dataset: Protocol: joints, camera, sequences. With --data it follows from the folder.
-        model: Run or model folder. By default --data is scored with the model of the package. {fold} in the name stands
-            for the subject that is left out, with one model for each subject.
+        model: Run or model folder. By default --data is scored with the model of the package. {fold} in the name
+            stands for the subject that is left out, with one model for each subject.
         data: Data set as released: its folder, or a text such as cvar:PATH#P1,P4.
         predictions: Text files (u v d) or our own files instead of a model, joined in this order.
         labels: A text file of labels (u v d) instead of data, in the order of the predictions.
-        centers: How hands are found: by the detector of the package, our finder without a network, or the paper's.
-            label takes the labelled joint, which nobody has in use and which makes results better than they are. auto takes
-            the detector for models that refine their estimate, and for others the way that they were trained with.
+        centers: How hands are found: by the detector of the package, our finder without a network, or the
+            paper's. label takes the labelled joint, which nobody has in use and which makes results better than they
+            are. auto takes the detector for models that refine their estimate, and for others the way that they were
+            trained with.
         refine: Refinement after a model's estimate: the learned update of the paper, or its energy minimised.
         camera: Camera of the text files or images: a name or fx,fy,cx,cy. The data set's by default.
         list_file: Paths of the labelled frames, one a line. Their first folder names the sequence.

@@ -21,8 +21,8 @@ def generate(
     """Draw the latent space of a model: a depth map from a pose, a pose from a depth map, or a walk.
 
     Args:
-        action: pose-to-depth starts from the label of a frame, depth-to-pose from its image. walk goes straight from
-            the latent of one frame to that of another, and draws a depth map and a pose at each step.
+        action: pose-to-depth starts from the label of a frame, depth-to-pose from its image. walk goes straight
+            from the latent of one frame to that of another, and draws a depth map and a pose at each step.
         model: Run or model folder.
         data: Data set with the frames, such as cvar:PATH#P5. Labels of another skeleton are converted.
         frame: Frame of the first two actions: its key, such as cvar/P5/000100, or its index from 0.

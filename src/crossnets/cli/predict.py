@@ -47,15 +47,16 @@ def predict(
     """Estimate the likeliest hand of each depth image, and write joints in mm and a picture of each frame.
 
     Args:
-        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. A run or model folder
-            may come before them. The model of the package is the default.
-        camera: Camera of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after
-            them, the mm of one depth count. Recordings and data sets have their own.
+        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. A run or model
+            folder may come before them. The model of the package is the default.
+        camera: Camera of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and,
+            after them, the mm of one depth count. Recordings and data sets have their own.
         out: Folder for predictions.jsonl (a header, then a frame a line) and overlays/. Predictions are never
             overwritten.
         refine: Refinement after the estimate: the learned update of the paper, or its energy minimised.
-        centers: How hands are found: by the detector of the package, our finder without a network, or the paper's. auto
-            takes the detector for models that refine their estimate, and for others the way that they were trained with.
+        centers: How hands are found: by the detector of the package, our finder without a network, or the
+            paper's. auto takes the detector for models that refine their estimate, and for others the way that they
+            were trained with.
         split: Split of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
     """

@@ -24,13 +24,13 @@ def record(
     """Write the frames of a camera as a recording, until there are enough or Ctrl-C.
 
     Args:
-        source: realsense or realsense:SERIAL, a .db3 file of a RealSense, virtual or virtual:CAMERA (a rendered hand,
-            with labels), a recording, or a folder of 16-bit PNGs.
+        source: realsense or realsense:SERIAL, a .db3 file of a RealSense, virtual or virtual:CAMERA (a rendered
+            hand, with labels), a recording, or a folder of 16-bit PNGs.
         out: New folder for camera.json and the frames. docs/recording-format.md describes it.
         frames: Largest number of frames.
         seconds: Largest duration, from the first frame on.
-        camera: Camera of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after them, the
-            mm of one depth count.
+        camera: Camera of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after
+            them, the mm of one depth count.
         seed: Seed of the virtual hand.
         retry_s: Pause in seconds before a camera that was unplugged or has stalled is opened again.
         tries: Attempts in a row before the camera is given up.
