@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from crossnets import ranks
 from crossnets.tensors import Gaussian, PoseBatch
 
 
@@ -40,7 +41,7 @@ def judged_generated(logit: Float[Tensor, "B 1"]) -> Float[Tensor, "B"]:
 
 def feature_matching(generated: Float[Tensor, "B F"], real: Float[Tensor, "C F"]) -> Float[Tensor, "F"]:
     """L_G: distance of the two batches' mean features, one value per feature (spec 3.4)."""
-    return (real.mean(0) - generated.mean(0)).abs()
+    return (ranks.batch_mean(real) - ranks.batch_mean(generated)).abs()
 
 
 def smoothness(

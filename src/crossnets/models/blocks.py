@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossnets import ranks
+
 BN_EPS = 1e-4
 BN_STEP = 0.1
 """Step of the running averages, once they have seen 1 / BN_STEP batches. Before, they are plain means."""
@@ -30,7 +32,28 @@ class _EarlyMean:
                 self._batches = int(self.num_batches_tracked)
             self.momentum = max(BN_STEP, 1 / (1 + self._batches))
             self._batches += self.track_running_stats
+        if self.training and ranks.size() > 1:
+            return self._synchronised(input)
         return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue] - of the torch class beside this one
+
+    def _synchronised(self, input: Tensor) -> Tensor:
+        """Normalisation by the statistics of all ranks, in float32. torch's own SyncBatchNorm needs a GPU."""
+        assert isinstance(self, nn.BatchNorm1d | nn.BatchNorm2d)
+        x = input.float()
+        dims = [d for d in range(x.ndim) if d != 1]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        mean = ranks.total(x.mean(dims)) / ranks.size()
+        centred = x - mean.view(shape)
+        variance = ranks.total(centred.square().mean(dims)) / ranks.size()
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            count = ranks.size() * x.numel() / x.shape[1]
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum or 0.0)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked += 1
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._batches = None

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossnets import ranks
 from crossnets.tensors import Gaussian
 
 
@@ -52,7 +53,8 @@ class PoseVAE(nn.Module):
 
     def sample(self, q: Gaussian, generator: torch.Generator) -> Float[Tensor, "B Z"]:
         """z = mu + exp(s / 2) e with e ~ N(0, noise_std^2)."""
-        e = torch.randn(q.mean.shape, generator=generator).to(q.mean)
+        count, dim = q.mean.shape
+        e = ranks.mine(torch.randn((ranks.size() * count, dim), generator=generator)).to(q.mean)
         return q.mean + (q.logvar / 2).exp() * self.config.noise_std * e
 
     def decode(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B J 3"]:

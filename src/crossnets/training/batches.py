@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from crossnets import ranks
 from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
 from crossnets.training.config import StageConfig
 from crossnets.training.crops import TrainingFrames, seed_of, shuffled
@@ -69,7 +70,8 @@ class Draw:
             return None
         seed = (self.seed, self.stage.name, "real")
         rows = shuffled(np.arange(len(hands.patches), dtype=np.int64), hands.config.crops, self.step, *seed)
-        return real_batch(hands, np.random.default_rng(seed_of(*seed, self.step, "changes")), rows, self.device)
+        whole = real_batch(hands, np.random.default_rng(seed_of(*seed, self.step, "changes")), rows, self.device)
+        return RealBatch(*map(ranks.mine, whole))
 
     def scenes(self) -> SceneBatch:
         """The next batch of rendered frames."""
@@ -111,7 +113,7 @@ class Draw:
 
     def _shuffled(self, count: int, what: str) -> Int64[np.ndarray, "B"]:
         rows = np.arange(count, dtype=np.int64)
-        return shuffled(rows, self.stage.batch, self.step, self.seed, self.stage.name, what)
+        return ranks.mine(shuffled(rows, self.stage.batch, self.step, self.seed, self.stage.name, what))
 
     def _pose(self, labelled: Int64[np.ndarray, "B"]) -> PoseBatch:
         y, t = self._frames.y[labelled], self._frames.t[labelled]

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from crossnets import ranks
 from crossnets.geometry.thinned import INVERSE_MM
 
 _HALF_MM = 120.0
@@ -28,6 +29,7 @@ _SPHERES = 6
 _LEAST_LEFT = 0.3
 """Share of the seen pixels that edge loss and holes must leave. Else the image keeps its edges and has no holes."""
 _WORD = 0xFFFFFFFF
+_SEEDS = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,23 +83,32 @@ def _check(config: CropDamage | SceneDamage, strengths: tuple[str, ...]) -> None
 class _Draws:
     """Random numbers of some images of a batch that are the same on every device."""
 
-    def __init__(self, generator: torch.Generator, salt: int, rows: Int64[Tensor, "R"], device: torch.device) -> None:
-        self._generator, self._salt, self.rows, self._device = generator, salt, rows.to(device), device
+    def __init__(self, generator: torch.Generator, salt: int, rows: Int64[Tensor, "N"], device: torch.device) -> None:
+        """`rows` are the changed images in the batch of all ranks."""
+        self._generator = generator
+        self._salt = salt
+        self._device = device
+        self._chosen = len(rows)
+        own = rows % ranks.size() == ranks.rank()
+        self._own = own.nonzero()[:, 0]
+        self._numbers = rows[own].to(device)
+        self.rows = rows[own].div(ranks.size(), rounding_mode="floor").to(device)
+        """Rows of the changed images in this rank's part of the batch."""
 
     def rand(self, *shape: int) -> Float[Tensor, "..."]:
         """Uniform numbers of each image, shape (R, ...)."""
-        return torch.rand(len(self.rows), *shape, generator=self._generator).to(self._device)
+        return torch.rand(self._chosen, *shape, generator=self._generator)[self._own].to(self._device)
 
     def randn(self, *shape: int) -> Float[Tensor, "..."]:
         """Standard normal numbers of each image, shape (R, ...)."""
-        return torch.randn(len(self.rows), *shape, generator=self._generator).to(self._device)
+        return torch.randn(self._chosen, *shape, generator=self._generator)[self._own].to(self._device)
 
     def field(self, size: torch.Size) -> Float[Tensor, "R 1 H W"]:
         """Uniform numbers of each pixel."""
         height, width = size
         self._salt += 0x9E3779B9
         pixels = torch.arange(height * width, device=self._device).view(1, 1, height, width)
-        return hashed(self.rows[:, None, None, None] * (height * width) + pixels, self._salt)
+        return hashed(self._numbers[:, None, None, None] * (height * width) + pixels, self._salt)
 
     def smooth(self, size: torch.Size, cells: int) -> Float[Tensor, "R 1 H W"]:
         """A field that changes over the distance of `cells` pixels."""
@@ -112,8 +123,8 @@ class _Damages:
     """Changes random shares of a batch, one kind of damage after the other."""
 
     def __init__(self, image: Float[Tensor, "B C H W"], seed: int) -> None:
-        self.image, self._seed = image, seed
-        self._generator = torch.Generator().manual_seed(seed)
+        self.image = image
+        self._seed = seed
         self._kinds = 0
 
     def apply(self, share: float, change: Change) -> None:
@@ -122,10 +133,13 @@ class _Damages:
         Which ones is drawn on the processor, so their rows are known without waiting for a GPU.
         """
         self._kinds += 1
-        rows = (torch.rand(len(self.image), generator=self._generator) < share).nonzero()[:, 0]
-        if not len(rows):
+        # Each kind has a generator of its own, so a rank without changed images may skip its draws.
+        salt = self._seed + 0x85EBCA6B * self._kinds
+        generator = torch.Generator().manual_seed(salt & _SEEDS)
+        rows = (torch.rand(ranks.size() * len(self.image), generator=generator) < share).nonzero()[:, 0]
+        draws = _Draws(generator, salt, rows, self.image.device)
+        if not len(draws.rows):
             return
-        draws = _Draws(self._generator, self._seed + 0x85EBCA6B * self._kinds, rows, self.image.device)
         self.image = self.image.index_copy(0, draws.rows, change(self.image[draws.rows], draws))
 
 

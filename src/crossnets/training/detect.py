@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
+from crossnets import ranks
 from crossnets.geometry.thinned import AROUND_PX, CELL_PX, DEPTH_UNIT_MM, FALLBACK_MM, INVERSE_MM, LENGTH_MM
 from crossnets.models.detector import DetectorNet
 from crossnets.synth.scenes import PRESENT, UNCLEAR
@@ -115,8 +116,9 @@ def detection_terms(found: Float[Tensor, "B 6 h w"], targets: Targets) -> Losses
     hit = bell >= 1
     right = -log_yes * (1 - log_yes.exp()).square() * hit
     wrong = -log_no * log_yes.exp().square() * (1 - bell) ** 4 * (targets.asked & ~hit)
-    hands = hit.sum().clamp_min(1)
-    cells = targets.weight.sum().clamp_min(1)
+    # Hands and cells of all ranks. The mean of the ranks' terms is then the term of the whole batch.
+    hands = ranks.total(hit.sum().float()).clamp_min(1) / ranks.size()
+    cells = ranks.total(targets.weight.sum()).clamp_min(1) / ranks.size()
     apart = (found - truth).abs() * targets.weight[:, None]
     side = F.binary_cross_entropy_with_logits(found[:, 4], truth[:, 4], targets.weight, reduction="sum")
     return {

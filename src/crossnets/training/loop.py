@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from rich.console import Console
 from torch import Tensor
 
+from crossnets import ranks
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
@@ -227,14 +228,18 @@ def _networks(config: AnyTraining) -> Networks | DetectorNet:
 
 def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
     """Steps of each stage: of the run that is resumed, else measured and written down."""
-    found = run.read(session.out)
+    found = ranks.shared(run.read(session.out))
     if found is not None:
         run.check_same(session.out, found, request)
         return found["plan"]
+    for stage in session.config.stages:
+        ranks.check_batch(stage.batch, f"The stage {stage.name}")
     plan = schedule.steps_within(
         session.config.stages, session.epoch_frames, budget_s, lambda stage: _seconds_per_step(session, stage)
     )
-    run.begin(session.out, request, plan, str(session.device))
+    plan = ranks.shared(plan)
+    if ranks.first():
+        run.begin(session.out, request, plan, str(session.device))
     return plan
 
 
@@ -275,7 +280,11 @@ def _step(
 def _run_stages(session: _Session, console: Console) -> None:
     config, out = session.config, session.out
     place = state.load_place(out) or state.Place(0, 0, 0.0)
-    reporter = progress.Reporter(out, console, progress.cut_log(out, place.stage, place.step))
+    ranks.wait()  # until all have read the place that the first rank will go on from
+    if ranks.first():
+        reporter = progress.Reporter(out, console, progress.cut_log(out, place.stage, place.step))
+    else:
+        reporter = progress.Listener()
     session.networks.train()
     try:
         if place.stage or place.step:
@@ -288,11 +297,13 @@ def _run_stages(session: _Session, console: Console) -> None:
             _run_stage(session, reporter, number, first, place.elapsed_s)
     finally:
         reporter.close()
-    run.remove_crops(out)
+    ranks.wait()
+    if ranks.first():
+        run.remove_crops(out)
     console.print(f"Done: {out / 'model'}", highlight=False, soft_wrap=True)
 
 
-def _run_stage(session: _Session, reporter: progress.Reporter, number: int, first: int, before_s: float) -> None:
+def _run_stage(session: _Session, reporter: progress.Listener, number: int, first: int, before_s: float) -> None:
     config, total = session.config.stages[number], session.plan[number]
     stage = session.stage(config, session.networks)
     if first:
@@ -302,6 +313,8 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
     def checkpoint(at_stage: int, at_step: int) -> None:
         report.flush()
         _check_sound(session.networks, config.name, at_step or total, session.out)
+        if not ranks.first():
+            return
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
         place = state.Place(at_stage, at_step, elapsed)
@@ -315,12 +328,18 @@ def _run_stage(session: _Session, reporter: progress.Reporter, number: int, firs
         report = _Report(session, reporter, number, rendered)
         for step in range(first, total):
             report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
-            if session.stop.is_set():
+            due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
+            stop = session.stop.is_set()
+            if ranks.size() > 1:
+                if not report.flushed:  # ranks agree where they exchange losses
+                    continue
+                stop, due = ranks.any_of([stop, due], session.device)
+            if stop:
                 checkpoint(number, step + 1)
                 raise TrainingStoppedError(
                     f"Stopped in stage {config.name} after step {step + 1}; the same command goes on from there."
                 )
-            if time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total:
+            if due:
                 checkpoint(number, step + 1)
                 saved = time.monotonic()
     checkpoint(number + 1, 0)
@@ -332,7 +351,7 @@ class _Report:
     On a processor each step is fetched by itself, so that a loss that is not a number ends the training at once.
     """
 
-    def __init__(self, session: _Session, reporter: progress.Reporter, number: int, rendered: Timed | None) -> None:
+    def __init__(self, session: _Session, reporter: progress.Listener, number: int, rendered: Timed | None) -> None:
         self._out, self._reporter, self._number, self._rendered = session.out, reporter, number, rendered
         self._config = session.config.stages[number]
         self._every = 1 if session.device.type == "cpu" else max(self._config.log_every, _FETCHED_STEPS)
@@ -346,11 +365,17 @@ class _Report:
         if len(self._pending) == self._every or last:
             self.flush()
 
+    @property
+    def flushed(self) -> bool:
+        """Whether no losses are pending."""
+        return not self._pending
+
     def flush(self) -> None:
         """Check all losses that are pending, and write those that the log asks for."""
         if not self._pending:
             return
-        values = torch.stack([value.float() for _, losses in self._pending for value in losses.values()]).tolist()
+        stacked = torch.stack([value.float() for _, losses in self._pending for value in losses.values()])
+        values = ranks.mean_of(stacked).tolist()
         now, waited_s = time.perf_counter(), 0.0 if self._rendered is None else self._rendered.waited_s
         seconds = max(now - self._since, 1e-9)
         rate = self._config.batch * len(self._pending) / seconds

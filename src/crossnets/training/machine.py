@@ -45,12 +45,17 @@ def choose_machine(device: DeviceName = "auto", workers: int | None = None) -> M
             "processor, or install a CUDA build of torch (https://pytorch.org/get-started)."
         )
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun starts a process for each GPU of a machine
+        torch.cuda.set_device(local)
+        return Machine(device=torch.device("cuda", local), workers=_free_cores() if workers is None else workers)
     return Machine(device=torch.device(name), workers=_free_cores() if workers is None else workers)
 
 
 def _free_cores() -> int:
-    """All cores that this process may use but one; at least one."""
-    return max(1, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) - 1)
+    """All cores that this process may use but one, divided among the processes of this machine. At least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
 def set_up(device: torch.device, *, exact: bool) -> None:

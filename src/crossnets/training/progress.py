@@ -34,7 +34,30 @@ def cut_log(run: Path, stage: int, step: int) -> int:
     return len(kept)
 
 
-class Reporter:
+class Listener:
+    """Takes the progress of a training and writes nothing, as on all ranks but the first."""
+
+    @contextmanager
+    def stage(self, name: str, total: int, done: int) -> Iterator[None]:
+        """Begin one stage."""
+        yield
+
+    def step(
+        self, stage: int, step: int, losses: dict[str, float], samples_per_s: float, waiting: float | None = None
+    ) -> None:
+        """Write one step."""
+
+    def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
+        """Show one step."""
+
+    def flush(self) -> None:
+        """Bring what was written to the disk."""
+
+    def close(self) -> None:
+        """Close all files."""
+
+
+class Reporter(Listener):
     """Writes log.jsonl and TensorBoard events, and draws a bar, or on no terminal a line now and then."""
 
     def __init__(self, run: Path, console: Console, first_event: int) -> None:

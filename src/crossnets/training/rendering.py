@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
+from crossnets import ranks
 from crossnets.atomic import allocate, replacing, write_text
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, views_at
@@ -40,24 +41,48 @@ AnyBatch = TypeVar("AnyBatch", RenderedBatch, SceneBatch)
 class Renderings(Dataset[AnyBatch]):
     """Rendering number k: frames k count to (k + 1) count, as many of each source."""
 
-    def __init__(self, sources: Sequence[Callable[[], Callable[[np.ndarray], AnyBatch]]], count: int) -> None:
-        """`sources` are opened in the process that renders. Each then gives the frames of these indices."""
+    def __init__(
+        self,
+        sources: Sequence[Callable[[], Callable[[np.ndarray], AnyBatch]]],
+        count: int,
+        part: slice = slice(None),
+    ) -> None:
+        """Renderings of some sources.
+
+        Args:
+            sources: They are opened in the process that renders. Each then gives the frames of some indices.
+            count: Frames of a rendering.
+            part: The part of each source's frames that is rendered, as one of several ranks needs it.
+        """
         if count % len(sources):
             raise ValueError(f"Found a batch of {count} frames, expected a multiple of the {len(sources)} cameras.")
-        self._sources, self._each = tuple(sources), count // len(sources)
+        self._sources = tuple(sources)
+        self._each = count // len(sources)
+        self._part = part
         self._opened: list[Callable[[np.ndarray], AnyBatch]] | None = None
 
     def __getitem__(self, number: int) -> AnyBatch:
         if self._opened is None:
             self._opened = [opened() for opened in self._sources]
-        indices = np.arange(number * self._each, (number + 1) * self._each)
+        indices = np.arange(number * self._each, (number + 1) * self._each)[self._part]
         parts = [drawn(indices) for drawn in self._opened]
         return type(parts[0])(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def renderings(config: RenderedConfig, count: int) -> Renderings[RenderedBatch]:
-    """Renderings of crops of hands."""
-    return Renderings([partial(_opened, source) for source in config.sources], count)
+def renderings(config: RenderedConfig, count: int, part: slice = slice(None)) -> Renderings[RenderedBatch]:
+    """Renderings of crops of hands, see `Renderings`."""
+    return Renderings([partial(_opened, source) for source in config.sources], count, part)
+
+
+def part_of_rank(count: int, sources: int, what: str) -> slice:
+    """The part of each source's frames that this rank renders.
+
+    Raises:
+        ValueError: the ranks cannot divide a rendering evenly.
+    """
+    # As many frames of each source on every rank, and as many in each half, which is mirrored by itself.
+    ranks.check_batch(count, what, multiple=max(2, sources))
+    return slice(ranks.rank(), None, ranks.size())
 
 
 def _opened(source: SyntheticConfig) -> Callable[[np.ndarray], RenderedBatch]:
@@ -85,7 +110,8 @@ def stream(
     config: RenderedConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[RenderedBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, on the machine's device, whatever ran before."""
-    with used_again(renderings(config, batch), config.uses, machine, first, total) as batches:
+    part = part_of_rank(batch, len(config.sources), "The stage estimate")
+    with used_again(renderings(config, batch, part), config.uses, machine, first, total) as batches:
         yield batches
 
 

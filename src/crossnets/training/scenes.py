@@ -12,7 +12,7 @@ from crossnets.synth.scenes import SceneConfig, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
 from crossnets.training.machine import Machine
-from crossnets.training.rendering import Renderings, used_again
+from crossnets.training.rendering import Renderings, part_of_rank, used_again
 
 
 def _opened(source: SceneConfig) -> Callable[[np.ndarray], SceneBatch]:
@@ -33,6 +33,7 @@ def stream(
     config: ScenesConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[SceneBatch]]:
     """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
-    renderings = Renderings([partial(_opened, source) for source in config.sources], batch)
+    part = part_of_rank(batch, len(config.sources), "The stage detect")
+    renderings = Renderings([partial(_opened, source) for source in config.sources], batch, part)
     with used_again(renderings, config.uses, machine, first, total) as batches:
         yield batches

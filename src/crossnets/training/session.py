@@ -1,6 +1,7 @@
 """`crossnets train`: data sets to a run folder."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import Progress
 
+from crossnets import ranks
 from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
@@ -49,7 +51,42 @@ def train_command(
             number that can be.
         OSError: a folder is missing or unreadable.
     """
-    console = Console(stderr=True)
+    machine = machine or choose_machine()
+    with ranks.joined(machine.device):
+        _train(
+            configure,
+            data=data,
+            unlabelled=unlabelled,
+            labels=labels,
+            budget=budget,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            stages=stages,
+            init=init,
+            out=out,
+            threads=threads,
+            machine=machine,
+        )
+
+
+def _train(
+    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
+    *,
+    data: str | None,
+    unlabelled: tuple[str, ...],
+    labels: str,
+    budget: str | None,
+    epochs: tuple[str, ...],
+    batch_size: tuple[str, ...],
+    learning_rate: tuple[str, ...],
+    stages: tuple[str, ...],
+    init: Path | None,
+    out: Path,
+    threads: int | None,
+    machine: Machine,
+) -> None:
+    console = Console(stderr=True, quiet=not ranks.first())
     if threads is not None:
         if threads < 1:
             raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
@@ -60,7 +97,6 @@ def train_command(
     labelled = None if data is None else open_dataset(data)
     others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
-    machine = machine or choose_machine()
     chosen = with_epochs(only_stages(config.stages, stages), epochs)
     chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
     chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
@@ -71,15 +107,15 @@ def train_command(
         asked["init"] = str(init)
     request = run.request_of(config, asked)
     budget_s = None if budget is None else parse_budget(budget)
-    with run.held(out) as found:
-        if found is None:
-            run.remove_crops(out)  # of a start that ended before the run began
-        else:
+    with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
+        if found is not None:
             run.check_same(out, found, request)
-            place = load_place(out)
-            if place is not None and place.stage == len(config.stages):
-                console.print(f"{out} is finished; its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
-                return
+        place = ranks.shared(load_place(out))
+        if found is None and ranks.first():
+            run.remove_crops(out)  # of a start that ended before the run began
+        if place is not None and place.stage == len(config.stages):
+            console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
+            return
         options = loop.Options(request=request, budget_s=budget_s, console=console, machine=machine, init=init)
         if isinstance(config, DetectorTraining):
             cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
@@ -88,7 +124,11 @@ def train_command(
             return
         options["maps"] = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(config, CrossnetsConfig) else None
         sources = (*(() if data is None else (data,)), *unlabelled)
+        if not ranks.first():
+            ranks.wait()  # the first rank writes the crops, the others read them
         crops = _frames(config, labelled, others, options["maps"], labels, out / run.CROPS, sources, console)
+        if ranks.first():
+            ranks.wait()
         _tell(console, config, crops, out, machine)
         loop.train(config, crops, out, **options)
 
@@ -182,7 +222,7 @@ def _tell(
         what = f"{what}, {len(frames.real.patches)} labelled real"
         used = max(0, used - len(frames.real.patches))
     _say(console, f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames", config, machine)
-    if frames.problems:
+    if frames.problems and ranks.first():
         path = out / PROBLEMS_FILE
         write_problems(path, frames.problems)
         console.print(f"{len(frames.problems)} frames or label lines are left out, listed in {path}:", highlight=False)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from crossnets import losses
+from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.tensors import Batch, PoseBatch
@@ -52,15 +52,17 @@ def descend(optimiser: Adam, terms: Losses) -> None:
     """One step down the sum of the terms. All joint-stage weights are 1 (spec 3)."""
     optimiser.zero_grad()
     torch.stack([term.float() for term in terms.values()]).sum().backward()
+    ranks.average_gradients(parameter for group in optimiser.param_groups for parameter in group["params"])
     optimiser.step()
 
 
 def random_walk(z: Float[Tensor, "B Z"], generator: torch.Generator) -> Float[Tensor, "B Z"]:
     """z^: random convex combinations of five latents of the batch, drawn with replacement (spec 3)."""
+    z = ranks.gathered(z)
     rows = torch.randint(len(z), (len(z), WALK_LENGTH), generator=generator).to(z.device)
     weights = torch.rand(rows.shape, generator=generator).to(z)
     weights = weights / weights.sum(1, keepdim=True)
-    return (weights[..., None] * z[rows]).sum(1)
+    return ranks.mine((weights[..., None] * z[rows]).sum(1))
 
 
 def noisy_latent(nets: CrossingNets, pose: PoseBatch, generator: torch.Generator) -> Float[Tensor, "B Z"]:
@@ -83,12 +85,13 @@ class PoseVAEStage:
         vae, y = self.nets.vae, draw.poses().y
         q = vae.encode(y)
         y_hat = vae.decode(vae.sample(q, generator))
+        # Sums over the batch of all ranks: `descend` takes the mean of the ranks' gradients.
         terms = {
-            "kl": losses.kl_to_standard_normal(q).sum(),
-            "reconstruction": losses.pose_reconstruction(y_hat, y).sum(),
+            "kl": ranks.size() * losses.kl_to_standard_normal(q).sum(),
+            "reconstruction": ranks.size() * losses.pose_reconstruction(y_hat, y).sum(),
         }
         descend(self.optimisers["vae"], terms)
-        return {name: value / len(y) for name, value in terms.items()}
+        return {name: value / (ranks.size() * len(y)) for name, value in terms.items()}
 
 
 class DepthGANStage:
@@ -108,7 +111,8 @@ class DepthGANStage:
         """One step of the discriminator, then one of the generator."""
         gen, disc = self.nets.gen, self.nets.disc
         x = draw.images()
-        z = 2 * torch.rand(len(x), self.nets.config.latent_dim, generator=generator).to(x) - 1
+        uniform = torch.rand(ranks.size() * len(x), self.nets.config.latent_dim, generator=generator)
+        z = 2 * ranks.mine(uniform).to(x) - 1
         with torch.no_grad(), frozen_averages(gen):
             x_hat = gen(z)
         real = losses.judged_real(disc.dis(disc.trunk(x)).float()).mean()

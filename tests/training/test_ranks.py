@@ -1,0 +1,95 @@
+"""Several processes train as one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossnets import ranks
+from crossnets.training.state import load_place
+
+RUN = Path(__file__).parent / "ranks_run.py"
+
+
+def start(stage: str, out: Path, steps: int, count: int) -> subprocess.Popen[str]:
+    """`count` ranks on this machine, as torchrun starts them."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(RUN.parents[2] / "src")}
+    return subprocess.Popen(
+        [*words, str(RUN), stage, str(out), str(steps)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said[-3000:]
+    return said
+
+
+def losses(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line)["losses"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "tolerance"), [("pose_vae", 1e-5), ("depth_gan", 1e-4), ("detect", 1e-4)])
+def test_two_processes_have_the_losses_of_one(tmp_path: Path, stage: str, tolerance: float) -> None:
+    """In the first step. Later ones differ as rounding grows, since Adam's first steps follow a gradient's sign."""
+    for count in (1, 2):
+        finish(start(stage, tmp_path / str(count), 2, count))
+    one, two = losses(tmp_path / "1")[0], losses(tmp_path / "2")[0]
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, rel=tolerance), name
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_ends_all_and_one_process_goes_on(tmp_path: Path) -> None:
+    out, steps = tmp_path / "run", 400
+    process = start("pose_vae", out, steps, 2)
+    try:
+        deadline = time.monotonic() + 100
+        while not (out / "checkpoint.safetensors").is_file():
+            assert process.poll() is None, process.communicate()[0][-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        began = time.monotonic()
+        said, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert time.monotonic() - began < 30
+    assert process.returncode != 0
+    assert "exitcode  : -9" in said
+    assert "rank      : " in said
+    place = load_place(out)
+    assert place is not None
+    assert place.step < steps
+    finish(start("pose_vae", out, steps, 1))
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "size", lambda: 8)
+    ranks.check_batch(200, "The stage joint")
+    with pytest.raises(ValueError, match=r"The stage joint has batches of 100, which 8 processes cannot divide.*of 8"):
+        ranks.check_batch(100, "The stage joint")
+
+
+def test_one_process_needs_no_others() -> None:
+    values = torch.rand(6, 3)
+    assert ranks.first()
+    assert ranks.mine(values) is not None
+    assert torch.equal(ranks.mine(values), values)
+    assert ranks.gathered(values) is values
+    assert ranks.total(values) is values
+    assert torch.equal(ranks.batch_mean(values), values.mean(0))
+    assert ranks.shared("same") == "same"
