@@ -85,7 +85,7 @@ def test_frames_are_kept_once(tmp_path: Path) -> None:
 
 def test_a_batch_must_be_shared_evenly_by_the_cameras() -> None:
     with (
-        pytest.raises(ValueError, match="batches of 7, which 1 processes cannot divide evenly: expected a multiple of 2"),
+        pytest.raises(ValueError, match=r"batches of 7, which 1 processes cannot .* a multiple of 2"),
         stream(CONFIG, 7, 0, 1, Machine(device=torch.device("cpu"), workers=0)),
     ):
         pass

@@ -18,6 +18,7 @@ from crossnets.cli import (
     live,
     predict,
     record,
+    sweep,
     synthesize,
     train,
 )
@@ -53,6 +54,7 @@ def main() -> None:
         "demo": demo.demo,
         "train": train.for_preset(sys.argv),
         "evaluate": evaluate.evaluate,
+        "sweep": sweep.sweep,
         "benchmark": benchmark.benchmark,
         "predict": predict.predict,
         "generate": generate.generate,

@@ -1,0 +1,105 @@
+"""The command `sweep`: run the trainings and evaluations of an experiment, and tabulate them."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from crossnets.cli.ending import end
+from crossnets.evaluation.sweep import SCORES, Cell, read_sweep, scores_of, write_results
+
+_COMMAND = """
+import ctypes, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+from crossnets.cli import main
+main()
+"""
+"""Runs a command that ends when the sweep is killed (PR_SET_PDEATHSIG, SIGKILL). A sweep that starts again then finds
+no training that is still running."""
+
+
+def sweep(
+    file: tyro.conf.Positional[Path],
+    out: Path = Path("sweep"),
+    set: tuple[str, ...] = (),
+    parallel: int = 1,
+    table: bool = False,
+) -> None:
+    """Run what is not finished of an experiment, the shortest run first, and write the table of all scores.
+
+    The same command goes on after a kill. Example:
+    crossnets sweep experiments/cvar.toml --set cvar=PATH --out runs/cvar
+
+    Args:
+        file: Experiment, such as experiments/cvar.toml.
+        out: Folder with a folder for each run, results.json, table.md and curves.png.
+        set: Values of the file's placeholders, such as cvar=PATH.
+        parallel: Runs at a time.
+        table: Write the table of the runs that are finished, and run nothing.
+    """
+    values = {}
+    for text in set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: expected NAME=VALUE, such as cvar=PATH.")
+        values[name] = value
+    if parallel < 1:
+        raise ValueError(f"--parallel {parallel}: expected 1 or more.")
+    cells = read_sweep(file, values)
+    out.mkdir(parents=True, exist_ok=True)
+    failed = [] if table else _run(out, [cell for cell in cells if scores_of(out, cell) is None], len(cells), parallel)
+    print(write_results(out, cells))
+    if failed:
+        end(f"{len(failed)} runs failed: {', '.join(failed)}. Their output is in {out}/NAME.log.", 1)
+
+
+def _run(out: Path, cells: Sequence[Cell], total: int, parallel: int) -> list[str]:
+    """Run these cells. Returns the names of those that failed."""
+    console = Console(stderr=True)
+    failed: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ThreadPoolExecutor(parallel) as pool,
+    ):
+        task = bar.add_task("runs", total=total, completed=total - len(cells))
+        shortest_first = sorted(cells, key=lambda cell: cell.cost)
+        waiting = {pool.submit(_run_cell, out, cell): cell for cell in shortest_first}
+        try:
+            for done in as_completed(waiting):
+                cell = waiting[done]
+                code = done.result()
+                if code:
+                    failed.append(cell.name)
+                console.print(f"{cell.name}: {'finished' if not code else f'failed ({code})'}", highlight=False)
+                bar.advance(task)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def _run_cell(out: Path, cell: Cell) -> int:
+    """Train, or resume, and evaluate one cell. Returns the exit code of the command that failed, or 0."""
+    run, score = out / cell.name, out / cell.name / "score"
+    if score.is_dir() and not (score / SCORES).is_file():
+        shutil.rmtree(score)  # of an evaluation that was killed
+    commands = (
+        ("train", *cell.train, "--out", str(run)),
+        ("evaluate", "--model", str(run), *cell.evaluate, "--out", str(score)),
+    )
+    with (out / f"{cell.name}.log").open("a", encoding="utf-8") as log:
+        for command in commands:
+            code = subprocess.run(
+                [sys.executable, "-c", _COMMAND, *command], stdout=log, stderr=subprocess.STDOUT, check=False
+            ).returncode
+            if code:
+                return code
+    return 0

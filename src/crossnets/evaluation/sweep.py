@@ -1,0 +1,234 @@
+"""Experiments as declared grids: which runs a file asks for, which are done, and the table of their scores.
+
+A file is TOML. `[train]` holds options of every training, `[evaluate]` those of every evaluation. `[[fold]]` names
+training and test data, `[[variant]]` a set of further options, and `labels` and `seeds` are lists. Every combination is
+one run.
+"""
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossnets.atomic import replacing, write_text
+
+SCORES = "scores.json"
+_KEYS = {"train", "evaluate", "labels", "seeds", "fold", "variant"}
+_MEASURES = {"mean_mm": "mean", "median_mm": "median", "root_aligned_mean_mm": "root-aligned"}
+_UNKNOWN_COST = 1e12
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an experiment."""
+
+    fold: str
+    labels: str
+    variant: str
+    seed: int
+    train: tuple[str, ...]
+    """Words of `crossnets train`, without --out."""
+    evaluate: tuple[str, ...]
+    """Words of `crossnets evaluate`, without --model and --out."""
+    cost: float
+    """Seconds of the budget, or rounds in all, to begin with the shortest run."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        parts = (self.fold, self.labels.replace("%", "pct"), self.variant, f"seed{self.seed}")
+        return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts)
+
+
+def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
+    """The runs that a file declares, in its order.
+
+    Args:
+        path: TOML file.
+        values: Values of placeholders such as {cvar} in the texts of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not valid TOML, has an unknown key, an empty list, two runs of one name, or a
+            placeholder without a value.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no experiment {path}. The folder experiments/ has examples.")
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    unknown = sorted(set(found) - _KEYS)
+    if unknown:
+        raise ValueError(f"{path}: found the key {unknown[0]!r}, expected some of {', '.join(sorted(_KEYS))}.")
+    found = _filled(found, values, path)
+    folds, variants = found.get("fold", []), found.get("variant", [{"name": "all"}])
+    labels, seeds = found.get("labels", ["all"]), found.get("seeds", [42])
+    for name, entries in (("fold", folds), ("variant", variants), ("labels", labels), ("seeds", seeds)):
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(f"{path}: {name} is empty, expected at least one entry.")
+    cells = [
+        _cell(path, found.get("train", {}), found.get("evaluate", {}), *combination)
+        for combination in itertools.product(folds, labels, variants, seeds)
+    ]
+    names = [cell.name for cell in cells]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"{path}: two runs are called {twice}. Give folds, variants, labels and seeds names of their own."
+        )
+    return cells
+
+
+def _cell(
+    path: Path,
+    train: dict[str, Any],
+    evaluate: dict[str, Any],
+    fold: dict[str, Any],
+    labels: str,
+    variant: dict[str, Any],
+    seed: int,
+) -> Cell:
+    for kind, entry, allowed in (("fold", fold, {"name", "train", "test"}), ("variant", variant, {"name", "train"})):
+        unknown = sorted(set(entry) - allowed)
+        if unknown or "name" not in entry:
+            what = f"the key {unknown[0]!r}" if unknown else "no name"
+            raise ValueError(f"{path}: a {kind} has {what}, expected {', '.join(sorted(allowed))}.")
+    if "test" not in fold:
+        raise ValueError(f"{path}: fold {fold['name']} has no test, the data that its runs are scored on.")
+    options = {**train, **fold.get("train", {}), **variant.get("train", {}), "labels": labels, "seed": seed}
+    if labels == "all":
+        options.pop("labels")
+    return Cell(
+        fold["name"],
+        labels,
+        variant["name"],
+        seed,
+        words(options),
+        words({**evaluate, "data": fold["test"]}),
+        _cost(options),
+    )
+
+
+def words(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options as words of a command line: true and false become --x and --no-x, lists several words."""
+    found: list[str] = []
+    for name, value in options.items():
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{dashed}" if value else f"--no-{dashed}")
+        else:
+            entries = value if isinstance(value, list) else [value]
+            found += [f"--{dashed}", *map(str, entries)]
+    return tuple(found)
+
+
+def _filled(value: Any, values: Mapping[str, str], path: Path) -> Any:
+    """The file's contents with the placeholders of all texts replaced."""
+    if isinstance(value, dict):
+        return {key: _filled(entry, values, path) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_filled(entry, values, path) for entry in value]
+    if not isinstance(value, str):
+        return value
+    missing = [name for name in re.findall(r"\{(\w+)\}", value) if name not in values]
+    if missing:
+        raise ValueError(f"{path}: {value!r} needs a value for {missing[0]}. Give --set {missing[0]}=VALUE.")
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], value)
+
+
+def _cost(options: Mapping[str, Any]) -> float:
+    budget = re.fullmatch(r"([\d.]+)([smh])", str(options.get("budget", "")))
+    if budget is not None:
+        return float(budget[1]) * _UNITS[budget[2]]
+    rounds = [re.fullmatch(r"\w+=(\d+)", text) for text in options.get("epochs", [])]
+    return float(sum(int(match[1]) for match in rounds if match)) or _UNKNOWN_COST
+
+
+def scores_of(out: Path, cell: Cell) -> dict[str, Any] | None:
+    """Scores of a finished run; None if it is not finished."""
+    path = out / cell.name / "score" / SCORES
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write_results(out: Path, cells: Iterable[Cell]) -> str:
+    """Write results.json, table.md and, for several label shares, curves.png from the finished runs.
+
+    Returns:
+        The table, in Markdown.
+    """
+    cells = list(cells)
+    rows = [
+        {"fold": cell.fold, "labels": cell.labels, "variant": cell.variant, "seed": cell.seed}
+        | {name: scores[name] for name in _MEASURES}
+        for cell in cells
+        if (scores := scores_of(out, cell)) is not None
+    ]
+    write_text(out / "results.json", json.dumps(rows, indent=2) + "\n")
+    table = _table(cells, rows)
+    write_text(out / "table.md", table)
+    if len({cell.labels for cell in cells}) > 1 and rows:
+        _draw_curves(out / "curves.png", cells, rows)
+    return table
+
+
+def _table(cells: list[Cell], rows: list[dict[str, Any]]) -> str:
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    columns = list(dict.fromkeys((cell.fold, cell.labels) for cell in cells))
+    lines = []
+    for measure, title in _MEASURES.items():
+        heads = [f"{fold}, {labels} labels" for fold, labels in columns]
+        lines += [f"**{title}** (mm, mean over seeds, least and most in brackets)", ""]
+        lines += ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        for variant in variants:
+            cellwise = [_entry([row[measure] for row in _matching(rows, variant, *column)]) for column in columns]
+            lines.append(f"| {variant} | " + " | ".join(cellwise) + " |")
+        lines.append("")
+    lines.append(f"{len(rows)} of {len(cells)} runs are finished.")
+    return "\n".join(lines) + "\n"
+
+
+def _matching(rows: list[dict[str, Any]], variant: str, fold: str, labels: str) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["variant"], row["fold"], row["labels"]) == (variant, fold, labels)]
+
+
+def _entry(values: list[float]) -> str:
+    if not values:
+        return "-"
+    mean = f"{np.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
+def _share(labels: str) -> float:
+    """Labels in per cent."""
+    if labels == "all":
+        return 100.0
+    return float(labels.rstrip("%"))
+
+
+def _draw_curves(path: Path, cells: list[Cell], rows: list[dict[str, Any]]) -> None:
+    """Mean error against the share of labels, one panel for each fold."""
+    from matplotlib.figure import Figure
+
+    folds = list(dict.fromkeys(cell.fold for cell in cells))
+    figure = Figure(figsize=(4.5 * len(folds), 3.6), layout="constrained")
+    for axes, fold in zip(figure.subplots(1, len(folds), squeeze=False)[0], folds, strict=True):
+        for variant in dict.fromkeys(cell.variant for cell in cells):
+            shares = sorted({cell.labels for cell in cells}, key=_share)
+            points = [(_share(s), [row["mean_mm"] for row in _matching(rows, variant, fold, s)]) for s in shares]
+            points = [(share, values) for share, values in points if values]
+            axes.plot([share for share, _ in points], [np.mean(values) for _, values in points], "o-", label=variant)
+        axes.set_xscale("log")
+        axes.set_xlabel("labels, %")
+        axes.set_ylabel("mean error, mm")
+        axes.set_title(fold)
+        axes.legend(fontsize="small")
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=130)

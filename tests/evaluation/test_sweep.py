@@ -1,0 +1,129 @@
+"""Experiments: what a file asks for, what is finished, and the table."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crossnets.cli.sweep import sweep
+from crossnets.evaluation.sweep import read_sweep, scores_of, write_results
+from crossnets.evaluation.sweep import words as words_of
+from tests.datasets.make import make_cvar
+
+FILE = """
+seeds = [1, 2]
+labels = ["2%", "all"]
+[train]
+preset = "paper"
+epochs = ["joint=22"]
+[[fold]]
+name = "P5"
+train = { data = "cvar:{cvar}#P1,P4" }
+test = "cvar:{cvar}#P5"
+[[variant]]
+name = "paper"
+[[variant]]
+name = "without L_smo"
+train = { smoothness = false, epochs = ["joint=3", "warm_up=1"] }
+"""
+
+
+def written(folder: Path, text: str = FILE) -> Path:
+    path = folder / "sweep.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_combination_is_a_run(tmp_path: Path) -> None:
+    cells = read_sweep(written(tmp_path), {"cvar": "/data"})
+    assert len(cells) == 8
+    one = next(cell for cell in cells if cell.name == "P5-2pct-without_L_smo-seed2")
+    assert one.train == words_of(
+        {"preset": "paper", "epochs": ["joint=3", "warm_up=1"], "data": "cvar:/data#P1,P4", "smoothness": False}
+        | {"labels": "2%", "seed": 2}
+    )
+    assert "--no-smoothness" in one.train
+    assert one.evaluate == ("--data", "cvar:/data#P5")
+    assert one.cost == 4
+    whole = next(cell for cell in cells if cell.labels == "all")
+    assert "--labels" not in whole.train
+    assert whole.cost == 22
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seeds = [", "is not valid TOML"),
+        ("trian = 3", "found the key 'trian', expected some of evaluate"),
+        ("seeds = [1]", "fold is empty"),
+        (FILE.replace("seeds = [1, 2]", "seeds = []"), "seeds is empty"),
+        (FILE.replace("seeds = [1, 2]", "seeds = [1, 1]"), "two runs are called P5-2pct-paper-seed1"),
+        (FILE.replace("{cvar}", "{other}"), "needs a value for other. Give --set other=VALUE"),
+        (FILE.replace('test = "cvar:{cvar}#P5"\n', ""), "fold P5 has no test"),
+        (FILE.replace('name = "paper"', 'nome = "paper"'), "a variant has the key 'nome'"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_sweep(written(tmp_path, text), {"cvar": "/data"})
+
+
+def test_the_experiments_of_the_repository_can_be_read() -> None:
+    for path in (Path(__file__).parents[2] / "experiments").glob("*.toml"):
+        assert len(read_sweep(path, {"cvar": "/data"})) == 30
+
+
+def test_the_table_has_means_and_spreads_of_what_is_finished(tmp_path: Path) -> None:
+    cells = read_sweep(written(tmp_path), {"cvar": "/data"})
+    for k, cell in enumerate(cells[:-1]):
+        folder = tmp_path / cell.name / "score"
+        folder.mkdir(parents=True)
+        scores = {"mean_mm": 30.0 + k, "median_mm": 20.0, "root_aligned_mean_mm": 25.0}
+        (folder / "scores.json").write_text(json.dumps(scores))
+    table = write_results(tmp_path, cells)
+    assert "7 of 8 runs are finished." in table
+    first = [k for k, cell in enumerate(cells) if (cell.labels, cell.variant) == ("2%", "paper")]
+    low, high = 30.0 + min(first), 30.0 + max(first)
+    assert f"| paper | {(low + high) / 2:.1f} ({low:.1f} to {high:.1f}) |" in table
+    assert (tmp_path / "table.md").read_text() == table
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 7
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert scores_of(tmp_path, cells[-1]) is None
+
+
+def test_options_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--set cvar: expected NAME=VALUE"):
+        sweep(written(tmp_path), tmp_path / "out", set=("cvar",))
+    with pytest.raises(ValueError, match="--parallel 0"):
+        sweep(written(tmp_path), tmp_path / "out", parallel=0)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_twice_finishes(tmp_path: Path) -> None:
+    make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.9, "P5": 1.1}, frames=8)
+    tiny = '["pose_vae=1", "depth_gan=1", "warm_up=1", "joint=1"]'
+    text = FILE.replace('labels = ["2%", "all"]', 'labels = ["50%"]').replace('["joint=22"]', tiny)
+    text = text.replace('["joint=3", "warm_up=1"]', tiny)
+    more = 'threads = 1\nbatch_size = ["depth_gan=8", "warm_up=8", "joint=8"]\n'
+    file = written(tmp_path, text.replace("[[fold]]", f"{more}[[fold]]"))
+    out = tmp_path / "out"
+    words = ("sweep", str(file), "--set", f"cvar={tmp_path / 'cvar'}", "--out", str(out))
+    command = [sys.executable, "-m", "crossnets", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for finished in (1, 2):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("*/score/scores.json"))) < finished:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 runs are finished." in done.stdout
+    assert done.stdout.count("| without L_smo |") == 3
