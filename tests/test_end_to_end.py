@@ -113,6 +113,12 @@ def test_an_option_that_a_preset_ignores_does_not_exist(preset: str, option: str
     assert f"│ {option} " not in crossnets("train", "--preset", preset, "--help").stdout
 
 
+def test_the_version_is_printed() -> None:
+    done = crossnets("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("crossnets 0.")
+
+
 def test_an_output_of_few_letters_gets_the_table_all_the_same(tmp_path: Path) -> None:
     row = " ".join(["100.0 100.0 500.0"] * 16) + "\n"
     (tmp_path / "a.txt").write_text(row)

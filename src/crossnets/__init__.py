@@ -2,10 +2,12 @@
 
 from importlib.metadata import version
 
+from crossnets.cameras import DepthFrame
+from crossnets.cameras import open_source as open
 from crossnets.inference.hand import Hand
 from crossnets.inference.loading import load
 from crossnets.inference.tracker import Tracker
 from crossnets.types import HandFrame, Pinhole
 
 __version__ = version("crossnets")
-__all__ = ["Hand", "HandFrame", "Pinhole", "Tracker", "__version__", "load"]
+__all__ = ["DepthFrame", "Hand", "HandFrame", "Pinhole", "Tracker", "__version__", "load", "open"]

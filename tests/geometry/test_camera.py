@@ -108,3 +108,16 @@ def test_a_lens_that_would_be_left_out_is_warned_about() -> None:
     given = SimpleNamespace(fx=475.1, fy=475.2, ppx=315.9, ppy=245.3, width=640, height=480, coeffs=[0.1, 0, 0, 0, 0])
     with pytest.warns(UserWarning, match="lens distortion"):
         as_camera(given)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("d435", "realsense-d435"), ("D435i", "realsense-d435"), ("sr300", "realsense-sr300"), ("kinect", "kinect-v1")],
+)
+def test_cameras_have_short_names(alias: str, name: str) -> None:
+    assert camera_named(alias) == CAMERAS[name]
+
+
+def test_a_mistyped_camera_is_guessed() -> None:
+    with pytest.raises(ValueError, match="No camera is named 'realsense-d436'. Did you mean realsense-d435"):
+        camera_named("realsense-d436")

@@ -61,3 +61,22 @@ def test_pixels_that_are_no_number_are_drawn_as_not_seen() -> None:
     holes = np.where(seen > 0, seen, np.float32(np.inf))
     holes[200:] = np.nan
     assert (hand().draw(holes) == hand().draw(seen)).all()
+
+
+def test_joints_by_name_and_in_other_orders() -> None:
+    found = hand()
+    np.testing.assert_array_equal(found["index_mcp"], found.joints_mm[1])
+    with pytest.raises(KeyError, match=r"Found 'index_tp', expected a joint of msra21.*Did you mean 'index_tip'"):
+        found["index_tp"]
+    thumb_first = found.joints("mediapipe")
+    np.testing.assert_array_equal(thumb_first[0], found["wrist"])
+    np.testing.assert_array_equal(thumb_first[1], found["thumb_cmc"])
+    np.testing.assert_array_equal(thumb_first[20], found["little_tip"])
+    with pytest.raises(
+        ValueError, match="Found the skeleton 'nyu14', expected one with these joints: msra21, mediapipe21"
+    ):
+        found.joints("nyu14")
+
+
+def test_a_hand_says_what_it_is() -> None:
+    assert repr(hand()) == "<left hand (90 %) at (0, 0, 400) mm, 180 mm long, 21 joints (msra21)>"

@@ -1,11 +1,12 @@
 """The tracker: each image by itself, and hands followed from image to image."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from crossnets import Pinhole, Tracker
+from crossnets import DepthFrame, Pinhole, Tracker
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.inference import tracker as track
 from crossnets.inference.detector import Detection
@@ -220,3 +221,44 @@ def test_every_preset_with_a_size_takes_images_of_that_size() -> None:
     for name, preset in CAMERAS.items():
         image = track.depth_image(np.zeros((preset.height_px, preset.width_px), np.uint16), name)
         assert image.camera == preset.pinhole
+
+
+def test_a_frame_brings_its_camera_and_its_time() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    expected = follow.predict(blobs.image(), CAMERA)[0].joints_mm
+    frame = DepthFrame(blobs.image(), CAMERA, 5.0, 0)
+    np.testing.assert_array_equal(follow.predict(frame)[0].joints_mm, expected)
+    np.testing.assert_array_equal(follow.track(frame)[0].joints_mm, expected)
+    assert follow._time_s == 5.0
+    with pytest.raises(ValueError, match="times must grow"):
+        follow.track(replace(frame, time_s=4.0))
+    with pytest.raises(ValueError, match="comes without a camera"):
+        follow.predict(blobs.image())
+
+
+def test_times_in_milliseconds_are_warned_about_and_a_pause_is_not() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    for time_s in (0.0, 1.0, 60.0, 60.1, 120.0, 120.1):
+        follow.track(blobs.image(), CAMERA, time_s)
+    follow.reset()
+    follow.track(blobs.image(), CAMERA, 0.0)
+    follow.track(blobs.image(), CAMERA, 33.0)
+    follow.track(blobs.image(), CAMERA, 66.0)
+    with pytest.warns(UserWarning, match="divide milliseconds by 1000"):
+        follow.track(blobs.image(), CAMERA, 100.0)
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
+def test_a_time_that_is_not_finite_is_refused_and_forgotten(time_s: float) -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs)
+    with pytest.raises(ValueError, match="expected a finite number of seconds"):
+        follow.track(blobs.image(), CAMERA, time_s)
+    assert len(follow.track(blobs.image(), CAMERA, 1.0)) == 1
+
+
+def test_a_tracker_says_what_it_is() -> None:
+    follow, _ = tracker(Blobs(LEFT_MM))
+    assert repr(follow) == "<Tracker: preset crossnets, 21 joints (msra21), up to 2 hands, 0 followed>"

@@ -4,6 +4,7 @@ import io
 import os
 import platform
 import sys
+from importlib.metadata import version
 
 import tyro
 
@@ -65,6 +66,9 @@ def main() -> None:
         "data": data.data,
         "synthesize": synthesize.synthesize,
     }
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(f"crossnets {version('crossnets')}")
+        return
     _with_huge_pages()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an output that knows few letters gets ? for the others

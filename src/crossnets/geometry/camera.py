@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +111,17 @@ CAMERAS |= {
 }
 
 
+ALIASES = {
+    **{name.removeprefix("realsense-"): name for name in CAMERAS if name.startswith("realsense-")},
+    **{f"{name}{more}": f"realsense-{name}" for name in ("d435", "d455") for more in ("i", "f")},
+    "realsense-d435i": "realsense-d435",
+    "azure-kinect": "azure-kinect-nfov",
+    "femto-bolt": "orbbec-femto-bolt",
+    "kinect": "kinect-v1",
+}
+"""Other names of presets."""
+
+
 def as_camera(camera: Any) -> CameraPreset:
     """The camera that a caller names or describes.
 
@@ -166,9 +178,12 @@ def camera_named(name: str) -> CameraPreset:
     Raises:
         ValueError: no such preset. The message lists those there are.
     """
+    name = ALIASES.get(name.lower(), name)
     if name not in CAMERAS:
+        near = get_close_matches(name, [*CAMERAS, *ALIASES], 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"No camera is named {name!r}. Known: {', '.join(CAMERAS)}. "
+            f"No camera is named {name!r}.{meant} Known: {', '.join(CAMERAS)}. "
             "For another sensor give its intrinsics in pixels: crossnets.Pinhole(fx_px, fy_px, cx_px, cy_px) in "
             "Python, fx,fy,cx,cy on the command line."
         )

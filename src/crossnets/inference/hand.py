@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import erf, exp, pi, sqrt
 from typing import Any, Literal, TypeAlias
 
@@ -10,7 +11,7 @@ from jaxtyping import Float32, UInt8, UInt16
 
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.camera import project
-from crossnets.geometry.skeleton import Skeleton
+from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.types import Pinhole
 
 Side: TypeAlias = Literal["left", "right"]
@@ -21,7 +22,7 @@ _SKIN_MM = 10.0
 """The box reaches this far beyond the joints, which lie under the skin."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hand:
     """Joints of one hand in the camera frame (x right, y down, z forward), and how sure the model is of them."""
 
@@ -40,6 +41,45 @@ class Hand:
     """Length of the hand, wrist to tip of the middle finger, straightened."""
     track: int | None = None
     """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
+
+    def __getitem__(self, joint: str) -> Float32[np.ndarray, "3"]:
+        """One joint in mm, by its name, such as `index_tip`.
+
+        Raises:
+            KeyError: the skeleton has no joint of that name. The message lists its joints.
+        """
+        if joint not in self.skeleton.joints:
+            near = get_close_matches(joint, self.skeleton.joints, 1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise KeyError(
+                f"Found {joint!r}, expected a joint of {self.skeleton.name}: {', '.join(self.skeleton.joints)}.{meant}"
+            )
+        return self.joints_mm[self.skeleton.joints.index(joint)]
+
+    def joints(self, skeleton: str) -> Float32[np.ndarray, "J 3"]:
+        """The joints in mm in the order of another skeleton with the same joints.
+
+        Args:
+            skeleton: `mediapipe` or `mediapipe21` (thumb first), `msra21`, or another skeleton's name.
+
+        Raises:
+            ValueError: there is no such skeleton, or it has joints at other places of the hand.
+        """
+        name = "mediapipe21" if skeleton == "mediapipe" else skeleton
+        order = self.skeleton.order_of(SKELETONS[name]) if name in SKELETONS else None
+        if order is None:
+            fitting = [one.name for one in SKELETONS.values() if self.skeleton.order_of(one) is not None]
+            raise ValueError(f"Found the skeleton {skeleton!r}, expected one with these joints: {', '.join(fitting)}.")
+        return self.joints_mm[list(order)]
+
+    def __repr__(self) -> str:
+        """Side, place and size in one line."""
+        x, y, z = self.joints_mm.mean(axis=0)
+        side = "hand" if self.side is None else f"{self.side} hand ({100 * (self.side_probability or 0):.0f} %)"
+        size = "" if self.size_mm is None else f", {self.size_mm:.0f} mm long"
+        followed = "" if self.track is None else f", track {self.track}"
+        joints = f"{len(self.joints_mm)} joints ({self.skeleton.name})"
+        return f"<{side} at ({x:.0f}, {y:.0f}, {z:.0f}) mm{size}{followed}, {joints}>"
 
     @property
     def joints_px(self) -> Float32[np.ndarray, "J 2"]:

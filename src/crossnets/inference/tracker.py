@@ -1,6 +1,8 @@
 """The tracker: joints of the hands in a raw depth image, frame by frame or followed from frame to frame."""
 
+import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -14,9 +16,9 @@ from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand
 from crossnets.inference.hands import SAME_HAND_MM, estimate_cubes, estimate_hands, hand_of, hands_among, unsure_share
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
-from crossnets.types import Pinhole
+from crossnets.types import DepthImage, Pinhole
 
-Camera: TypeAlias = str | Pinhole | CameraPreset | Sequence[float] | np.ndarray | Any
+Camera: TypeAlias = str | Pinhole | CameraPreset | Sequence[float] | np.ndarray | Any | None
 """Anything that `geometry.camera.as_camera` takes."""
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
@@ -27,6 +29,8 @@ _MISSES = 2
 _METRES = 20.0
 """A depth image without anything beyond this is taken to be in metres."""
 _DEFAULT_STEP_S = 1 / 30
+_LONG_STEP_S, _LONG_STEPS = 10.0, 3
+"""So many steps in a row that are longer than this are a sign of milliseconds."""
 
 
 class Image(NamedTuple):
@@ -88,12 +92,22 @@ class Tracker:
         self._since_search = FINDS_EVERY
         self._next_number = 0
         self._time_s: float | None = None
+        self._long_steps = 0
 
-    def predict(self, depth_mm: np.ndarray, camera: Camera) -> list[Hand]:
+    def __repr__(self) -> str:
+        """Model, joints and hands in one line."""
+        model, skeleton = self.estimator.model, self.estimator.skeleton
+        return (
+            f"<Tracker: preset {model.preset}, {len(skeleton)} joints ({skeleton.name}), up to {self.hands} hands, "
+            f"{len(self._followed)} followed>"
+        )
+
+    def predict(self, depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> list[Hand]:
         """The hands in one image, whatever came before: at most `hands`, the likeliest first; none gives an empty list.
 
         Args:
-            depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing; uint16 or float.
+            depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing, uint16 or float. Or a frame of a camera or
+                data set, which has its own camera.
             camera: Name of a preset, such as realsense-d435, or the intrinsics that belong to this image size: a
                 `Pinhole`, four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics.
 
@@ -108,7 +122,9 @@ class Tracker:
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
         return [self._hand(image, estimated.estimates, row) for row in estimated.hands[: self.hands]]
 
-    def track(self, depth_mm: np.ndarray, camera: Camera, time_s: float | None = None) -> list[Hand]:
+    def track(
+        self, depth_mm: np.ndarray | DepthImage, camera: Camera = None, time_s: float | None = None
+    ) -> list[Hand]:
         """The hands in the next image of one camera, each with the number it keeps while it is followed.
 
         Args:
@@ -120,7 +136,7 @@ class Tracker:
             ValueError: as of `predict`, or the time is not after that of the last image.
         """
         image = depth_image(depth_mm, camera)
-        now = self._now(time_s)
+        now = self._now(getattr(depth_mm, "time_s", None) if time_s is None else time_s)
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         self._since_search += 1
         rows = self._follow(image)
@@ -132,6 +148,15 @@ class Tracker:
     def _now(self, time_s: float | None) -> float:
         last = self._time_s
         now = time_s if time_s is not None else (0.0 if last is None else last + _DEFAULT_STEP_S)
+        if not math.isfinite(now):
+            raise ValueError(f"Found the time {now}, expected a finite number of seconds.")
+        self._long_steps = self._long_steps + 1 if last is not None and now - last > _LONG_STEP_S else 0
+        if self._long_steps == _LONG_STEPS:
+            warnings.warn(
+                f"An image at {now:g} s follows one at {last:g} s, and so on. Times are in seconds: divide "
+                "milliseconds by 1000, else smoothing does nothing.",
+                stacklevel=3,
+            )
         if last is not None and not now > last:
             raise ValueError(f"An image at {now} s follows one at {last} s; times must grow. reset() starts anew.")
         self._time_s = now
@@ -210,12 +235,17 @@ class Tracker:
         return hand_of(self.estimator, image.camera, estimates, row, number)
 
 
-def depth_image(depth_mm: np.ndarray, camera: Camera) -> Image:
+def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Image:
     """The caller's image and camera, checked.
 
     Raises:
         ValueError: not a depth image in mm, or not of the camera's size.
     """
+    if isinstance(depth_mm, DepthImage):
+        camera = depth_mm.camera if camera is None else camera
+        depth_mm = depth_mm.depth_mm
+    if camera is None:
+        raise ValueError("The image comes without a camera: give camera=, such as camera='realsense-d435'.")
     preset = as_camera(camera)
     depth = np.asarray(depth_mm)
     if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
