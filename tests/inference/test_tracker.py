@@ -25,6 +25,7 @@ class BlobNetwork:
     def __init__(self) -> None:
         self.images_seen = 0
         self.spread = 0.03
+        self.side = 2.0
 
     def __call__(self, images: np.ndarray) -> Raw:
         self.images_seen += len(images)
@@ -37,7 +38,9 @@ class BlobNetwork:
             joints.append(TEMPLATE + np.array(middle))
         count = len(images)
         spread = np.full((count, 21), np.log(self.spread), np.float32)
-        return Raw(np.array(joints, np.float32), spread, np.full(count, 2.0, np.float32), np.full(count, np.log(0.75)))
+        return Raw(
+            np.array(joints, np.float32), spread, np.full(count, self.side, np.float32), np.full(count, np.log(0.75))
+        )
 
 
 class Blobs:
@@ -262,3 +265,28 @@ def test_a_time_that_is_not_finite_is_refused_and_forgotten(time_s: float) -> No
 def test_a_tracker_says_what_it_is() -> None:
     follow, _ = tracker(Blobs(LEFT_MM))
     assert repr(follow) == "<Tracker: preset crossnets, 21 joints (msra21), up to 2 hands, 0 followed>"
+
+
+def test_the_side_of_a_followed_hand_is_settled_by_vote() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, network = tracker(blobs)
+    sides = []
+    for step in range(40):
+        network.side = -1.0 if step % 3 == 2 else 1.5  # wrong in a third of the frames
+        sides.append(follow.track(blobs.image(), CAMERA)[0].side)
+    assert set(sides) == {"right"}
+    network.side = -2.0
+    sides = [follow.track(blobs.image(), CAMERA)[0] for _ in range(20)]
+    assert sides[0].side == "right", "one frame changes nothing"
+    assert sides[-1].side == "left", "strong evidence does"
+    assert sides[-1].side_probability is not None
+    assert sides[-1].side_probability > 0.99
+    assert follow.predict(blobs.image(), CAMERA)[0].side == "left"
+
+
+def test_a_side_that_is_known_is_kept() -> None:
+    blobs = Blobs(LEFT_MM)
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)
+    known = Tracker(CropEstimator(model, BlobNetwork()), blobs, side="left")
+    for hand in (*known.predict(blobs.image(), CAMERA), *known.track(blobs.image(), CAMERA)):
+        assert (hand.side, hand.side_probability) == ("left", 1.0)

@@ -117,7 +117,6 @@ ALIASES = {
     "realsense-d435i": "realsense-d435",
     "azure-kinect": "azure-kinect-nfov",
     "femto-bolt": "orbbec-femto-bolt",
-    "kinect": "kinect-v1",
 }
 """Other names of presets."""
 

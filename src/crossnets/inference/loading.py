@@ -17,6 +17,7 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference.detector import MOST_HANDS, Detection, load_detector
 from crossnets.inference.engines import Precision, Runtime, check_settings, load_exported
 from crossnets.inference.estimator import CropEstimator
+from crossnets.inference.hand import Side
 from crossnets.inference.smoothing import OneEuroConfig
 from crossnets.inference.tracker import Image, Tracker
 from crossnets.types import DepthImage, HandFrame, Refinement
@@ -38,6 +39,7 @@ def load(
     precision: Arithmetic = "float32",
     hands: int = 2,
     smooth: bool | OneEuroConfig = False,
+    side: Side | None = None,
 ) -> Tracker:
     """A tracker, which finds hands in depth images and estimates their joints.
 
@@ -51,6 +53,7 @@ def load(
             1 to 2 mm in the mean. The detector stays float32 then.
         hands: Most hands in an image.
         smooth: Whether `Tracker.track` filters joints over time.
+        side: The side of all hands, left or right, if it is known.
 
     Raises:
         FileNotFoundError: there is no model.
@@ -63,7 +66,9 @@ def load(
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     floats = "float32" if precision == "int8" else precision
     found = candidates_of("auto", estimator, runtime=runtime, threads=threads, precision=floats)
-    return Tracker(estimator, lambda depth_mm, of: found.find(Image(depth_mm, of)), hands=hands, smooth=smooth)
+    return Tracker(
+        estimator, lambda depth_mm, of: found.find(Image(depth_mm, of)), hands=hands, smooth=smooth, side=side
+    )
 
 
 def open_estimator(

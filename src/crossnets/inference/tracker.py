@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt16
 from crossnets.geometry.camera import CameraPreset, as_camera
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
-from crossnets.inference.hand import Hand
+from crossnets.inference.hand import Hand, Side
 from crossnets.inference.hands import SAME_HAND_MM, estimate_cubes, estimate_hands, hand_of, hands_among, unsure_share
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
 from crossnets.types import DepthImage, Pinhole
@@ -28,6 +28,9 @@ _MISSES = 2
 """Searches in a row that must miss a followed hand until it is dropped."""
 _METRES = 20.0
 """A depth image without anything beyond this is taken to be in metres."""
+_SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
+"""Vote on a followed hand's side: weight of the frames before, largest log-odds of one frame, and the log-odds that
+change a settled side. Ten frames that are 75 % sure of the other side do."""
 _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S, _LONG_STEPS = 10.0, 3
 """So many steps in a row that are longer than this are a sign of milliseconds."""
@@ -50,6 +53,18 @@ class _Followed:
     cube_mm: float
     filter: OneEuro | None
     misses: int = 0
+    side_odds: float = 0.0
+    """Log-odds of a right hand over the last frames, weighted towards the newest."""
+    right: bool | None = None
+    """The settled side. None if the model does not tell sides."""
+
+    def vote(self, right: float) -> None:
+        """Count one frame's probability of a right hand. The settled side changes on strong evidence only."""
+        odds = math.log(max(right, 1e-6) / max(1 - right, 1e-6))
+        self.side_odds = _SIDE_KEPT * self.side_odds + min(max(odds, -_MOST_SIDE_ODDS), _MOST_SIDE_ODDS)
+        says_right = self.side_odds >= 0
+        if self.right is None or (says_right != self.right and abs(self.side_odds) > _CHANGE_SIDE_ODDS):
+            self.right = says_right
 
 
 class Tracker:
@@ -66,21 +81,28 @@ class Tracker:
         *,
         hands: int = 2,
         smooth: bool | OneEuroConfig = False,
+        side: Side | None = None,
     ) -> None:
-        """Join what finds hands to what estimates their joints; `crossnets.load()` does it with a model's own.
+        """A tracker of these parts. `crossnets.load()` makes one of a model's own.
 
         Args:
-            estimator: What estimates joints in crops.
-            finder: What finds hands in images.
-            hands: Most hands in an image.
+            estimator: Estimates joints in crops.
+            finder: Finds candidates for hands in images.
+            hands: Largest number of hands in an image.
             smooth: Whether `track` filters joints over time (One-Euro).
+            side: The side of all hands, if it is known.
 
         Raises:
-            ValueError: `hands` is less than 1.
+            ValueError: `hands` is less than 1, or `side` is neither left nor right.
         """
         if hands < 1:
             raise ValueError(f"hands={hands}: expected 1 or more.")
-        self.estimator, self.finder, self.hands = estimator, finder, hands
+        if side not in (None, "left", "right"):
+            raise ValueError(f"side={side!r}: expected left, right or None.")
+        self.estimator = estimator
+        self.finder = finder
+        self.hands = hands
+        self.side: Side | None = side
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
@@ -172,7 +194,7 @@ class Tracker:
         odds = np.where(unsure_share(estimates) < _LOST_SHARE, 1.0, -1.0)
         for row in hands_among(estimates, crops, odds):
             self._update(self._followed[row], estimates, row)
-            kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row].number)))
+            kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row])))
         return kept
 
     def _search_and_follow(self, image: Image, rows: list[tuple[_Followed, Hand]]) -> list[tuple[_Followed, Hand]]:
@@ -212,13 +234,15 @@ class Tracker:
             followed = _Followed(self._next_number, estimates.joints_mm[row], crops[row].cube_mm, smooth)
             self._next_number += 1
             self._update(followed, estimates, row)
-            begun.append((followed, self._hand(image, estimates, row, followed.number)))
+            begun.append((followed, self._hand(image, estimates, row, followed)))
         return begun
 
     def _update(self, followed: _Followed, estimates: Estimates, row: int) -> None:
         followed.joints_mm = estimates.joints_mm[row]
         if estimates.size_mm is not None:
             followed.cube_mm = self.estimator.cube_for(float(estimates.size_mm[row]))
+        if estimates.right is not None:
+            followed.vote(float(estimates.right[row]))
 
     def _smoothed(self, followed: _Followed, hand: Hand, now: float) -> Hand:
         if followed.filter is None:
@@ -231,8 +255,17 @@ class Tracker:
         self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
         return found
 
-    def _hand(self, image: Image, estimates: Estimates, row: int, number: int | None = None) -> Hand:
-        return hand_of(self.estimator, image.camera, estimates, row, number)
+    def _hand(self, image: Image, estimates: Estimates, row: int, followed: _Followed | None = None) -> Hand:
+        """One row as a hand. A followed hand has the side that was settled."""
+        hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
+        if self.side is not None:
+            return replace(hand, side=self.side, side_probability=1.0)
+        if followed is None or followed.right is None:
+            return hand
+        odds = followed.side_odds if followed.right else -followed.side_odds
+        return replace(
+            hand, side="right" if followed.right else "left", side_probability=1 / (1 + math.exp(-max(odds, 0.0)))
+        )
 
 
 def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Image:
