@@ -1,6 +1,6 @@
 """Our own networks as files: those that come with the package, or of random weights.
 
-Random weights cost what trained ones cost, but their answers would lead the next step astray: to a second look at
+Random weights cost what trained ones cost, but their answers would lead the next step astray: to a second pass at
 nothing, or a hand that is lost at once. So they are replaced, after they were computed, by answers such as trained
 weights would give: the joints are where the crop is centred, the hand where it was rendered.
 """

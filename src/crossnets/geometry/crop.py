@@ -23,7 +23,7 @@ TIE_PX = 0.01
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is the paper's, from the nearest to the farthest hand point; `metric` keeps distances (spec 1.5)."""
 HAND_IN_CUBE = 0.75
-"""Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second look (187 in 250 mm)."""
+"""Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second pass (187 in 250 mm)."""
 
 
 class CropBoxes(NamedTuple):

@@ -35,7 +35,7 @@ _BEYOND_MM = 10.0
 """Farther than this behind a cube nothing is given to the noise, so that a surface that leaves the cube has no edge
 there."""
 _SIZE_ERROR = 0.08
-"""Relative, of a hand's length as a first look estimates it."""
+"""Relative, of a hand's length as a first pass estimates it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ class SyntheticConfig:
     center_spread_mm: float = 10.0
     """Deviation, in each axis, of a crop's centre from the mean of the joints."""
     again_share: float = 0.0
-    """Share of the crops that are cut as those of a second look are (`CropEstimator.refined_cubes`): in
-    proportion to the hand, up to what a first look errs in its size, and half as far off the joints."""
+    """Share of the crops that are cut as those of a second pass are (`CropEstimator.refined_cubes`): in
+    proportion to the hand, up to the error of a first pass in its size, and half as far off the joints."""
 
     clutter: Clutter | None = None
     """Surroundings of the hand. None shows its forearm only. The hands are the same, but forearms may be longer."""

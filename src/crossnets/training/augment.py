@@ -29,7 +29,7 @@ class RealConfig:
     cube_mm: tuple[float, float] = (190.0, 290.0)
     """Least and most side of the cube around a hand of the rendered ones' mean size; others in proportion ..."""
     first_mm: float = CUBE_MM
-    """... and up or down to this, the cube of a first look, which does not know the size."""
+    """... and up or down to this, the cube of a first pass, which does not know the size."""
 
     def __post_init__(self) -> None:
         least, most = self.cube_mm
