@@ -7,7 +7,7 @@ import pytest
 
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw
-from crossnets.inference.hands import hand_odds, unsure_share
+from crossnets.inference.hands import SizeWatch, hand_odds, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
@@ -101,3 +101,20 @@ def test_more_candidates_are_tried_only_where_no_hand_is_found() -> None:
     assert predicted(near, more=[far], force=True).center_mm[0] > 0  # pyright: ignore[reportOptionalSubscript]
     assert predicted(far, more=[near]).joints_mm is None
     assert predicted(force=True).joints_mm is None, "no candidate at all"
+
+
+@pytest.mark.parametrize(("length", "cause"), [(118.0, "a larger image"), (290.0, "a smaller image")])
+def test_hands_of_no_person_are_warned_about_once(length: float, cause: str) -> None:
+    sizes = SizeWatch()
+    for _ in range(9):
+        sizes.see(length)
+    with pytest.warns(UserWarning, match=rf"hands are {length:.0f} mm long.*130 to 240 mm.*{cause}"):
+        sizes.see(length)
+    for _ in range(30):
+        sizes.see(length)  # warnings are errors in these tests
+
+
+def test_hands_of_people_are_not_warned_about() -> None:
+    sizes = SizeWatch()
+    for length in (140.0, 300.0, 185.0, 210.0, None, 100.0, 190.0, 180.0) * 5:
+        sizes.see(length)

@@ -4,6 +4,7 @@ import io
 import os
 import platform
 import sys
+import warnings
 from importlib.metadata import version
 
 import tyro
@@ -73,6 +74,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an output that knows few letters gets ? for the others
             stream.reconfigure(errors="replace")
+    warnings.formatwarning = lambda message, *_: f"crossnets: {message}\n"
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:

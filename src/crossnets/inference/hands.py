@@ -5,6 +5,7 @@ about the estimated joints and in the estimated size. One rule then decides whic
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ _UNSURE_SHARE = 0.07
 """Mean deviation of the joints over the hand's length at which a detector's score of one half decides."""
 _SHARE_WEIGHT = 2.0
 """Weight of that deviation against the score (`hand_odds`)."""
+_HAND_LENGTHS_MM, _WATCHED = (130, 240), 10
+"""Lengths of hands from six years of age on, with a margin, and the number of hands that a median is taken over."""
 _STAGES = ("crop", "network", "joints")
 
 
@@ -144,6 +147,35 @@ def hands_among(estimates: Estimates, crops: Sequence[HandCrop], odds: Float[np.
         if odds[row] > 0 and _shows_something(crops[row]) and in_front and not again:
             kept.append(row)
     return tuple(kept)
+
+
+class SizeWatch:
+    """Warns once when hands have a length that no person has, which shows a wrong camera or depth unit."""
+
+    def __init__(self) -> None:
+        self._lengths_mm: list[float] = []
+        self._warned = False
+
+    def see(self, size_mm: float | None) -> None:
+        """Count one found hand."""
+        if size_mm is None or self._warned:
+            return
+        self._lengths_mm.append(size_mm)
+        if len(self._lengths_mm) < _WATCHED:
+            return
+        length = float(np.median(self._lengths_mm))
+        self._lengths_mm.clear()
+        least, most = _HAND_LENGTHS_MM
+        if least <= length <= most:
+            return
+        self._warned = True
+        cause = "intrinsics of a smaller image" if length > most else "intrinsics of a larger image or of another lens"
+        warnings.warn(
+            f"The hands are {length:.0f} mm long in the median, from wrist to middle fingertip, but people's "
+            f"are {least} to {most} mm. All positions are wrong then. Likely causes: {cause}, depth aligned to another "
+            "camera, or depth counts that are not millimetres. Check camera= and the depth unit.",
+            stacklevel=3,
+        )
 
 
 def _shows_something(crop: HandCrop) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.hands import EstimatedHands, estimate_hands
+from crossnets.inference.hands import EstimatedHands, SizeWatch, estimate_hands
 from crossnets.inference.loading import Candidates
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 
@@ -44,10 +44,13 @@ def predict_frames(
     Raises:
         ValueError: centres are those of labels and a frame has none, or the model cannot refine.
     """
+    sizes = SizeWatch()
     for frame in frames:
         found = list(candidates.find(frame))
         estimated = estimate_hands(estimator, frame, found) if found else None
         if estimated is not None and estimated.hands:
+            if estimated.estimates.size_mm is not None:
+                sizes.see(float(estimated.estimates.size_mm[estimated.hands[0]]))
             yield _predicted(estimator, frame, estimated, estimated.hands[0], refinement)
             continue
         if force and (found := [*found, *candidates.more(frame)]):

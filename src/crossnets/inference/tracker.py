@@ -14,7 +14,15 @@ from crossnets.geometry.camera import CameraPreset, as_camera
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand, Side
-from crossnets.inference.hands import SAME_HAND_MM, estimate_cubes, estimate_hands, hand_of, hands_among, unsure_share
+from crossnets.inference.hands import (
+    SAME_HAND_MM,
+    SizeWatch,
+    estimate_cubes,
+    estimate_hands,
+    hand_of,
+    hands_among,
+    unsure_share,
+)
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
 from crossnets.types import DepthImage, Pinhole
 
@@ -104,6 +112,7 @@ class Tracker:
         self.hands = hands
         self.side: Side | None = side
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
+        self._sizes = SizeWatch()
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
         self.reset()
@@ -258,6 +267,7 @@ class Tracker:
     def _hand(self, image: Image, estimates: Estimates, row: int, followed: _Followed | None = None) -> Hand:
         """One row as a hand. A followed hand has the side that was settled."""
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
+        self._sizes.see(hand.size_mm)
         if self.side is not None:
             return replace(hand, side=self.side, side_probability=1.0)
         if followed is None or followed.right is None:
