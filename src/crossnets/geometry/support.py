@@ -38,7 +38,8 @@ def unsupported(
     def shifted(down: int, right: int) -> np.ndarray:
         rows = slice(step_px * (1 + down) + first, step_px * (1 + down) + height, stride)
         columns = slice(step_px * (1 + right) + first, step_px * (1 + right) + width, stride)
-        return np.ascontiguousarray(around[rows, columns])
+        part = around[rows, columns]
+        return part if stride == 1 else np.ascontiguousarray(part)  # OpenCV takes rows that lie apart, not pixels
 
     here = shifted(0, 0)
     far = np.zeros(here.shape, np.uint8)
