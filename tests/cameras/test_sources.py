@@ -67,7 +67,7 @@ def test_broken_frames_are_told_and_left_out(recording: Path) -> None:
         numbers = [frame.number for frame in source]
     assert numbers == [0, 1, 2, 4, *range(6, 12)]
     assert len(told) == 2
-    assert "000003.png: this is no PNG" in told[0]
+    assert "000003.png: the file is not a PNG" in told[0]
     assert "10x10 pixels, expected 32x24" in told[1]
 
 

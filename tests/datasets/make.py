@@ -1,7 +1,8 @@
-"""Tiny data sets in the original formats, with a hand of blobs whose joints are known."""
+"""Makes tiny data sets in the original formats. They show a hand of discs whose joints are known."""
 
 import struct
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +11,19 @@ from PIL import Image
 from scipy.io import savemat
 
 from crossnets.datasets.hand_size import ADULT_FINGERS_MM
-from crossnets.datasets.recording import RecordingWriter
+from crossnets.datasets.packing import PackConfig, pack
+from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
 
 ANGLES_DEG = {"thumb": -50.0, "index": -15.0, "middle": 0.0, "ring": 14.0, "little": 28.0}
-PALM_MM, THUMB_MM, BLOB_MM = 80.0, 65.0, 9.0
+PALM_MM = 80.0
+THUMB_MM = 65.0
+BLOB_MM = 9.0
 
 
 class Made(NamedTuple):
-    """What was written, in the order a reader gives it."""
+    """Frames that were written, in the order in which a reader returns them."""
 
     root: Path
     joints_mm: Float32[np.ndarray, "F J 3"]
@@ -29,23 +33,25 @@ class Made(NamedTuple):
 def hand_joints(
     skeleton: Skeleton, center_mm: tuple[float, float, float] = (20.0, 30.0, 600.0), scale: float = 1.0
 ) -> Float32[np.ndarray, "J 3"]:
-    """An open right hand of an adult's mean size, fingers up (towards -y) and slightly towards the camera."""
+    """Make an open right hand of an adult's mean size. The fingers point up (-y) and slightly to the camera."""
     joints = np.full((len(skeleton), 3), np.nan)
     fingers = [name.split("_")[0] for name in skeleton.joints]
     roots = [i for i, parent in enumerate(skeleton.parents) if parent < 0]
     joints[roots] = 0
+    # Joints are placed from the roots outwards. A parent may come after its child in the order of the joints, so the
+    # loop repeats until every joint is placed.
     while np.isnan(joints).any():
         for child, parent in enumerate(skeleton.parents):
             if parent >= 0 and np.isnan(joints[child]).any() and not np.isnan(joints[parent]).any():
                 finger = fingers[child]
                 angle = np.radians(ANGLES_DEG.get(finger, 180.0 + 20.0 * child))
-                own = fingers.count(finger) - 1
+                num_bones = fingers.count(finger) - 1
                 if finger not in ANGLES_DEG:
                     length = 25.0
                 elif fingers[parent] != finger:
                     length = PALM_MM
                 else:
-                    length = ADULT_FINGERS_MM.get(finger, THUMB_MM) / own
+                    length = ADULT_FINGERS_MM.get(finger, THUMB_MM) / num_bones
                 direction = np.array([np.sin(angle), -np.cos(angle), -0.1])
                 joints[child] = joints[parent] + length * direction / np.linalg.norm(direction)
     return (joints * scale + np.array(center_mm)).astype(np.float32)
@@ -54,7 +60,7 @@ def hand_joints(
 def hand_depth(
     joints_mm: Float32[np.ndarray, "J 3"], skeleton: Skeleton, camera: CameraPreset
 ) -> Float32[np.ndarray, "H W"]:
-    """Discs along the bones, each at its point's depth rounded to 1 mm; zero elsewhere."""
+    """Draw discs along the bones. The depth of a disc is that of its centre, rounded to 1 mm. It is 0 elsewhere."""
     starts = np.array([joints_mm[parent] for parent, _ in skeleton.bones])
     ends = np.array([joints_mm[child] for _, child in skeleton.bones])
     points = np.concatenate([starts + share * (ends - starts) for share in np.linspace(0, 1, 5)])
@@ -67,7 +73,7 @@ def hand_depth(
 
 
 def hands(skeleton: Skeleton, camera: CameraPreset, frames: int, depth_mm: float = 600.0, scale: float = 1.0) -> Made:
-    """Frames of a hand that moves a little."""
+    """Make frames of a hand that moves a little."""
     joints = np.stack([hand_joints(skeleton, (10.0 * i, 30.0, depth_mm + 5 * i), scale) for i in range(frames)])
     return Made(Path(), joints, np.stack([hand_depth(pose, skeleton, camera) for pose in joints]))
 
@@ -82,7 +88,7 @@ def _numbers(values: np.ndarray) -> str:
 
 
 def make_nyu(root: Path, split: str = "test", frames: int = 2, cameras: tuple[int, ...] = (1,)) -> Made:
-    """`root/dataset/{split}`; camera k sees the hand 50 (k - 1) mm farther away. Truth is camera 1's."""
+    """Write `root/dataset/{split}`. Camera k sees the hand 50 (k - 1) mm farther away. The result is camera 1's."""
     folder = root / "dataset" / split
     folder.mkdir(parents=True, exist_ok=True)
     camera = CAMERAS["nyu-kinect"]
@@ -100,7 +106,11 @@ def make_nyu(root: Path, split: str = "test", frames: int = 2, cameras: tuple[in
 
 
 def make_icvl(root: Path, split: str = "test", frames: int = 2) -> Made:
-    """Test: `frames` a sequence. Train: `frames` of a 2014 folder, of rotation 45 and of rotation 90 (not in truth)."""
+    """Write `Testing` or `Training` with `frames` frames in each folder.
+
+    The test folders are the two sequences. The training folders are a 2014 folder and the rotations 45 and 90. The
+    result does not contain rotation 90, which the reader leaves out by default.
+    """
     camera = CAMERAS["icvl-senz3d"]
     made = hands(ICVL16, camera, frames, 400.0)
     base = root / ("Testing" if split == "test" else "Training")
@@ -118,7 +128,7 @@ def make_icvl(root: Path, split: str = "test", frames: int = 2) -> Made:
 
 
 def write_bin(path: Path, depth_mm: Float32[np.ndarray, "H W"]) -> None:
-    """The box of what is seen, as MSRA stores it."""
+    """Write the box of the valid pixels as MSRA stores it."""
     rows, columns = np.nonzero(depth_mm)
     left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     height, width = depth_mm.shape
@@ -128,7 +138,7 @@ def write_bin(path: Path, depth_mm: Float32[np.ndarray, "H W"]) -> None:
 
 
 def make_msra(root: Path, subjects: tuple[str, ...] = ("P0",), gestures: tuple[str, ...] = ("1",), n: int = 2) -> Made:
-    """`n` frames for each gesture of each subject, all alike."""
+    """Write the same `n` frames for each gesture of each subject."""
     made = hands(MSRA21, CAMERAS["msra-senz3d"], n, 350.0)
     for subject in subjects:
         for gesture in gestures:
@@ -142,15 +152,18 @@ def make_msra(root: Path, subjects: tuple[str, ...] = ("P0",), gestures: tuple[s
 
 
 def make_cvar(root: Path, scales: dict[str, float] | None = None, frames: int = 2, wide: tuple[str, ...] = ()) -> Made:
-    """A sequence for each name, its hand scaled; sequences in `wide` have a 321st, empty column."""
-    camera, parts = CAMERAS["cvar-senz3d"], []
+    """Write a sequence for each name in `scales`, its hand scaled. Sequences in `wide` have an empty column 321."""
+    camera = CAMERAS["cvar-senz3d"]
+    parts = []
     for name, scale in (scales or {"P1": 1.0}).items():
         made = hands(CVAR21, camera, frames, scale=scale)
         parts.append(made)
-        rows, detections = [], []
+        rows = []
+        detections = []
         for i, (joints, depth) in enumerate(zip(made.joints_mm, made.depth_mm, strict=True)):
             raw = np.where(depth > 0, depth, 32001)
-            raw = np.pad(raw, ((0, 0), (0, 1))) if name in wide else raw
+            if name in wide:
+                raw = np.pad(raw, ((0, 0), (0, 1)))
             write_png16(root / name / f"{i:06d}_depth.png", raw)
             uvd = project(joints, camera.pinhole)
             rows.append(f"./CVAR/{name}/{i:06d}_depth.png {_numbers(uvd)} ")
@@ -163,7 +176,7 @@ def make_cvar(root: Path, scales: dict[str, float] | None = None, frames: int = 
 def make_recording(
     root: Path, frames: int = 3, skeleton: Skeleton | None = MSRA21, unlabelled: tuple[int, ...] = (), unit: float = 1.0
 ) -> Made:
-    """One recording; frames in `unlabelled` get no label, and without a skeleton none does."""
+    """Write one recording. Frames in `unlabelled` have no label. Without a skeleton no frame has one."""
     camera = CAMERAS["msra-senz3d"]._replace(depth_unit_mm=unit)
     made = hands(skeleton or MSRA21, camera, frames)
     with RecordingWriter(root, camera, skeleton) as writer:
@@ -172,8 +185,16 @@ def make_recording(
     return Made(root, made.joints_mm, made.depth_mm)
 
 
+def make_shards(root: Path) -> Made:
+    """A recording, packed into shards of two frames."""
+    with TemporaryDirectory() as folder:
+        made = make_recording(Path(folder) / "take")
+        pack({"take": Recording(made.root)}, root, PackConfig(frames_per_shard=2))
+    return made
+
+
 def edit_line(path: Path, number: int, change: tuple[str | None, str]) -> None:
-    """Replace the first occurrence of a text in a line (from 1); None replaces the whole line."""
+    """Replace the first occurrence of a text in a line, counted from 1. The old text None means the whole line."""
     lines = path.read_text().split("\n")
     old, new = change
     assert old is None or old in lines[number - 1], lines[number - 1]
@@ -182,7 +203,7 @@ def edit_line(path: Path, number: int, change: tuple[str | None, str]) -> None:
 
 
 def edit_word(path: Path, number: int, word: int, new: str) -> None:
-    """Replace a word (from 0) of a line (from 1); an empty text removes it."""
+    """Replace a word, counted from 0, of a line, counted from 1. An empty text removes the word."""
     lines = path.read_text().split("\n")
     words = lines[number - 1].split()
     words[word : word + 1] = [new] if new else []

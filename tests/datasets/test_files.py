@@ -1,4 +1,4 @@
-"""What the readers share: what is wrong is told with its file and line."""
+"""Checks that the readers share. Each fault is reported with its file and line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.files import read_image_bytes, read_lines, require_folder
 
 
-def test_denied_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denied_access_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
@@ -16,9 +16,9 @@ def test_denied_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Path, "iterdir", denied)
     with pytest.raises(FrameError, match="cannot be read: Permission denied"):
         read_image_bytes(tmp_path / "a.png")
-    with pytest.raises(PermissionError, match=r"may not be read: permission denied.*chmod"):
+    with pytest.raises(PermissionError, match=r"cannot be read: permission denied.*chmod"):
         read_lines(tmp_path / "joint.txt", "CVAR")
-    with pytest.raises(PermissionError, match=r"may not be read.*Expected a folder that holds P1"):
+    with pytest.raises(PermissionError, match=r"cannot be read: permission.*Expected a folder that holds P1"):
         require_folder(tmp_path, "P1")
 
 

@@ -1,4 +1,4 @@
-"""What `predict` may be given: images, folders of them, recordings, data sets; and a camera where it is needed."""
+"""Sources of images that `predict` takes, and the camera that some of them need."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from crossnets.datasets.images import open_sources
 from tests.datasets.make import Made, make_cvar, make_recording
 
 
-def test_a_camera_is_needed_for_bare_images_only(images: Made, tmp_path: Path) -> None:
+def test_only_images_without_a_camera_file_need_a_camera(images: Made, tmp_path: Path) -> None:
     path = str(images.root / "000000.png")
     for given in (path, str(images.root)):
         with pytest.raises(ValueError, match=r"000000\.png is an image without camera\.json.*--camera: one of nyu-kin"):
@@ -17,36 +17,36 @@ def test_a_camera_is_needed_for_bare_images_only(images: Made, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"No camera is named 'webcam'. Known: nyu-kinect"):
         open_sources([path], "webcam")
     recording = str(make_recording(tmp_path / "rec").root)
-    with pytest.raises(ValueError, match=r"rec\) knows its own camera"):
+    with pytest.raises(ValueError, match=r"rec\) have their own camera\. Omit --camera"):
         open_sources([recording], "msra-senz3d")
     assert [len(source) for source in open_sources([recording], None)] == [3]
 
 
-def test_one_image_of_a_recording_is_told_apart_from_one_without_a_camera(tmp_path: Path) -> None:
+def test_single_image_of_a_recording_names_the_recording(tmp_path: Path) -> None:
     made = make_recording(tmp_path / "rec", frames=1, skeleton=None)
-    with pytest.raises(ValueError, match=r"000000\.png is given without its camera\.json: give the whole recording"):
+    with pytest.raises(ValueError, match=r"000000\.png belongs to a recording, .*Give the whole recording"):
         open_sources([str(made.root / "000000.png")], None)
 
 
-def test_numbers_of_a_camera_take_images_of_any_size_and_unit(images: Made) -> None:
+def test_camera_given_by_numbers_accepts_any_image_size_and_unit(images: Made) -> None:
     (source,) = open_sources([str(images.root)], "241.42,241.42,160,120,0.5")
     np.testing.assert_allclose(source[0].depth_mm, images.depth_mm[0] / 2)
     assert source[0].camera.fx_px == 241.42
 
 
-def test_images_of_a_senz3d_are_read_as_its_data_set_is(tmp_path: Path) -> None:
+def test_single_senz3d_images_are_read_like_the_data_set(tmp_path: Path) -> None:
     made = make_cvar(tmp_path)
     (source,) = open_sources([str(tmp_path / "P1" / "000000_depth.png")], "cvar-senz3d")
     np.testing.assert_array_equal(source[0].depth_mm, made.depth_mm[0])
 
 
-def test_folders_of_image_folders(images: Made) -> None:
+def test_folder_of_image_folders(images: Made) -> None:
     (source,) = open_sources([str(images.root.parent)], "msra-senz3d")
     assert len(source) == 4
     assert source.sequence_of(0) == "images"
 
 
-def test_what_is_not_there_or_given_twice(images: Made, tmp_path: Path) -> None:
+def test_missing_and_repeated_sources_are_refused(images: Made, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*none\.png"):
         open_sources([str(tmp_path / "none.png")], "msra-senz3d")
     with pytest.raises(ValueError, match=r"Given twice: .*000000\.png"):

@@ -15,7 +15,7 @@ from crossnets.geometry.skeleton import ICVL16, NYU36
 from tests.datasets.make import hand_joints, make_cvar, make_icvl, make_recording
 
 
-def shown(spec: str, width: int = 200) -> str:
+def rendered(spec: str, width: int = 200) -> str:
     console = Console(width=width)
     with console.capture() as captured:
         console.print(render(describe(spec, "test")), soft_wrap=True)
@@ -29,9 +29,9 @@ def test_adult_hand_is_not_noted(tmp_path: Path) -> None:
     assert (info.skeleton, len(info.joints), info.sizes) == ("cvar21", 21, {"320x240": 2})
     assert info.notes == ()
     assert info.problems == ()
-    seen = made.depth_mm[made.depth_mm > 0]
+    valid_mm = made.depth_mm[made.depth_mm > 0]
     assert info.depth_mm is not None
-    assert_allclose(info.depth_mm, (seen.min(), np.median(seen), seen.max()), atol=1)
+    assert_allclose(info.depth_mm, (valid_mm.min(), np.median(valid_mm), valid_mm.max()), atol=1)
     hand = info.sequences[0].hand
     assert hand is not None
     assert hand.of_adult_mean == pytest.approx(1.0, abs=0.001)
@@ -42,26 +42,26 @@ def test_scaled_sequence_is_noted(tmp_path: Path) -> None:
     make_cvar(tmp_path, {"P1": 1.0, "P4": 0.7, "P5": 1.4})
     notes = describe(f"cvar:{tmp_path}").notes
     assert notes[0].startswith("P4: the fingers are 0.70 of an adult's mean")
-    assert "A child's hand or, likelier, another depth unit" in notes[0]
+    assert "This may be a child's hand, but another depth unit" in notes[0]
     assert notes[1].startswith("P5: the fingers are 1.40 of an adult's mean")
     assert notes[2].startswith("P4: the bones are 0.700 of those of P1")
     assert notes[3].startswith("P5: the bones are 1.400 of those of P1")
     assert len(notes) == 4
 
 
-def test_two_people_share_no_factor() -> None:
+def test_bones_of_two_people_do_not_share_a_factor() -> None:
     bones = {f"bone{i}": 30.0 for i in range(20)}
     other = {name: 30.0 * (0.7 + 0.02 * i) for i, name in enumerate(bones)}
     assert common_factor(HandSize(other, {}, None), HandSize(bones, {}, None)) is None
     assert common_factor(HandSize({"a": 1.0}, {}, None), HandSize({"a": 2.0}, {}, None)) is None
 
 
-def test_labels_that_start_above_the_knuckle_are_not_compared() -> None:
+def test_labels_without_knuckles_are_not_compared_with_adults() -> None:
     assert hand_size(hand_joints(ICVL16)[None], ICVL16).of_adult_mean is None
     assert hand_size(hand_joints(NYU36)[None], NYU36).of_adult_mean == pytest.approx(1.0, abs=0.001)
 
 
-def test_problems_are_listed_and_left_out(tmp_path: Path) -> None:
+def test_broken_frames_are_listed_and_not_counted(tmp_path: Path) -> None:
     make_cvar(tmp_path, frames=3)
     (tmp_path / "P1/000000_depth.png").unlink()
     (tmp_path / "P1/000001_depth.png").write_bytes(b"x")
@@ -69,32 +69,32 @@ def test_problems_are_listed_and_left_out(tmp_path: Path) -> None:
     assert info.frames == 1
     assert [str(problem) for problem in info.problems] == [
         f"{tmp_path}/P1/joint.txt:2: the image 000000_depth.png of this row is missing",
-        f"{tmp_path}/P1/000001_depth.png: this is no PNG file",
+        f"{tmp_path}/P1/000001_depth.png: the file is not a PNG",
     ]
-    text = shown(f"cvar:{tmp_path}")
+    text = rendered(f"cvar:{tmp_path}")
     assert "000000_depth.png of this row is missing" in text
 
 
-def test_every_frame_broken(tmp_path: Path) -> None:
+def test_data_set_without_a_readable_image(tmp_path: Path) -> None:
     make_icvl(tmp_path, frames=13)
     for path in tmp_path.rglob("*.png"):
         path.unlink()
     info = describe(f"icvl:{tmp_path}", "test")
     assert (info.frames, info.depth_mm, len(info.problems)) == (0, None, 26)
-    text = shown(f"icvl:{tmp_path}")
+    text = rendered(f"icvl:{tmp_path}")
     assert "no image was read" in text
     assert "and 6 more" in text
 
 
-def test_unlabelled_recording_and_blank_frame(tmp_path: Path) -> None:
+def test_unlabelled_recordings_are_counted(tmp_path: Path) -> None:
     make_recording(tmp_path / "a", skeleton=None)
     make_recording(tmp_path / "b", unlabelled=(0, 2))
     info = describe(f"recording:{tmp_path}")
     assert (info.labelled, info.unlabelled, info.skeleton) == (1, 5, "msra21")
-    assert "no labels" in shown(f"recording:{tmp_path}/a")
+    assert "no labels" in rendered(f"recording:{tmp_path}/a")
 
 
-def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_and_table_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_icvl(tmp_path)
     info_command(f"icvl:{tmp_path}", json=True, split="test")
     out = capsys.readouterr().out
@@ -109,7 +109,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.real
 def test_real_cvar(real_data: Path) -> None:
-    """P1's hand is too large for an adult's, and P4 and P5 are 0.70 of it."""
+    """The hand of P1 is larger than an adult's, and those of P4 and P5 are 0.70 of it."""
     info = describe(f"cvar:{real_data}/cvar")
     assert {s.name: s.frames for s in info.sequences} == {"P1": 328, "P4": 381, "P5": 371}
     assert [str(p).rpartition("cvar/")[2] for p in info.problems] == [
@@ -126,7 +126,7 @@ def test_real_cvar(real_data: Path) -> None:
 
 @pytest.mark.real
 def test_real_nyu_frame(real_data: Path, tmp_path: Path) -> None:
-    """The original image of frame 1, with its original label written as NYU writes it."""
+    """Reads the original image of frame 1 with its original label, written in the format of NYU."""
     uvd = np.load(real_data / "nyu/nyu_test_uvd_36.npz")["uvd"][0].astype(float)
     xyz = unproject(uvd, CAMERAS["nyu-kinect"].pinhole)
     folder = tmp_path / "test"
@@ -136,4 +136,5 @@ def test_real_nyu_frame(real_data: Path, tmp_path: Path) -> None:
     frame = NYU(tmp_path, "test")[0]
     u, v = np.rint(uvd[:, :2]).astype(int).T
     below_surface_mm = uvd[:, 2] - frame.depth_mm[v, u]
-    assert abs(np.median(below_surface_mm)) < 30  # joints lie inside the hand whose surface the camera saw
+    # Joints lie inside the hand, and the camera measured its surface.
+    assert abs(np.median(below_surface_mm)) < 30

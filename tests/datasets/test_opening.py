@@ -6,7 +6,7 @@ import pytest
 from crossnets.datasets.opening import detect_format, open_dataset, parse_spec
 from crossnets.geometry.camera import CAMERAS
 from crossnets.types import Pinhole
-from tests.datasets.make import make_cvar, make_icvl, make_msra, make_nyu, make_recording
+from tests.datasets.make import make_cvar, make_icvl, make_msra, make_nyu, make_recording, make_shards
 
 MAKERS: dict[str, Callable[[Path], object]] = {
     "nyu": make_nyu,
@@ -14,11 +14,12 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "msra": make_msra,
     "cvar": make_cvar,
     "recording": lambda root: make_recording(root / "one"),
+    "shards": make_shards,
 }
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_format_is_given_or_seen(tmp_path: Path, name: str) -> None:
+def test_format_is_given_or_detected(tmp_path: Path, name: str) -> None:
     MAKERS[name](tmp_path)
     assert detect_format(tmp_path) == name
     for spec in (f"{name}:{tmp_path}", str(tmp_path), f"{tmp_path}/"):
@@ -29,7 +30,7 @@ def test_format_is_given_or_seen(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("given", MAKERS)
 @pytest.mark.parametrize("found", MAKERS)
-def test_another_format_is_told(tmp_path: Path, given: str, found: str) -> None:
+def test_format_that_differs_from_the_files_is_refused(tmp_path: Path, given: str, found: str) -> None:
     MAKERS[found](tmp_path)
     if given == found:
         return
@@ -37,7 +38,7 @@ def test_another_format_is_told(tmp_path: Path, given: str, found: str) -> None:
         open_dataset(f"{given}:{tmp_path}", "test")
 
 
-def test_parts(tmp_path: Path) -> None:
+def test_parts_select_frames(tmp_path: Path) -> None:
     make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 1.0, "P5": 1.0})
     make_msra(tmp_path / "msra", ("P0", "P1"))
     make_nyu(tmp_path / "nyu", "train", cameras=(1, 2))
@@ -55,17 +56,17 @@ def test_parts(tmp_path: Path) -> None:
         open_dataset(f"cvar:{tmp_path}/cvar#P1,")
 
 
-def test_what_is_no_data_set(tmp_path: Path) -> None:
+def test_invalid_folders_and_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere\. Expected a folder that holds P1, P4"):
         open_dataset(f"cvar:{tmp_path}/nowhere")
     with pytest.raises(FileNotFoundError, match=r"is empty\. Expected .*joint_data\.mat"):
         open_dataset(f"nyu:{tmp_path}")
-    with pytest.raises(ValueError, match=r"There is no format 'nyuu' .* Known: nyu, icvl, msra, cvar, recording"):
+    with pytest.raises(ValueError, match=r"Unknown format 'nyuu' .* Known formats: nyu, icvl, msra, cvar, recording"):
         open_dataset("nyuu:somewhere")
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(NotADirectoryError, match=r"readme\.txt is a file"):
         open_dataset(f"{tmp_path}/readme.txt")
-    with pytest.raises(ValueError, match=r"is of no known format. Expected one of nyu: dataset/train"):
+    with pytest.raises(ValueError, match=r"has an unknown format. Expected one of nyu: dataset/train"):
         open_dataset(str(tmp_path))
     for name in ("nyu", "icvl", "msra", "cvar", "recording"):
         with pytest.raises(FileNotFoundError, match=r"docs/.*\.md"):
@@ -84,7 +85,7 @@ def test_one_sequence_of_cvar_names_its_parent(tmp_path: Path) -> None:
         open_dataset(f"{tmp_path}/P1")
 
 
-def test_spec() -> None:
+def test_parse_spec() -> None:
     assert parse_spec("nyu:/a/b#1,2") == ("nyu", Path("/a/b"), ("1", "2"))
     assert parse_spec("/a:b/c") == (None, Path("/a:b/c"), None)
     with pytest.raises(ValueError, match="expected FORMAT:PATH"):

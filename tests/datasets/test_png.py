@@ -1,4 +1,4 @@
-"""Broken images: each raises FrameError with the file's path and what is wrong."""
+"""Broken images raise a FrameError that names the file and the fault."""
 
 import random
 import struct
@@ -32,7 +32,7 @@ def flip(data: bytes, at: int) -> bytes:
 DAMAGED = "the PNG is truncated or damaged"
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda b: b"", "the image file is empty"),
-    "text": (lambda b: b"no image at all, but long enough to look like one", "this is no PNG"),
+    "text": (lambda b: b"no image at all, but long enough to look like one", "the file is not a PNG"),
     "short": (lambda b: b[:20], "truncated or damaged: no header"),
     "truncated": (lambda b: b[: len(b) // 2], DAMAGED),
     "no end": (lambda b: b[:-12], DAMAGED),
@@ -59,7 +59,7 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def test_png16_keeps_every_count(image: Path) -> None:
+def test_png16_round_trip_is_exact(image: Path) -> None:
     expected = np.random.default_rng(0).integers(0, 65536, SIZE[::-1])
     assert (read_png16(image, [SIZE]) == expected).all()
     assert png_size(image) == SIZE
@@ -75,26 +75,26 @@ def test_broken_png(image: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1"])
-def test_other_kinds_of_png(image: Path, mode: str) -> None:
+def test_other_png_types_are_refused(image: Path, mode: str) -> None:
     Image.new(mode, SIZE).save(image)
     with pytest.raises(FrameError, match=r"found an image in (8|1)-bit .*, expected 16-bit grey"):
         read_png16(image, [SIZE])
 
 
-def test_other_format_under_the_name_of_a_png(image: Path) -> None:
+def test_jpeg_named_png_is_refused(image: Path) -> None:
     Image.new("RGB", SIZE).save(image, format="JPEG")
-    with pytest.raises(FrameError, match="this is no PNG"):
+    with pytest.raises(FrameError, match="the file is not a PNG"):
         read_png16(image, [SIZE])
 
 
-def test_missing_image_and_folder_instead(tmp_path: Path) -> None:
+def test_missing_image_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=r"a\.png: the image is missing"):
         read_png16(tmp_path / "a.png", [SIZE])
     with pytest.raises(FrameError, match="the image cannot be read: Is a directory"):
         read_png16(tmp_path, [SIZE])
 
 
-def test_any_damage_raises_or_changes_nothing(image: Path) -> None:
+def test_damage_raises_or_leaves_the_pixels_unchanged(image: Path) -> None:
     whole = image.read_bytes()
     expected = read_png16(image, [SIZE])
     draw = random.Random(0)

@@ -1,4 +1,4 @@
-"""Round trips of the published formats, and what each reader says about what is broken."""
+"""Round trips of the published formats, and messages of the readers about broken files."""
 
 import struct
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def check_round_trip(dataset: HandDataset, made: Made, tolerance_mm: float = 0.0
         assert frame.sequence == dataset.sequence_of(i)
         assert_allclose(frame.joints_mm, made.joints_mm[i], atol=tolerance_mm)
         assert_array_equal(frame.depth_mm, made.depth_mm[i])
-        # The sign conventions: fingers point up in the image, and each joint lies on its blob.
+        # This checks the signs of the axes. Each joint must lie on its blob in the image.
         u, v = np.rint(project(frame.joints_mm, frame.camera)[:, :2]).astype(int).T
         assert (np.abs(frame.depth_mm[v, u] - frame.joints_mm[:, 2]) < 15).all()
     with pytest.raises(IndexError):
@@ -42,7 +42,7 @@ def test_icvl_test_round_trip(tmp_path: Path) -> None:
     assert len(ICVL(tmp_path, "test", ("seq2",))) == 2
 
 
-def test_icvl_one_label_file(tmp_path: Path) -> None:
+def test_icvl_both_sequences_in_one_label_file(tmp_path: Path) -> None:
     made = make_icvl(tmp_path)
     parts = [tmp_path / "Testing" / f"test_seq_{i}.txt" for i in (1, 2)]
     (tmp_path / "Testing/labels.txt").write_text("".join(part.read_text() for part in parts))
@@ -61,7 +61,7 @@ def test_icvl_training_parts(tmp_path: Path) -> None:
 
 
 def test_icvl_background(tmp_path: Path) -> None:
-    """A test frame loses what is 500 mm away or farther; a training frame only what was not seen."""
+    """A test frame loses depth of 500 mm and more. A training frame loses only pixels without depth."""
     make_icvl(tmp_path, "test")
     make_icvl(tmp_path, "train")
     assert ICVL(tmp_path, "test")[0].depth_mm.max() < 500
@@ -71,7 +71,7 @@ def test_icvl_background(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cvar", "icvl"])
-def test_of_two_labels_of_a_frame_neither_is_used(tmp_path: Path, name: str) -> None:
+def test_frame_with_two_labels_is_left_out(tmp_path: Path, name: str) -> None:
     if name == "cvar":
         make_cvar(tmp_path, frames=3)
     else:
@@ -88,7 +88,7 @@ def test_of_two_labels_of_a_frame_neither_is_used(tmp_path: Path, name: str) -> 
     assert problem.line == first + 2
 
 
-def test_icvl_missing_sequence(tmp_path: Path) -> None:
+def test_icvl_missing_sequence_is_refused(tmp_path: Path) -> None:
     make_icvl(tmp_path)
     (tmp_path / "Testing/test_seq_2.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"no ICVL labels at .*test_seq_2\.txt"):
@@ -107,8 +107,8 @@ def test_msra_round_trip(tmp_path: Path) -> None:
         MSRA(tmp_path, ("P8",))
 
 
-def test_msra_signs_are_those_of_the_file(tmp_path: Path) -> None:
-    """In joint.txt the fingers of a raised hand have larger y, and every z is negative."""
+def test_msra_axes_are_flipped(tmp_path: Path) -> None:
+    """In joint.txt the fingertips of a raised hand have larger y than the wrist, and every z is negative."""
     make_msra(tmp_path)
     numbers = np.array((tmp_path / "P0/1/joint.txt").read_text().split()[1:64], float).reshape(21, 3)
     assert numbers[8, 1] > numbers[0, 1]
@@ -147,7 +147,7 @@ def test_msra_broken_bin(tmp_path: Path, name: str) -> None:
     assert len(problems) == 1
 
 
-def test_msra_missing_image_and_labels(tmp_path: Path) -> None:
+def test_msra_missing_image_and_empty_label_file(tmp_path: Path) -> None:
     make_msra(tmp_path, gestures=("1", "2"))
     (tmp_path / "P0/1/000000_depth.bin").unlink()
     (tmp_path / "P0/2/joint.txt").write_text("")
@@ -168,7 +168,7 @@ def test_cvar_round_trip(tmp_path: Path) -> None:
     assert len(CVAR(tmp_path, ("P4",))) == 2
 
 
-def test_cvar_image_missing(tmp_path: Path) -> None:
+def test_cvar_missing_image(tmp_path: Path) -> None:
     make_cvar(tmp_path)
     (tmp_path / "P1/000000_depth.png").unlink()
     dataset = CVAR(tmp_path)
@@ -195,7 +195,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("line", COUNTS)
 @pytest.mark.parametrize("reader", [CVAR, MSRA])
-def test_count_line_is_off(tmp_path: Path, reader: type[CVAR] | type[MSRA], line: str) -> None:
+def test_wrong_count_line_is_reported(tmp_path: Path, reader: type[CVAR] | type[MSRA], line: str) -> None:
     made = (make_cvar if reader is CVAR else make_msra)(tmp_path)
     path = tmp_path / ("P1/joint.txt" if reader is CVAR else "P0/1/joint.txt")
     edit_line(path, 1, (None, line))
@@ -206,7 +206,7 @@ def test_count_line_is_off(tmp_path: Path, reader: type[CVAR] | type[MSRA], line
     check_round_trip(dataset, made)
 
 
-def test_count_line_is_missing(tmp_path: Path) -> None:
+def test_missing_count_line_is_reported(tmp_path: Path) -> None:
     made = make_msra(tmp_path)
     path = tmp_path / "P0/1/joint.txt"
     path.write_text(path.read_text().split("\n", 1)[1])
@@ -215,7 +215,7 @@ def test_count_line_is_missing(tmp_path: Path) -> None:
     check_round_trip(dataset, made)
 
 
-def test_msra_blank_line_does_not_shift_the_rows_after_it(tmp_path: Path) -> None:
+def test_msra_blank_line_does_not_shift_later_rows(tmp_path: Path) -> None:
     make_msra(tmp_path, n=3)
     edit_line(tmp_path / "P0/1/joint.txt", 3, (None, ""))
     dataset = MSRA(tmp_path)
@@ -223,7 +223,7 @@ def test_msra_blank_line_does_not_shift_the_rows_after_it(tmp_path: Path) -> Non
     assert "found 0 numbers, expected 63" in str(dataset.problems[0])
 
 
-def test_cvar_detections_count(tmp_path: Path) -> None:
+def test_cvar_wrong_number_of_detections_is_reported(tmp_path: Path) -> None:
     make_cvar(tmp_path)
     edit_line(tmp_path / "P1/detections.txt", 3, (None, ""))
     problems = CVAR(tmp_path).problems
@@ -258,11 +258,12 @@ def test_broken_label_line(tmp_path: Path, name: str, word: int, new: str, messa
     assert (problem.path, problem.line) == (tmp_path / labels, line)
     assert message in problem.what
     assert len(dataset) == 1
-    assert dataset[0].key.endswith(("image_0001", "000001"))  # the sound row keeps its own image
+    # The valid row still belongs to its own image.
+    assert dataset[0].key.endswith(("image_0001", "000001"))
 
 
 @pytest.mark.parametrize("image", ["../../etc/passwd", "/etc/passwd"])
-def test_image_path_stays_inside(tmp_path: Path, image: str) -> None:
+def test_image_path_outside_of_the_data_set_is_refused(tmp_path: Path, image: str) -> None:
     make_icvl(tmp_path)
     edit_word(tmp_path / "Testing/test_seq_1.txt", 1, 0, image)
     assert "expected a path inside the data set" in ICVL(tmp_path, "test").problems[0].what

@@ -69,7 +69,7 @@ def test_folder_of_recordings(tmp_path: Path) -> None:
         Recording(tmp_path)
 
 
-def test_numbers_order_the_frames(tmp_path: Path) -> None:
+def test_frames_are_ordered_by_number(tmp_path: Path) -> None:
     make_recording(tmp_path / "a", frames=3, skeleton=None)
     for old, new in (("000000", "0"), ("000001", "20"), ("000002", "100")):
         (tmp_path / "a" / f"{old}.png").rename(tmp_path / "a" / f"{new}.png")
@@ -77,7 +77,7 @@ def test_numbers_order_the_frames(tmp_path: Path) -> None:
     assert [dataset[i].key for i in range(3)] == ["recording/a/0", "recording/a/20", "recording/a/100"]
 
 
-def test_without_camera_json_says_what_to_write(tmp_path: Path) -> None:
+def test_missing_camera_json_yields_an_example(tmp_path: Path) -> None:
     make_recording(tmp_path / "a", skeleton=None)
     (tmp_path / "a/camera.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds 3 PNGs but no camera\.json") as caught:
@@ -114,7 +114,7 @@ def test_broken_camera(tmp_path: Path, fields: dict[str, object], message: str) 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100000])
-def test_camera_is_no_json_object(tmp_path: Path, text: str) -> None:
+def test_camera_json_must_be_an_object(tmp_path: Path, text: str) -> None:
     make_recording(tmp_path / "a")
     (tmp_path / "a/camera.json").write_text(text)
     with pytest.raises(ValueError, match=r"camera\.json( is not JSON|: found format 'list')"):
@@ -125,12 +125,12 @@ LABELS = [
     ("}", "", "found .*, expected .*joints_mm"),
     ('"frame"', '"image"', "found .*, expected .*joints_mm"),
     ('"000000.png"', "7", "found the frame 7, expected the name of a PNG"),
-    ('"000000.png"', '"000009.png"', "there is no image '000009.png'"),
+    ('"000000.png"', '"000009.png"', "the image '000009.png' is missing"),
     ('"000000.png"', '"000001.png"', "a second label of '000001.png'"),
     ("[[", "[[0.0, 0.0, 500.0], [", r"found joints of shape \(22, 3\); expected 21 joints x 3 of msra21"),
     ("[[", "[[NaN, 0, 500], [", "found joints of shape"),
-    ("[[", "[[1, ", "no table of numbers"),
-    ("[[", '["x", [', "no table of numbers"),
+    ("[[", "[[1, ", "not a table of numbers"),
+    ("[[", '["x", [', "not a table of numbers"),
 ]
 
 
@@ -148,18 +148,18 @@ def test_broken_label_line(tmp_path: Path, old: str, new: str, message: str) -> 
 
 
 @pytest.mark.parametrize("sound_first", [True, False])
-def test_two_labels_of_a_frame_leave_it_out_in_any_order(sound_first: bool, tmp_path: Path) -> None:
+def test_frame_with_two_labels_is_left_out_in_any_order(sound_first: bool, tmp_path: Path) -> None:
     root = make_recording(tmp_path / "a").root
     head, first, *others = (root / "labels.jsonl").read_text().splitlines()
     broken = first.replace("[[", "[[NaN, 0, 500], [")
     pair = [first, broken] if sound_first else [broken, first]
     (root / "labels.jsonl").write_text("\n".join([head, *pair, *others]) + "\n")
-    found = Recording(root)
-    assert "recording/a/000000" not in [found[index].key for index in range(len(found))]
-    assert len(found) == len(others)
+    dataset = Recording(root)
+    assert "recording/a/000000" not in [dataset[index].key for index in range(len(dataset))]
+    assert len(dataset) == len(others)
 
 
-def test_the_folder_one_is_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_folder_is_read_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make_recording(tmp_path / "a").root)
     assert Recording(".")[0].key == "recording/a/000000"
 
@@ -185,18 +185,18 @@ def test_unknown_skeleton(tmp_path: Path, head: str) -> None:
         Recording(tmp_path / "a")
 
 
-def test_unclosed_recording_is_told(tmp_path: Path) -> None:
+def test_unclosed_recording_is_reported(tmp_path: Path) -> None:
     writer = RecordingWriter(tmp_path / "a", CAMERA, MSRA21)
     writer.add(np.full((240, 320), 500, np.float32), np.full((21, 3), 500, np.float32))
     dataset = Recording(tmp_path / "a")
-    assert "was not closed; rename it to labels.jsonl" in dataset.problems[0].what
+    assert "was not closed. Rename this file to labels.jsonl" in dataset.problems[0].what
     assert dataset[0].joints_mm is None
     writer.close()
     writer.close()
     assert Recording(tmp_path / "a")[0].joints_mm is not None
 
 
-def test_writer_refuses(tmp_path: Path) -> None:
+def test_writer_refuses_invalid_frames_and_folders(tmp_path: Path) -> None:
     depth = np.full((240, 320), 500, np.float32)
     with pytest.raises(ValueError, match="found fx_px 0, expected more than 0"):
         RecordingWriter(tmp_path / "b", CAMERA._replace(pinhole=Pinhole(0.0, 1.0, 1.0, 1.0)))
@@ -233,14 +233,14 @@ def test_each_recording_has_its_camera(tmp_path: Path) -> None:
     assert [dataset[i].camera.fx_px for i in (0, 1)] == [241.42, 300.0]
 
 
-def test_unit_must_be_possible(tmp_path: Path) -> None:
+def test_invalid_depth_unit_is_refused(tmp_path: Path) -> None:
     make_recording(tmp_path / "a")
     with pytest.raises(ValueError, match=r"depth_unit_mm=0.0; expected"):
         Recording(tmp_path / "a", depth_unit_mm=0.0)
 
 
 @pytest.mark.real
-def test_sr305(real_data: Path) -> None:
+def test_real_sr305(real_data: Path) -> None:
     camera = CameraPreset(Pinhole(476.007, 476.007, 313.683, 242.755), 640, 480, 0.125, "its readme.txt")
     root = real_data / "sr305/datasets/custom"
     with pytest.raises(FileNotFoundError, match=r"no camera\.json"):
@@ -250,5 +250,6 @@ def test_sr305(real_data: Path) -> None:
     assert len(frames) == 19
     assert {frame.sequence for frame in frames} == {"20210326-230536", "20210326-231615"}
     depth = np.concatenate([frame.depth_mm[frame.depth_mm > 0] for frame in frames])
-    assert depth.max() < 1500  # the readme's farthest depth
+    # The readme of the recordings states this farthest depth.
+    assert depth.max() < 1500
     assert (depth % 1 != 0).any()

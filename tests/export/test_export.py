@@ -234,7 +234,7 @@ def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys
     assert compared.joints_mm.shape == (2, 21, 3)
     said = capsys.readouterr().err
     assert said.startswith("Left out because they are broken: 1, such as ")
-    assert "000001.png: this is no PNG file" in said
+    assert "000001.png: the file is not a PNG" in said
 
 
 def test_rendered_hands_are_cropped_as_the_model_crops() -> None:

@@ -1,1 +1,1 @@
-"""Readers and writers of data sets and recordings. They are lazy and report everything that is broken."""
+"""Readers and writers of data sets and recordings. Readers open images lazily and report every broken file or label."""

@@ -1,4 +1,4 @@
-"""The interface of all readers, and how a broken file is reported."""
+"""Interface of all readers, and reports of broken files."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,33 +13,34 @@ from crossnets.types import HandFrame, Pinhole
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken or missing thing of a data set, named so that a person finds it."""
+    """A broken or missing file, label or frame of a data set, with its place on disk."""
 
     path: Path
     what: str
-    """What was found and what was expected."""
+    """Description of the fault: the value that was found and the value that was expected."""
     line: int | None = None
-    """Line of a text file, from 1; in a MATLAB file the frame, from 1."""
+    """Line of a text file or frame of a MATLAB file, counted from 1."""
 
     def __str__(self) -> str:
-        return f"{self.path}{'' if self.line is None else f':{self.line}'}: {self.what}"
+        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.what}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON."""
+        """Convert to plain values for JSON."""
         return {"path": str(self.path), "line": self.line, "what": self.what}
 
 
 PROBLEMS_FILE = "problems.jsonl"
-"""File beside predictions or crops that lists the frames that were left out."""
+"""File beside predictions, crops or shards that lists the frames that were left out."""
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """One JSON object a line; the file appears whole or not at all."""
+    """Write one JSON object per line. The file appears whole or not at all."""
     write_text(path, "".join(json.dumps(problem.to_dict()) + "\n" for problem in problems))
 
 
 class FrameError(Exception):
-    """A frame that cannot be used. The data set's other frames can."""
+    """A frame cannot be used. The other frames of the data set can."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -51,23 +52,23 @@ class HandDataset(Protocol):
     """A sequence of frames read from disk one at a time."""
 
     name: str
-    """Format: nyu, icvl, msra, cvar or recording."""
+    """Format: nyu, icvl, msra, cvar, recording, shards, or image for single files."""
     skeleton: Skeleton | None
     """None when the data set has no labels."""
     camera: Pinhole
     problems: list[Problem]
-    """Found in the label files when the data set was opened. Those frames are left out."""
+    """Faults of the label files, found when the data set was opened. The affected frames are left out."""
 
     def __len__(self) -> int:
-        """Number of frames whose label line is sound; their images are not opened yet."""
+        """Number of frames that are not left out. Their images have not been opened yet."""
         ...
 
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame.
 
         Raises:
-            IndexError: past the end.
-            FrameError: the image is missing, truncated or of another format.
+            IndexError: the index is past the end.
+            FrameError: the image is missing or truncated, or has another format.
         """
         ...
 
@@ -76,8 +77,17 @@ class HandDataset(Protocol):
         ...
 
 
+@runtime_checkable
+class CountedDepth(Protocol):
+    """A data set whose images hold whole counts of a depth unit that is not always 1 mm."""
+
+    def depth_unit_of(self, index: int) -> float:
+        """Millimetres per count of a frame's image."""
+        ...
+
+
 def readable_frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[tuple[int, HandFrame]]:
-    """Every frame that can be read, with its index; what cannot is appended to `problems`."""
+    """Read every frame and yield it with its index. Errors of unreadable frames are appended to `problems`."""
     for index in range(len(dataset)):
         try:
             yield index, dataset[index]

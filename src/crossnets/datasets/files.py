@@ -1,6 +1,6 @@
-"""Checks that the readers share: folders, label files and label lines."""
+"""Checks of folders, label files and label lines that the readers share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,14 +11,14 @@ from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.geometry.camera import CameraPreset
 
 NOTHING_SEEN = 32001
-"""Value of a Senz3D for pixels without depth."""
-_FARTHEST_MM = 1e5
-"""A joint farther than 100 m is a typing error. The limit also keeps float32 from overflowing."""
+"""Value that a Senz3D writes for pixels without depth."""
+FARTHEST_MM = 1e5
+"""A coordinate above 100 m is a typing error. The limit also keeps float32 from overflowing."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sound frame of a label file. Its image has not been opened."""
+    """One valid frame of a label file. Its image has not been opened."""
 
     key: str
     sequence: str
@@ -27,7 +27,7 @@ class Row:
 
 
 def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[np.ndarray, "H W"]:
-    """Depth counts in mm; what a Senz3D writes where it saw nothing, 32 m in its unit of 1 mm, is 0."""
+    """Convert depth counts to mm. If the unit is 1 mm, `NOTHING_SEEN` becomes 0."""
     depth_mm = counts.astype(np.float32) * np.float32(unit_mm)
     if unit_mm == 1:
         depth_mm[counts == NOTHING_SEEN] = 0
@@ -35,42 +35,60 @@ def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[n
 
 
 class Rows:
-    """Frames of label files, by their keys: of two labels of one frame nobody knows which is right."""
+    """Collects the frames of label files by their keys. If a frame has two labels, neither is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: list[Problem]) -> None:
+        """Start without frames. Broken lines are appended to `problems`."""
         self._by_key: dict[str, Row | None] = {}
+        self._problems = problems
 
-    def add(self, row: Row, path: Path, line: int) -> None:
-        """Keep a row.
+    def read(self, path: Path, lines: Sequence[tuple[int, str]], parse: Callable[[int, list[str]], Row]) -> None:
+        """Add the frames of numbered lines of a label file. Blank lines are skipped.
 
-        Raises:
-            FrameError: there was a row of this frame; neither is kept.
+        Args:
+            path: The label file, for messages.
+            lines: Line numbers and texts.
+            parse: Makes a row of a line number and the words of the line, or raises FrameError.
         """
-        if row.key in self._by_key:
-            self._by_key[row.key] = None
-            raise broken(path, f"a second label of {row.image.name!r}; the frame is left out", line)
-        self._by_key[row.key] = row
+        for number, line in lines:
+            if not line.strip():
+                continue
+            try:
+                self._add(parse(number, line.split()), path, number)
+            except FrameError as error:
+                self._problems.append(error.problem)
 
     def kept(self) -> list[Row]:
-        """The rows of frames with one label, in their order."""
+        """The rows of frames with exactly one label, in file order."""
         return [row for row in self._by_key.values() if row is not None]
+
+    def _add(self, row: Row, path: Path, line: int) -> None:
+        if row.key in self._by_key:
+            self._by_key[row.key] = None
+            raise second_label(row.image.name, path, line)
+        self._by_key[row.key] = row
 
 
 def broken(path: Path, what: str, line: int | None = None) -> FrameError:
-    """The error that says `what` is wrong with a file."""
+    """Make the error that reports a fault of a file. `what` describes the fault."""
     return FrameError(Problem(path, what, line))
 
 
-# --- folders, cameras and label files: what is wrong here stops the opening ---
+def second_label(image: str, path: Path, line: int) -> FrameError:
+    """Make the error that reports a frame with more than one label."""
+    return broken(path, f"a second label of {image!r}, so the frame is left out", line)
+
+
+# --- Folders, cameras and label files. A fault here stops the opening of the data set. ---
 
 
 def require_folder(root: Path, holds: str) -> None:
     """Check that `root` is a folder that can be listed and is not empty. `holds` names the expected contents.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it is empty.
-        NotADirectoryError: it is a file.
-        PermissionError: it may not be read.
+        FileNotFoundError: the folder does not exist or is empty.
+        NotADirectoryError: `root` is a file.
+        PermissionError: the folder cannot be read.
     """
     expected = f"Expected a folder that holds {holds}. See docs/datasets.md for the files and where they go."
     try:
@@ -85,14 +103,14 @@ def require_folder(root: Path, holds: str) -> None:
 
 
 def _denied(path: Path) -> str:
-    return f"{path} may not be read: permission denied. Give yourself the right to read it (chmod u+rX)."
+    return f"{path} cannot be read: permission denied. Grant yourself read access (chmod u+rX)."
 
 
 def matching_camera(preset: CameraPreset, given: CameraPreset | None, dataset: str) -> CameraPreset:
-    """The camera a published data set is read with: `given`, or else its preset.
+    """Choose the camera to read a published data set with: `given` if there is one, otherwise the preset.
 
     Raises:
-        ValueError: `given` has another image size or depth unit than the data set's files.
+        ValueError: the image size or depth unit of `given` differs from the files of the data set.
     """
     if given is None:
         return preset
@@ -105,10 +123,10 @@ def matching_camera(preset: CameraPreset, given: CameraPreset | None, dataset: s
 
 
 def choose(wanted: Sequence[str] | None, available: Sequence[str], what: str, root: Path) -> tuple[str, ...]:
-    """`wanted`, or all that is available.
+    """Check the parts of a data set that the user selects. None selects all available parts.
 
     Raises:
-        ValueError: something wanted is not there, or wanted twice.
+        ValueError: a wanted part is not available or is named twice, or the selection is empty.
     """
     if wanted is None:
         return tuple(available)
@@ -116,18 +134,18 @@ def choose(wanted: Sequence[str] | None, available: Sequence[str], what: str, ro
     if unknown or not wanted or len(set(wanted)) < len(wanted):
         raise ValueError(
             f"Asked for {what} {', '.join(unknown or wanted) or '(none)'} of {root}, "
-            f"which has {', '.join(available)}. Name some of those, each once, or none for all."
+            f"which has {', '.join(available)}. Name each of those at most once, or omit the names to read all."
         )
     return tuple(wanted)
 
 
 def read_lines(path: Path, dataset: str) -> list[str]:
-    """Lines of a label file without line ends. Bytes that are not text appear as replacement characters.
+    """Read the lines of a label file without line ends. Bytes that are not UTF-8 become replacement characters.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        PermissionError: it may not be read.
-        ValueError: it is empty.
+        FileNotFoundError: the file does not exist.
+        PermissionError: the file cannot be read.
+        ValueError: the file is empty.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
@@ -142,26 +160,36 @@ def read_lines(path: Path, dataset: str) -> list[str]:
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
-def numbered_rows(lines: Sequence[str], start: int = 1) -> list[tuple[int, str]]:
-    """(line number, text) of the lines that are not blank."""
-    return [(number, line) for number, line in enumerate(lines, start) if line.strip()]
-
-
-def counted_rows(path: Path, dataset: str, problems: list[Problem]) -> list[tuple[int, str]]:
-    """(line number, text) of each row of a label file whose first line is the number of rows.
-
-    A count that is off is a problem, not an error: the rows are still there. A blank line between rows is given as a
-    row, because a row's place may say which image it belongs to.
+def numbered_rows(path: Path, dataset: str) -> list[tuple[int, str]]:
+    """Read (line number, text) of the lines of a label file that are not blank.
 
     Raises:
-        OSError, ValueError: as `read_lines`.
+        OSError, ValueError: see `read_lines`.
     """
-    lines = read_lines(path, dataset)
+    return [(number, line) for number, line in enumerate(read_lines(path, dataset), 1) if line.strip()]
+
+
+def counted_rows(path: Path, dataset: str, problems: list[Problem]) -> list[tuple[int, str]] | None:
+    """Read (line number, text) of each row of a label file whose first line is the number of rows.
+
+    A wrong count is appended to `problems`, and the rows are still used. A blank line between rows is returned as a
+    row, because the position of a row may determine its image. A file that cannot be read is appended to `problems`
+    too. The result is then None, and the other label files of the data set can still be used.
+    """
+    try:
+        return _rows_below_count(read_lines(path, dataset), path, problems)
+    except (OSError, ValueError) as error:
+        problems.append(Problem(path, str(error)))
+        return None
+
+
+def _rows_below_count(lines: list[str], path: Path, problems: list[Problem]) -> list[tuple[int, str]]:
     while not lines[-1].strip():
         lines.pop()
     rows = list(enumerate(lines, 1))
     head = lines[0].split()
-    # A first line as long as the second is a row: the count is missing. Any other is taken for a spoilt count.
+    # If the first line has as many words as the second, it is a row and the count is missing. Any other first line
+    # that is not a number is treated as a damaged count.
     if len(head) > 1 and len(lines) > 1 and len(head) == len(lines[1].split()):
         problems.append(Problem(path, f"found {len(head)} words, expected the number of rows alone", 1))
         return rows
@@ -172,14 +200,14 @@ def counted_rows(path: Path, dataset: str, problems: list[Problem]) -> list[tupl
     return rows[1:]
 
 
-# --- one frame: what is wrong here leaves out the frame ---
+# --- Single frames. A fault here leaves out the frame. ---
 
 
 def parse_joints(words: Sequence[str], num_joints: int, path: Path, line: int) -> Float64[np.ndarray, "{num_joints} 3"]:
-    """The coordinates of a label line, as written; `sound_joints` checks their values.
+    """Parse the coordinates of a label line. `sound_joints` checks their values.
 
     Raises:
-        FrameError: the line has another number of coordinates, or something that is no number.
+        FrameError: the number of coordinates is wrong, or a word is not a number.
     """
     if len(words) != 3 * num_joints:
         raise broken(path, f"found {len(words)} numbers, expected {3 * num_joints} ({num_joints} joints x 3)", line)
@@ -200,11 +228,11 @@ def _is_number(word: str) -> bool:
 
 
 def joint_fault(joints: Float64[np.ndarray, "J 3"]) -> str | None:
-    """Why joints (x y z or u v d) cannot be a label; None when they can."""
+    """Describe why joints (x y z or u v d) are not a valid label. None if they are valid."""
     if not np.isfinite(joints).all():
         return f"joint {int(np.flatnonzero(~np.isfinite(joints).all(axis=1))[0])} is not finite"
-    if (np.abs(joints) > _FARTHEST_MM).any():
-        return f"a coordinate of {np.abs(joints).max():.3g}, expected at most {_FARTHEST_MM:.0f}"
+    if (np.abs(joints) > FARTHEST_MM).any():
+        return f"a coordinate of {np.abs(joints).max():.3g}, expected at most {FARTHEST_MM:.0f}"
     if (joints[:, 2] <= 0).any():
         index = int(joints[:, 2].argmin())
         return f"joint {index} has a depth of {joints[index, 2] + 0.0:g} mm, expected more than 0"
@@ -212,10 +240,10 @@ def joint_fault(joints: Float64[np.ndarray, "J 3"]) -> str | None:
 
 
 def sound_joints(joints: Float64[np.ndarray, "J 3"], path: Path, line: int | None = None) -> Float64[np.ndarray, "J 3"]:
-    """The same joints (x y z or u v d), if they are finite and in front of the camera.
+    """Return the joints (x y z or u v d) unchanged if `joint_fault` accepts them.
 
     Raises:
-        FrameError: they are not.
+        FrameError: a coordinate is not finite or too large, or a joint is not in front of the camera.
     """
     fault = joint_fault(joints)
     if fault:
@@ -224,10 +252,10 @@ def sound_joints(joints: Float64[np.ndarray, "J 3"], path: Path, line: int | Non
 
 
 def relative_image(name: str, path: Path, line: int) -> PurePosixPath:
-    """The image path of a label line, without a leading `./`.
+    """Parse the image path of a label line. A leading `./` is removed.
 
     Raises:
-        FrameError: it is empty, absolute or leaves its folder.
+        FrameError: the path is empty, absolute or leaves its folder.
     """
     image = PurePosixPath(name.replace("\\", "/"))
     if not image.name or image.is_absolute() or ".." in image.parts:
@@ -236,10 +264,10 @@ def relative_image(name: str, path: Path, line: int) -> PurePosixPath:
 
 
 def read_image_bytes(path: Path) -> bytes:
-    """The whole file.
+    """Read a whole file.
 
     Raises:
-        FrameError: it is missing, empty or may not be read.
+        FrameError: the file is missing or empty, or cannot be read.
     """
     try:
         data = path.read_bytes()

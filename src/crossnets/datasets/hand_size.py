@@ -1,4 +1,4 @@
-"""Whether labelled hands have the size of hands: lengths of bones and fingers, against adults and each other."""
+"""Plausibility of labelled hands: compares lengths of bones and fingers with adults and between sequences."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from jaxtyping import Float32
 
 from crossnets.geometry.skeleton import Skeleton
 
-# Buryanov & Kotiuk, Proportions of Hand Segments, Int. J. Morphol. 28(3), 2010, radiographs of 66 adults: means of
-# the proximal, middle and distal phalanx and the soft tissue of the tip, added up. The thumb is left out: data sets
-# do not agree on where its chain starts.
+# Source: Buryanov & Kotiuk, Proportions of Hand Segments, Int. J. Morphol. 28(3), 2010, radiographs of 66 adults.
+# Each length is the sum of the means of the proximal, middle and distal phalanx and of the soft tissue of the tip.
+# The thumb is left out because data sets do not agree on where its chain starts.
 ADULT_FINGERS_MM = {
     "index": 39.78 + 22.38 + 15.82 + 3.84,
     "middle": 44.63 + 26.33 + 17.40 + 3.95,
@@ -17,13 +17,13 @@ ADULT_FINGERS_MM = {
     "little": 32.74 + 18.11 + 15.96 + 3.73,
 }
 ADULT_RANGE = (0.8, 1.2)
-"""Range of an adult's hand length over the mean. Hand length varies by about 7 % (one deviation, men and women
-together) in surveys such as ANSUR II. The range is some 2.5 deviations and a margin for the places of labelled
-knuckles: NYU's two subjects are at 0.93 and 1.13."""
+"""Accepted range of an adult's hand length relative to the mean. Surveys such as ANSUR II report a standard deviation
+of about 7 % for men and women together. The range covers about 2.5 deviations and a margin for where data sets place
+the knuckles. NYU's two subjects are at 0.93 and 1.13."""
 _SAME_RATIO = 0.02
-"""Bones that scale alike do so within this share ..."""
+"""Two bones scale by the same factor if their ratios differ by at most this share."""
 _SAME_BONES = 0.9
-"""... and this share of them does; two real hands differ by more, bone by bone."""
+"""Two sequences share a factor if at least this share of their bones does. The bones of two people differ by more."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class HandSize:
     fingers_mm: dict[str, float]
     """Lengths of fingers from their first to their last joint."""
     of_adult_mean: float | None
-    """Median over index to little of finger / adult's mean finger: one badly labelled finger does not move it.
-    None when the labels do not run from knuckle to tip."""
+    """Finger length over an adult's mean finger length, as the median over index to little finger. The median ignores
+    one badly labelled finger. None when the labels do not run from knuckle to tip."""
 
 
 def hand_size(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> HandSize:
-    """Sizes of the hand that F labelled frames show."""
+    """Measure the hand in F labelled frames."""
     lengths = {
         child: np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=-1) for parent, child in skeleton.bones
     }
@@ -60,7 +60,7 @@ def hand_size(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> Ha
 
 
 def size_notes(hands: dict[str, HandSize]) -> tuple[str, ...]:
-    """Unusual sizes of the sequences' hands, one sentence each."""
+    """Describe unusual hand sizes of the sequences, one note each."""
     low, high = ADULT_RANGE
     notes = [
         _adult_note(name, hand, hand.of_adult_mean)
@@ -73,26 +73,28 @@ def size_notes(hands: dict[str, HandSize]) -> tuple[str, ...]:
         factor = common_factor(hands[name], hands[first])
         if factor is not None and abs(factor - 1) > _SAME_RATIO:
             notes.append(
-                f"{name}: the bones are {factor:.3f} of those of {first}, nearly all alike. Two people's bones differ "
-                "one by one, so it is one hand in two depth units, or one label template at two scales. "
-                f"Do not mix {name} and {first} before you know which is in mm."
+                f"{name}: the bones are {factor:.3f} of those of {first}, nearly all by the same factor. The bones of "
+                "two people differ by many factors. This is therefore one hand in two depth units, or one label "
+                f"template at two scales. Do not mix {name} and {first} before you know which is in mm."
             )
     return tuple(notes)
 
 
 def _adult_note(name: str, hand: HandSize, share: float) -> str:
     low, high = ADULT_RANGE
-    small = "A child's hand or, likelier, another depth unit or camera."
-    large = "Likelier another depth unit, camera or label template than so large a hand."
+    if share < low:
+        cause = "This may be a child's hand, but another depth unit or camera is more likely."
+    else:
+        cause = "Another depth unit, camera or label template is more likely than so large a hand."
     return (
-        f"{name}: the fingers are {share:.2f} of an adult's mean, expected {low} to {high}; the middle finger is "
-        f"{hand.fingers_mm['middle']:.1f} mm from knuckle to tip, an adult's {ADULT_FINGERS_MM['middle']:.0f} mm. "
-        + (small if share < low else large)
+        f"{name}: the fingers are {share:.2f} of an adult's mean, expected {low} to {high}. The middle finger is "
+        f"{hand.fingers_mm['middle']:.1f} mm long from knuckle to tip. An adult's is "
+        f"{ADULT_FINGERS_MM['middle']:.0f} mm. {cause}"
     )
 
 
 def common_factor(hand: HandSize, other: HandSize) -> float | None:
-    """The factor between the bones of two sequences; None when the bones do not share one."""
+    """Find the factor between the bones of two sequences. None when the bones do not share one factor."""
     pairs = [(mm, other.bones_mm[name]) for name, mm in hand.bones_mm.items() if other.bones_mm.get(name, 0) > 0]
     if len(pairs) < 5:
         return None

@@ -1,4 +1,4 @@
-"""Depth images as `predict` is given them: files and folders of one camera, recordings, data sets."""
+"""Sources of depth images that a command takes: files and folders of one camera, recordings, and data sets."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame
 
 SHOWN = 5
-"""Names that a message gives."""
+"""Maximum number of names in a message."""
 
 
 class ImageFiles:
-    """16-bit PNGs of one camera, as a data set without labels. A frame's key is the path as given."""
+    """A data set of 16-bit PNGs of one camera, without labels. The key of a frame is its path as the user gave it."""
 
     def __init__(self, paths: Sequence[Path], camera: CameraPreset) -> None:
         self.name = "image"
@@ -33,7 +33,7 @@ class ImageFiles:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame; see `HandDataset`."""
+        """Read one frame. `HandDataset` describes the errors."""
         path = self._paths[range(len(self))[index]]
         size = (self._camera.width_px, self._camera.height_px)
         counts = read_png16(path, [size if all(size) else png_size(path)])
@@ -44,20 +44,24 @@ class ImageFiles:
         """Name of the folder."""
         return self._paths[range(len(self))[index]].absolute().parent.name
 
+    def depth_unit_of(self, index: int) -> float:
+        """Millimetres per count, the same for all images."""
+        return self._camera.depth_unit_mm
+
 
 def open_sources(
     texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
 ) -> list[HandDataset]:
-    """Open the sources that the texts name: image files, folders of images, recordings, data sets. No image is opened.
+    """Open image files, folders of images, recordings and data sets.
 
     Args:
         texts: Paths, or data sets such as cvar:PATH#P5.
-        camera: Of the image files and of folders without camera.json; the others know their own.
-        split: Of NYU and ICVL.
+        camera: Camera of image files and of folders without camera.json. The other sources have their own camera.
+        split: Split of NYU and ICVL.
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: images and no camera, a camera and no images, no such camera, or a frame given twice.
+        ValueError: images are given without a camera, a camera without images, an unknown camera, or a frame twice.
     """
     preset = None if camera is None else parse_camera(camera)
     opened: list[HandDataset | tuple[Path, ...]] = []
@@ -72,9 +76,10 @@ def open_sources(
         raise ValueError(_no_camera(bare[0]))
     if preset is not None and not bare:
         raise ValueError(
-            f"--camera {camera} is for image files and folders without {CAMERA_FILE}; "
-            f"what is given here ({some_of(texts)}) knows its own camera. Leave it out."
+            f"--camera {camera} applies to image files and to folders without {CAMERA_FILE}, but the given sources "
+            f"({some_of(texts)}) have their own camera. Omit --camera."
         )
+    # A camera that is given by its numbers has no image size yet.
     if preset is not None and not all((preset.width_px, preset.height_px)):
         preset = sized(preset, bare) or preset
     sources: list[HandDataset] = []
@@ -88,17 +93,20 @@ def open_sources(
 
 
 def _no_camera(image: Path) -> str:
-    """Advice for an image whose camera is not known."""
+    """Message for an image whose camera is not known."""
     if (image.parent / CAMERA_FILE).is_file():
-        return f"{image} is given without its {CAMERA_FILE}: give the whole recording, {image.parent}, or --camera too."
+        return (
+            f"{image} belongs to a recording, but a single image is read without {CAMERA_FILE}. "
+            f"Give the whole recording {image.parent}, or add --camera."
+        )
     return (
-        f"{image} is an image without {CAMERA_FILE} beside it, so its pixels cannot become millimetres. Give "
+        f"{image} is an image without {CAMERA_FILE} beside it, so its pixels cannot be converted to mm. Give "
         f"--camera: one of {', '.join(CAMERAS)}, or fx,fy,cx,cy in pixels and optionally mm per depth count."
     )
 
 
 def _bare_images(text: str) -> tuple[Path, ...] | None:
-    """The images a path names that have no camera of their own; None where it is a recording or a data set."""
+    """Find the images at a path that have no camera.json. None if the path is a recording or a data set."""
     path = Path(text).expanduser()
     if path.is_file():
         return (path,)
@@ -111,5 +119,5 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first few, for messages."""
+    """Join the first few names for a message."""
     return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

@@ -1,8 +1,8 @@
-"""Contents of a data set, its broken files, and whether its hands have the size of hands."""
+"""Report on a data set: contents, broken files, and hands of unusual size."""
 
 import json as json_module
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from crossnets.types import HandFrame, Pinhole
 
 _SHOWN_PROBLEMS = 20
 _HISTOGRAM_MM = 1 << 16
+"""Number of bins of 1 mm. The last bin also counts all larger depths."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class SequenceInfo:
     frames: int
     labelled: int
     hand: HandSize | None
-    """None without labels."""
+    """None if no frame is labelled."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Contents of a data set. Frames that cannot be read are listed in `problems` and counted nowhere else."""
+    """Contents of a data set. Frames that cannot be read appear in `problems` only and are not counted."""
 
     spec: str
     format: str
@@ -45,24 +46,24 @@ class DatasetInfo:
     skeleton: str | None
     joints: tuple[str, ...]
     cameras: tuple[Pinhole, ...]
-    """More than one when the recordings differ."""
+    """More than one if the cameras of the frames differ."""
     sizes: dict[str, int]
-    """Frames of each image size, such as `320x240`."""
+    """Number of frames of each image size, such as `320x240`."""
     depth_mm: tuple[float, float, float] | None
-    """Nearest, median (to 1 mm) and farthest depth. None if no pixel has depth."""
+    """Nearest, median and farthest depth. The median is rounded to 1 mm. None if no pixel has depth."""
     blank: int
-    """Frames in which nothing was seen."""
+    """Number of frames in which no pixel has depth."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """Unusual sizes of hands."""
+    """Notes about hands of unusual size."""
 
     @property
     def unlabelled(self) -> int:
-        """Frames without joints."""
+        """Number of frames without joints."""
         return self.frames - self.labelled
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values for JSON; lengths and depths in mm."""
+        """Convert to plain values for JSON. Lengths and depths are in mm."""
         nearest, median, farthest = self.depth_mm or (None, None, None)
         return {
             "spec": self.spec,
@@ -95,13 +96,14 @@ def _sequence_dict(sequence: SequenceInfo) -> dict[str, Any]:
 
 
 @dataclass
-class _Seen:
-    """Statistics of the frames that were read so far."""
+class _Statistics:
+    """Statistics of the frames that have been read so far."""
 
     frames: Counter[str] = field(default_factory=Counter)
     joints_mm: dict[str, list[Float32[np.ndarray, "J 3"]]] = field(default_factory=lambda: defaultdict(list))
     sizes: Counter[str] = field(default_factory=Counter)
     cameras: dict[Pinhole, None] = field(default_factory=dict)
+    """Used as a set that keeps its order."""
     histogram: Int64[np.ndarray, " D"] = field(default_factory=lambda: np.zeros(_HISTOGRAM_MM, np.int64))
     nearest: float = np.inf
     farthest: float = 0.0
@@ -114,17 +116,19 @@ class _Seen:
         self.cameras[frame.camera] = None
         if frame.joints_mm is not None:
             self.joints_mm[frame.sequence].append(frame.joints_mm)
-        seen = frame.depth_mm[frame.depth_mm > 0]
-        if not seen.size:
+        valid_mm = frame.depth_mm[frame.depth_mm > 0]
+        if not valid_mm.size:
             self.blank += 1
             return
-        self.nearest, self.farthest = min(self.nearest, float(seen.min())), max(self.farthest, float(seen.max()))
-        bins = np.minimum(np.rint(seen), _HISTOGRAM_MM - 1).astype(np.int64)
+        self.nearest = min(self.nearest, float(valid_mm.min()))
+        self.farthest = max(self.farthest, float(valid_mm.max()))
+        bins = np.minimum(np.rint(valid_mm), _HISTOGRAM_MM - 1).astype(np.int64)
         self.histogram += np.bincount(bins, minlength=_HISTOGRAM_MM)
 
     def depth_mm(self) -> tuple[float, float, float] | None:
         if not self.farthest:
             return None
+        # The median is read from the histogram, so the depths of all frames need not be held in memory.
         cumulated = self.histogram.cumsum()
         median = float(np.searchsorted(cumulated, (cumulated[-1] + 1) // 2))
         return self.nearest, median, self.farthest
@@ -136,51 +140,49 @@ def describe(
     *,
     progress: bool = False,
 ) -> DatasetInfo:
-    """Read every frame of a data set and summarise it. `progress` shows a bar on the error output.
+    """Read every frame of a data set and summarise it. `progress` shows a progress bar on the error output.
 
     Raises:
-        OSError, ValueError: the data set cannot be opened; see `open_dataset`.
+        OSError, ValueError: the data set cannot be opened. `open_dataset` lists the reasons.
     """
     dataset = open_dataset(spec, split)
-    problems, seen = list(dataset.problems), _Seen()
-    frames: Iterable[HandFrame] = _frames(dataset, problems)
-    for frame in _tracked(frames, len(dataset)) if progress else frames:
-        seen.add(frame)
-    sequences = tuple(_sequence(name, seen, dataset) for name in seen.frames)
+    problems = list(dataset.problems)
+    statistics = _Statistics()
+    frames: Iterable[HandFrame] = (frame for _, frame in readable_frames(dataset, problems))
+    if progress:
+        frames = track(frames, "Reading", len(dataset), console=Console(stderr=True), transient=True)
+    for frame in frames:
+        statistics.add(frame)
+    sequences = tuple(_sequence(name, statistics, dataset) for name in statistics.frames)
     return DatasetInfo(
         spec=spec,
         format=dataset.name,
-        frames=seen.frames.total(),
+        frames=statistics.frames.total(),
         labelled=sum(sequence.labelled for sequence in sequences),
         sequences=sequences,
         skeleton=dataset.skeleton.name if dataset.skeleton else None,
         joints=dataset.skeleton.joints if dataset.skeleton else (),
-        cameras=tuple(seen.cameras) or (dataset.camera,),
-        sizes=dict(seen.sizes),
-        depth_mm=seen.depth_mm(),
-        blank=seen.blank,
+        cameras=tuple(statistics.cameras) or (dataset.camera,),
+        sizes=dict(statistics.sizes),
+        depth_mm=statistics.depth_mm(),
+        blank=statistics.blank,
         problems=tuple(problems),
         notes=size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
     )
 
 
-def _frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[HandFrame]:
-    for _, frame in readable_frames(dataset, problems):
-        yield frame
-
-
-def _tracked(frames: Iterable[HandFrame], total: int) -> Iterable[HandFrame]:
-    return track(frames, "Reading", total, console=Console(stderr=True), transient=True)
-
-
-def _sequence(name: str, seen: _Seen, dataset: HandDataset) -> SequenceInfo:
-    joints = seen.joints_mm.get(name, [])
+def _sequence(name: str, statistics: _Statistics, dataset: HandDataset) -> SequenceInfo:
+    joints = statistics.joints_mm.get(name, [])
     hand = hand_size(np.stack(joints), dataset.skeleton) if joints and dataset.skeleton else None
-    return SequenceInfo(name, seen.frames[name], len(joints), hand)
+    return SequenceInfo(name, statistics.frames[name], len(joints), hand)
 
 
 def render(info: DatasetInfo) -> RenderableType:
-    """A data set's description for the terminal."""
+    """Lay out the description of a data set for the terminal."""
+    if info.depth_mm is not None:
+        depth = "nearest {:g} mm, median {:g} mm, farthest {:g} mm".format(*info.depth_mm)
+    else:
+        depth = "no pixel has depth" if info.frames else "no image was read"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     sizes = ", ".join(f"{size} ({count})" for size, count in info.sizes.items())
     rows = {
@@ -189,19 +191,17 @@ def render(info: DatasetInfo) -> RenderableType:
         "joints": f"{len(info.joints)} ({info.skeleton})" if info.skeleton else "no labels",
         "camera": "; ".join(f"fx {c.fx_px:g} fy {c.fy_px:g} cx {c.cx_px:g} cy {c.cy_px:g} px" for c in info.cameras),
         "image size": sizes or "no image was read",
-        "depth": ("nothing seen" if info.frames else "no image was read")
-        if info.depth_mm is None
-        else "nearest {:g} mm, median {:g} mm, farthest {:g} mm".format(*info.depth_mm),
+        "depth": depth,
     }
     if info.blank:
-        rows["blank frames"] = f"{info.blank}, in which the sensor saw nothing"
+        rows["blank frames"] = f"{info.blank}, in which no pixel has depth"
     for name, value in rows.items():
         table.add_row(name, escape(value))
     parts: list[RenderableType] = [table, _sequence_table(info.sequences)]
     parts += [f"[yellow]note[/] {escape(note)}" for note in info.notes]
     parts += [f"[red]problem[/] {escape(str(problem))}" for problem in info.problems[:_SHOWN_PROBLEMS]]
     if len(info.problems) > _SHOWN_PROBLEMS:
-        parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more; --json lists all")
+        parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more. --json lists all.")
     elif not info.problems:
         parts.append("[green]No problem found in the files.[/]")
     return Group(*parts)
@@ -223,7 +223,7 @@ def info_command(path: str, json: bool = False, split: Literal["train", "test"] 
     Args:
         path: Folder of the data set, or FORMAT:PATH, or FORMAT:PATH#PARTS.
         json: Print JSON instead of a table.
-        split: For nyu and icvl, the only ones released with a split.
+        split: For nyu and icvl. The other formats are released without a split.
     """
     info = describe(path, split, progress=True)
     if json:

@@ -1,4 +1,4 @@
-"""MSRA hand gestures (Sun et al. 2015), read as released: no crop, no augmentation."""
+"""Reader of MSRA hand gestures (Sun et al. 2015) as released, without crop and augmentation."""
 
 import struct
 from collections.abc import Sequence
@@ -24,21 +24,27 @@ from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.types import HandFrame
 
 _HEADER = struct.Struct("<6i")
+"""Width and height of the image, then left, top, right and bottom of the box."""
 _FILE_TO_CAMERA = np.array([1, -1, -1])
-"""In the file y points up and z at the viewer; in our camera frame y points down and z forward."""
+"""In the file y points up and z towards the viewer. In our camera frame y points down and z forward."""
 
 
 class MSRA:
-    """Frames of the subjects in their order, gesture after gesture."""
+    """Frames of the subjects in order, one gesture after the other."""
 
     def __init__(
         self, root: Path | str, subjects: Sequence[str] | None = None, *, camera: CameraPreset | None = None
     ) -> None:
-        """Read `root/P*/*/joint.txt`; `subjects` such as ("P0", "P3"), None for all.
+        """Read the labels in `root/P*/*/joint.txt`.
+
+        Args:
+            root: Folder of the data set.
+            subjects: Names such as ("P0", "P3"). None reads all subjects.
+            camera: Calibration that replaces the preset `msra-senz3d`.
 
         Raises:
-            OSError: the folder is missing or empty, or may not be read.
-            ValueError: there are no subjects, or not those asked for.
+            OSError: the folder is missing, empty or cannot be read, or contains no subjects.
+            ValueError: a requested subject is missing, or the camera does not fit the images.
         """
         root = Path(root)
         require_folder(root, "MSRA's P0 to P8")
@@ -51,7 +57,7 @@ class MSRA:
         available = sorted({path.parent.parent.name for path in root.glob("P*/*/joint.txt")})
         if not available:
             raise FileNotFoundError(
-                f"Found no P0/1/joint.txt or the like in {root}. Expected MSRA's folders P0 to P8 with the gestures "
+                f"Found no file such as P0/1/joint.txt in {root}. Expected MSRA's folders P0 to P8 with the gestures "
                 "inside. See docs/datasets.md for the files and where they go."
             )
         for subject in choose(subjects, available, "the subjects", root):
@@ -62,7 +68,7 @@ class MSRA:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame; see `HandDataset`."""
+        """Read one frame. `HandDataset` describes the errors."""
         row = self._rows[range(len(self))[index]]
         depth_mm = read_bin(row.image, self._preset.width_px, self._preset.height_px)
         return HandFrame(row.key, row.sequence, depth_mm, self.camera, row.joints_mm)
@@ -72,18 +78,16 @@ class MSRA:
         return self._rows[range(len(self))[index]].sequence
 
     def _read_gesture(self, folder: Path) -> None:
-        """Row i of joint.txt, from 0, belongs to the image numbered i."""
-        path, subject = folder / "joint.txt", folder.parent.name
-        try:
-            lines = counted_rows(path, "MSRA", self.problems)
-        except (OSError, ValueError) as error:  # the other gestures are still there
-            self.problems.append(Problem(path, str(error)))
+        """Read the labels of one gesture. Row i of joint.txt, counted from 0, belongs to the image with number i."""
+        path = folder / "joint.txt"
+        subject = folder.parent.name
+        lines = counted_rows(path, "MSRA", self.problems)
+        if lines is None:
             return
         images = sum(1 for _ in folder.glob("*_depth.bin"))
         if images != len(lines):
-            self.problems.append(
-                Problem(path, f"found {len(lines)} rows, but {images} images; row i is used for image i")
-            )
+            what = f"found {len(lines)} rows, but {images} images. Row i is used for image i"
+            self.problems.append(Problem(path, what))
         for index, (number, line) in enumerate(lines):
             try:
                 joints = parse_joints(line.split(), len(MSRA21), path, number) * _FILE_TO_CAMERA
@@ -97,10 +101,12 @@ class MSRA:
 
 
 def read_bin(path: Path, width_px: int, height_px: int) -> Float32[np.ndarray, "{height_px} {width_px}"]:
-    """Depth in mm of one `.bin`: a header of six int32, then the hand's box, which goes into an empty image.
+    """Read one `.bin` as a whole image of depth in mm.
+
+    The file has a header of six int32, then the depth of the hand's box as float32. The image is 0 outside of the box.
 
     Raises:
-        FrameError: missing, truncated, too long, or the header or a depth is impossible.
+        FrameError: the file is missing, truncated or too long, or its header or a depth is invalid.
     """
     data = read_image_bytes(path)
     if len(data) < _HEADER.size:

@@ -1,4 +1,4 @@
-"""NYU Hand Pose (Tompson et al. 2014), read as released: no crop, no augmentation."""
+"""Reader of NYU Hand Pose (Tompson et al. 2014) as released, without crop and augmentation."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,19 +8,19 @@ from jaxtyping import Bool, Float, Float32
 from scipy.io import loadmat
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.files import joint_fault, matching_camera, require_folder
+from crossnets.datasets.files import FARTHEST_MM, joint_fault, matching_camera, require_folder
 from crossnets.datasets.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset
 from crossnets.geometry.skeleton import NYU36, Skeleton
 from crossnets.types import HandFrame
 
 _FIRST_SUBJECT_FRAMES = 2440
-"""Test frames 1 to 2440 show the training subject, the rest another one (spec 1.8)."""
+"""Test frames 1 to 2440 show the training subject. The later frames show another subject (spec 1.8)."""
 _NUM_VIEWS = 3
 
 
 class NYU:
-    """Frames in file order, one camera after the other. Camera 1 is the frontal one, which papers use."""
+    """Frames in file order, one camera after the other. Camera 1 is the frontal camera, which papers use."""
 
     def __init__(
         self,
@@ -32,14 +32,21 @@ class NYU:
     ) -> None:
         """Read the labels of `root/dataset/{split}` or `root/{split}`.
 
+        Args:
+            root: Folder of the data set.
+            split: Training or test frames.
+            cameras: Numbers of the cameras to read, from 1 to 3.
+            camera: Calibration that replaces the preset `nyu-kinect`.
+
         Raises:
-            OSError: the folder or `joint_data.mat` is missing, or may not be read.
-            ValueError: `joint_data.mat` holds no NYU labels, or there is no such camera.
+            OSError: the folder or `joint_data.mat` is missing or cannot be read.
+            ValueError: `joint_data.mat` does not contain NYU labels, a camera number is invalid or named twice, or
+                the calibration does not fit the images.
         """
         root = Path(root)
         require_folder(root, f"NYU's dataset/{split}/joint_data.mat")
         if not cameras or len(set(cameras)) < len(cameras) or not set(cameras) <= set(range(1, _NUM_VIEWS + 1)):
-            raise ValueError(f"Asked for NYU's cameras {cameras}; there are 1, 2 and 3. Name some, each once.")
+            raise ValueError(f"Found NYU's cameras {cameras}; expected one or more of 1, 2 and 3, each once.")
         self.name = "nyu"
         self.skeleton: Skeleton | None = NYU36
         self._preset = matching_camera(CAMERAS["nyu-kinect"], camera, "NYU")
@@ -59,17 +66,18 @@ class NYU:
         return len(self._frames)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame; see `HandDataset`."""
+        """Read one frame. `HandDataset` describes the errors."""
         view, frame = self._frames[range(len(self))[index]]
         number = f"{frame + 1:07d}"
         size = (self._preset.width_px, self._preset.height_px)
         rgb = read_png_rgb(self._folder / f"depth_{view}_{number}.png", [size])
-        depth_mm = rgb[..., 1].astype(np.float32) * 256 + rgb[..., 2]  # green is the high byte, blue the low one
+        # Green is the high byte of the depth and blue the low byte.
+        depth_mm = rgb[..., 1].astype(np.float32) * 256 + rgb[..., 2]
         key = f"nyu/{self._split}/{view}/{number}"
         return HandFrame(key, self._sequence(frame), depth_mm, self.camera, self._joints_mm[view - 1, frame])
 
     def sequence_of(self, index: int) -> str:
-        """`s1`, the subject of the training set, or `s2`."""
+        """`s1` for the subject of the training set, `s2` for the second test subject."""
         return self._sequence(self._frames[range(len(self))[index]][1])
 
     def _sequence(self, frame: int) -> str:
@@ -77,10 +85,10 @@ class NYU:
 
 
 def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
-    """`joint_xyz` of all views with y turned down, in mm; values not checked.
+    """Read `joint_xyz` of all views in mm and flip y so that it points down. The values are not checked.
 
     Raises:
-        OSError, ValueError: as `NYU`.
+        OSError, ValueError: see `NYU`.
     """
     again = "Get joint_data.mat from the NYU release again."
     if not path.is_file():
@@ -92,26 +100,30 @@ def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
         joints = loadmat(path, variable_names=["joint_xyz"]).get("joint_xyz")
     except PermissionError:
         raise
-    except Exception as error:  # scipy raises whatever a damaged file makes it stumble over
+    # A damaged file makes scipy raise exceptions of many types.
+    except Exception as error:
         raise ValueError(f"{path} cannot be read as a MATLAB file ({error}). {again}") from error
     if joints is None:
-        raise ValueError(f"{path} holds no joint_xyz. {again}")
+        raise ValueError(f"{path} does not contain joint_xyz. {again}")
     shape = joints.shape
     if len(shape) != 4 or shape[0] != _NUM_VIEWS or shape[2:] != (36, 3) or joints.dtype.kind not in "fiu":
         raise ValueError(
             f"{path}: joint_xyz is {joints.dtype} {shape}; expected numbers of shape (3 views, frames, 36, 3). {again}"
         )
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and `_sound` reports it
+    # Values that overflow float32 become infinite. `_sound` reports them.
+    with np.errstate(over="ignore"):
         return joints.astype(np.float32) * np.array([1, -1, 1], np.float32)
 
 
 def _sound(
     joints_mm: Float[np.ndarray, "F 36 3"], view: int, path: Path, problems: list[Problem]
 ) -> Bool[np.ndarray, " F"]:
-    """Which frames of a view have a usable label; the others become problems."""
+    """Mark the frames of a view that have a valid label. The other frames are appended to `problems`."""
+    # A test file has thousands of frames, so all joints are tested at once. `joint_fault` then describes only the
+    # invalid frames. A coordinate that is not a number fails both comparisons.
     with np.errstate(invalid="ignore"):
-        good = (np.abs(joints_mm) < 1e5).all(2) & (joints_mm[..., 2] > 0)  # not a number compares as False
-        sound = np.all(good, axis=1, keepdims=True)[:, 0]
+        valid = (np.abs(joints_mm) < FARTHEST_MM).all(2) & (joints_mm[..., 2] > 0)
+        sound = np.asarray(valid.all(axis=1))
     for frame in np.flatnonzero(~sound):
         fault = joint_fault(joints_mm[frame].astype(np.float64)) or "a coordinate is too large"
         problems.append(Problem(path, f"frame {frame + 1} of camera {view}: {fault}", int(frame) + 1))

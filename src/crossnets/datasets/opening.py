@@ -1,4 +1,4 @@
-"""Open a data set by a short text such as `cvar:PATH#P1,P4`, or by its folder alone."""
+"""Opens a data set that a text such as `cvar:PATH#P1,P4` or a folder names."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,9 @@ from crossnets.datasets.files import require_folder
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.msra import MSRA
 from crossnets.datasets.nyu import NYU
-from crossnets.datasets.recording import CAMERA_FILE, Recording, images_in
+from crossnets.datasets.recording import Recording, looks_like_recording
+from crossnets.datasets.shard_format import looks_like_shards
+from crossnets.datasets.shards import Shards
 from crossnets.geometry.camera import CameraPreset
 
 FORMATS = {
@@ -18,8 +20,9 @@ FORMATS = {
     "msra": "P0 to P8, each with gestures that hold joint.txt",
     "cvar": "P1, P4 and so on, each with joint.txt",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
+    "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
 }
-"""Contents of each format's folder."""
+"""Expected contents of the folder of each format."""
 
 
 def open_dataset(
@@ -28,15 +31,16 @@ def open_dataset(
     """Open a data set.
 
     Args:
-        spec: `FORMAT:PATH` or `PATH`, whose format is then read off its files; `#A,B` after it chooses parts:
-            `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras, `recording:PATH#NAME`
-            recordings, `icvl:PATH#seq1` test sequences, `icvl:PATH#2014,45` starts of training lines or `#all`.
-        split: For `nyu` and `icvl`, the only ones released with a split.
-        camera: Instead of the format's preset, or of a recording's camera.json.
+        spec: `FORMAT:PATH` or `PATH`. The format of a bare `PATH` is detected from its files. `#A,B` after the path
+            selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
+            `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
+            `icvl:PATH#2014,45` the first characters of training lines, or `icvl:PATH#all` all training lines.
+        split: For `nyu` and `icvl`. The other formats are released without a split.
+        camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
 
     Raises:
-        OSError: the folder or its labels are missing, empty or may not be read.
-        ValueError: no such format or part, the folder is of another format, or its label file is unusable.
+        OSError: the folder or its labels are missing, empty or cannot be read.
+        ValueError: the format or a part is unknown, the folder has another format, or the label file is unusable.
     """
     given, root, parts = parse_spec(spec)
     require_folder(root, FORMATS[given] if given else "a data set")
@@ -45,11 +49,11 @@ def open_dataset(
         raise ValueError(f"{root} is one subject of MSRA. Give msra:{root.parent}#{root.name}.")
     if given is None and found is None:
         known = "; ".join(f"{name}: {holds}" for name, holds in FORMATS.items())
-        raise ValueError(f"{root} is of no known format. Expected one of {known}. See docs/datasets.md.")
+        raise ValueError(f"{root} has an unknown format. Expected one of {known}. See docs/datasets.md.")
     if given and found and given != found:
         raise ValueError(
-            f"{root} was given as {given}, which holds {FORMATS[given]}; but it looks like {found}. "
-            f"Give it as {found}:{root}, or another folder."
+            f"{root} was given as {given}, which expects {FORMATS[given]}, but it looks like {found}. "
+            f"Give it as {found}:{root}, or give another folder."
         )
     return _open(given or found or "", root, parts, split, camera)
 
@@ -61,7 +65,7 @@ def _open(
         return NYU(root, split, _cameras(parts), camera=camera)
     if name == "icvl":
         return ICVL(root, split, parts, camera=camera)
-    reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording}[name]
+    reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
     return reader(root, parts, camera=camera)
 
 
@@ -74,27 +78,34 @@ def _cameras(parts: tuple[str, ...] | None) -> tuple[int, ...]:
 
 
 def parse_spec(spec: str) -> tuple[str | None, Path, tuple[str, ...] | None]:
-    """Format (None: not given), folder and parts (None: not given) of a data set's text.
+    """Split the text that names a data set into format, folder and parts. Format and parts are None if omitted.
 
     Raises:
-        ValueError: there is no folder, no such format, or an empty part.
+        ValueError: the folder is not named, the format is unknown, or a part is empty.
     """
     name, colon, rest = spec.partition(":")
     if colon and name not in FORMATS and "/" not in name and not Path(spec.partition("#")[0]).exists():
-        raise ValueError(f"There is no format {name!r} in {spec!r}. Known: {', '.join(FORMATS)}, as in nyu:PATH.")
+        raise ValueError(f"Unknown format {name!r} in {spec!r}. Known formats: {', '.join(FORMATS)}, as in nyu:PATH.")
     given, text = (name, rest) if colon and name in FORMATS else (None, spec)
-    # A folder may have # in its name; only the last one can start the parts.
-    path, mark, chosen = (text, "", "") if Path(text).exists() else text.rpartition("#")
-    if not mark:
-        path, chosen = text, ""
-    parts = tuple(part.strip() for part in chosen.split(",")) if mark else None
+    path = text
+    parts = None
+    # A folder may have # in its name. If the whole text is a path, it names no parts. Otherwise only the last # can
+    # start the parts.
+    if "#" in text and not Path(text).exists():
+        path, _, chosen = text.rpartition("#")
+        parts = tuple(part.strip() for part in chosen.split(","))
     if not path.strip() or (parts is not None and not all(parts)):
         raise ValueError(f"Found the data set {spec!r}; expected FORMAT:PATH, PATH or FORMAT:PATH#PART,PART.")
     return given, Path(path).expanduser(), parts
 
 
 def detect_format(root: Path) -> str | None:
-    """The format whose files a folder holds; None when it holds none of them."""
+    """Detect the format of a folder from its files. None if no format matches."""
+    return "shards" if looks_like_shards(root) else _detect_released(root)
+
+
+def _detect_released(root: Path) -> str | None:
+    """Detect any format except shards."""
     for base in (root / "dataset", root):
         if any((base / split / "joint_data.mat").is_file() for split in ("train", "test")):
             return "nyu"
@@ -107,6 +118,4 @@ def detect_format(root: Path) -> str | None:
     if next(root.glob("*/joint.txt"), None) or (root / "joint.txt").is_file():
         return "cvar"
     folders = [root, *(path for path in root.iterdir() if path.is_dir())]
-    if any((folder / CAMERA_FILE).is_file() or images_in(folder) for folder in folders):
-        return "recording"
-    return None
+    return "recording" if any(looks_like_recording(folder) for folder in folders) else None

@@ -1,4 +1,4 @@
-"""Depth images in PNG files, each checked before it is used."""
+"""Depth images in PNG files. Each file is checked completely before its pixels are used."""
 
 import struct
 import zlib
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
+from crossnets.atomic import replacing
 from crossnets.datasets.dataset import FrameError
 from crossnets.datasets.files import broken, read_image_bytes
 from crossnets.geometry.camera import CameraPreset
@@ -19,34 +20,46 @@ _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
 def read_png16(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt16[np.ndarray, "H W"]:
-    """A 16-bit grey PNG of one of the (width, height) `sizes`: raw depth counts.
+    """Read depth counts from a 16-bit grey PNG, whose (width, height) must be one of `sizes`.
 
     Raises:
-        FrameError: missing, truncated, damaged, or another kind or size of image.
+        FrameError: the image is missing, truncated or damaged, or has another type or size.
     """
-    return _read(path, sizes, bits=16, colour=0).astype(np.uint16)
+    return decode_png16(read_image_bytes(path), path, sizes)
+
+
+def decode_png16(data: bytes, path: Path, sizes: Sequence[tuple[int, int]]) -> UInt16[np.ndarray, "H W"]:
+    """Decode the bytes of a PNG as `read_png16` does. `path` names the image in messages.
+
+    Raises:
+        FrameError: the image is truncated or damaged, or has another type or size.
+    """
+    return _decode(data, path, sizes, bits=16, colour=0).astype(np.uint16)
 
 
 def read_png_rgb(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt8[np.ndarray, "H W 3"]:
-    """An 8-bit RGB PNG of one of the (width, height) `sizes`.
+    """Read an 8-bit RGB PNG, whose (width, height) must be one of `sizes`.
 
     Raises:
-        FrameError: missing, truncated, damaged, or another kind or size of image.
+        FrameError: the image is missing, truncated or damaged, or has another type or size.
     """
-    return _read(path, sizes, bits=8, colour=2)
+    return _decode(read_image_bytes(path), path, sizes, bits=8, colour=2)
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """(width px, height px) of a PNG file, from its first bytes.
+    """Read width and height in pixels from the header of a PNG file.
 
     Raises:
-        FrameError: it is no PNG.
+        FrameError: the file is missing, empty or not a PNG.
     """
     return _header(read_image_bytes(path), path)[:2]
 
 
 def sized(camera: CameraPreset, images: Sequence[Path]) -> CameraPreset | None:
-    """A camera of any size with that of the first image that has one, since its intrinsics belong to one; or None."""
+    """Set the image size of a camera to that of the first readable image. None if no image is readable.
+
+    Intrinsics are valid for one image size only.
+    """
     for path in images:
         try:
             width, height = png_size(path)
@@ -56,17 +69,22 @@ def sized(camera: CameraPreset, images: Sequence[Path]) -> CameraPreset | None:
     return None
 
 
+def save_png(path: Path, image: UInt16[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]) -> None:
+    """Write a 16-bit grey or 8-bit RGB PNG. The file appears whole or not at all."""
+    with replacing(path) as part:
+        Image.fromarray(image).save(part, format="PNG")
+
+
 def _header(data: bytes, path: Path) -> tuple[int, int, int, int]:
-    """Width, height, bits a channel and colour type."""
+    """Read width, height, bits per channel and colour type."""
     if data[:8] != _SIGNATURE[: len(data)]:
-        raise broken(path, "this is no PNG file")
+        raise broken(path, "the file is not a PNG")
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise broken(path, f"the PNG is truncated or damaged: no header in its {len(data)} bytes")
     return struct.unpack(">IIBB", data[16:26])
 
 
-def _read(path: Path, sizes: Sequence[tuple[int, int]], bits: int, colour: int) -> np.ndarray:
-    data = read_image_bytes(path)
+def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int, colour: int) -> np.ndarray:
     width, height, found_bits, found_colour = _header(data, path)
     if (found_bits, found_colour) != (bits, colour):
         found = f"{found_bits}-bit {_COLOURS.get(found_colour, 'unknown')}"
@@ -75,9 +93,11 @@ def _read(path: Path, sizes: Sequence[tuple[int, int]], bits: int, colour: int) 
     if (width, height) not in sizes:
         expected = " or ".join(f"{w}x{h}" for w, h in sizes)
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
+    # `verify` compares the checksum of every chunk, which decoding does not do for the pixels. Pillow cannot decode an
+    # image after `verify`, so the image is opened again.
     try:
         with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            image.verify()  # every part's checksum, which decoding does not compare for the pixels
+            image.verify()
         with Image.open(BytesIO(data), formats=("PNG",)) as image:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:

@@ -1,6 +1,6 @@
-"""Our own recordings: a folder of 16-bit depth PNGs with camera.json and, if labelled, labels.jsonl.
+"""Reader and writer of recordings: folders of 16-bit depth PNGs with camera.json and, if labelled, labels.jsonl.
 
-docs/recording-format.md describes the format. A folder whose sub-folders are recordings is read as their sequences.
+docs/recording-format.md describes the format. If the sub-folders of a folder are recordings, each is one sequence.
 """
 
 import json
@@ -13,12 +13,20 @@ from typing import TextIO
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image
 
-from crossnets.atomic import replacing, write_text
+from crossnets.atomic import write_text
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import Row, broken, choose, counts_to_mm, read_lines, require_folder, sound_joints
-from crossnets.datasets.png import read_png16
+from crossnets.datasets.files import (
+    Row,
+    broken,
+    choose,
+    counts_to_mm,
+    read_lines,
+    require_folder,
+    second_label,
+    sound_joints,
+)
+from crossnets.datasets.png import read_png16, save_png
 from crossnets.datasets.recording_format import (
     CAMERA_FILE,
     DOCS,
@@ -47,11 +55,11 @@ class _Folder:
     skeleton: Skeleton | None
     joints_mm: dict[str, Float32[np.ndarray, "J 3"]]
     rejected: set[str]
-    """Images whose label is broken. They are left out."""
+    """Names of images with a broken label. They are left out."""
 
 
 class Recording:
-    """Frames in the order of their numbers, one recording after the other."""
+    """Frames in the order of their numbers, one recording after the other. Unlabelled frames are included."""
 
     def __init__(
         self,
@@ -65,16 +73,19 @@ class Recording:
 
         Args:
             root: A folder with PNGs and camera.json, or a folder of such folders.
-            sequences: Names of the sub-folders to read; None for all.
-            camera: Used instead of camera.json, which may then be missing.
-            depth_unit_mm: Millimetres per depth count, instead of the camera's.
+            sequences: Names of the sub-folders to read. None reads all of them.
+            camera: Replaces camera.json, which may then be missing.
+            depth_unit_mm: Millimetres per depth count. It replaces the unit of the camera.
 
         Raises:
-            OSError: the folder or camera.json is missing or may not be read.
-            ValueError: camera.json or the head of labels.jsonl is wrong, or there are no images.
+            OSError: the folder, camera.json or the images are missing, or a file cannot be read.
+            ValueError: camera.json, the first line of labels.jsonl or `depth_unit_mm` is invalid, a requested
+                sequence is missing, or the recordings have different skeletons.
         """
         root = Path(root)
-        root = root.resolve() if root.name in ("", "..") else root  # these are no names
+        # Keys contain the name of the folder, which a path such as "." or ".." does not show.
+        if root.name in ("", ".."):
+            root = root.resolve()
         require_folder(root, f"16-bit depth PNGs and {CAMERA_FILE}, or folders of such")
         if depth_unit_mm is not None and not 0 < depth_unit_mm < 1000:
             raise ValueError(f"depth_unit_mm={depth_unit_mm}; expected millimetres per count, above 0 and below 1000.")
@@ -95,7 +106,7 @@ class Recording:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame; see `HandDataset`. Its camera is the one of its own recording."""
+        """Read one frame with the camera of its recording. `HandDataset` describes the errors."""
         row = self._rows[range(len(self))[index]]
         camera = self._cameras[row.image.parent]
         raw = read_png16(row.image, [(camera.width_px, camera.height_px)])
@@ -106,18 +117,28 @@ class Recording:
         """Name of the folder."""
         return self._rows[range(len(self))[index]].sequence
 
+    def depth_unit_of(self, index: int) -> float:
+        """Millimetres per count of a frame's image."""
+        return self._cameras[self._rows[range(len(self))[index]].image.parent].depth_unit_mm
+
 
 class RecordingWriter:
-    """Writes a recording; a context manager. Every file appears whole: it is written under another name first."""
+    """Writes a recording as a context manager. Each file gets its final name only when it is complete."""
 
     def __init__(
         self, root: Path | str, camera: CameraPreset, skeleton: Skeleton | None = None, name: str | None = None
     ) -> None:
-        """Make the folder and its camera.json. `skeleton` is that of the labels, None to write none.
+        """Make the folder and write camera.json.
+
+        Args:
+            root: A new or empty folder.
+            camera: Camera of all frames.
+            skeleton: Skeleton of the labels. None if the frames have no labels.
+            name: Name of the camera for camera.json.
 
         Raises:
             FileExistsError: the folder exists and is not empty.
-            ValueError: the camera's numbers are impossible.
+            ValueError: a number of the camera is invalid.
         """
         self._root = Path(root)
         fields = camera_fields(camera, name)
@@ -125,29 +146,30 @@ class RecordingWriter:
         if self._root.exists() and any(self._root.iterdir()):
             raise FileExistsError(f"{self._root} is not empty. Give a new folder: recordings are not overwritten.")
         self._root.mkdir(parents=True, exist_ok=True)
-        self._camera, self._skeleton, self._count = camera, skeleton, 0
+        self._camera = camera
+        self._skeleton = skeleton
+        self._count = 0
         write_text(self._root / CAMERA_FILE, json.dumps(fields, indent=2) + "\n")
         self._labels: TextIO | None = None
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "J 3"] | None = None) -> Path:
-        """Write one frame, depth rounded to the camera's unit, and its label; returns the path of the PNG.
+        """Write one frame and its label, and return the path of the PNG. Depth is rounded to the camera's unit.
 
         Raises:
-            ValueError: the depth or the joints do not fit the camera or the skeleton.
+            ValueError: the depth does not fit the camera, or the joints do not fit the skeleton or are invalid.
         """
         counts = self._counts(depth_mm)
         name = f"{self._count:06d}.png"
         line = None if joints_mm is None else self._label_line(name, joints_mm)
         path = self._root / name
-        with replacing(path) as part:
-            Image.fromarray(counts).save(part, format="PNG")
+        save_png(path, counts)
         self._count += 1
         if line is not None:
             self._append(line)
         return path
 
     def close(self) -> None:
-        """Give the labels their final name."""
+        """Finish labels.jsonl. Calling it again has no effect."""
         if self._labels is None:
             return
         self._labels.flush()
@@ -171,20 +193,21 @@ class RecordingWriter:
         counts = np.rint(depth_mm.astype(np.float64) / self._camera.depth_unit_mm)
         if not (np.isfinite(counts).all() and counts.min() >= 0 and counts.max() <= MAX_COUNT):
             raise ValueError(
-                f"Depth must be finite and from 0 to {MAX_COUNT * self._camera.depth_unit_mm:g} mm, which is what "
-                f"16 bits hold at {self._camera.depth_unit_mm} mm a count; found {np.min(depth_mm)} to "
-                f"{np.max(depth_mm)}. Set what is too far to 0, or take a larger unit."
+                f"Expected finite depth from 0 to {MAX_COUNT * self._camera.depth_unit_mm:g} mm, the range of 16 bits "
+                f"at {self._camera.depth_unit_mm} mm per count. Found {np.min(depth_mm)} to {np.max(depth_mm)}. Set "
+                "depth that is too far to 0, or use a larger unit."
             )
         return counts.astype(np.uint16)
 
     def _label_line(self, name: str, joints_mm: Float32[np.ndarray, "J 3"]) -> str:
-        if self._skeleton is None or joints_mm.shape != (len(self._skeleton), 3):
-            expected = "no joints: give the writer a skeleton" if self._skeleton is None else f"{len(self._skeleton)}"
-            raise ValueError(f"Found {len(joints_mm)} joints, expected {expected}.")
+        if self._skeleton is None:
+            raise ValueError(f"Found {len(joints_mm)} joints, but the writer has no skeleton. Give it a skeleton.")
+        if joints_mm.shape != (len(self._skeleton), 3):
+            raise ValueError(f"Found {len(joints_mm)} joints, expected {len(self._skeleton)}.")
         try:
             sound_joints(joints_mm.astype(np.float64), self._root / name)
         except FrameError as error:
-            raise ValueError(f"These joints are no label: {error.problem.what}.") from error
+            raise ValueError(f"The joints are not a valid label: {error.problem.what}.") from error
         return json.dumps({"frame": name, "joints_mm": [[float(v) for v in joint] for joint in joints_mm]})
 
     def _append(self, line: str) -> None:
@@ -197,23 +220,28 @@ class RecordingWriter:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """The PNGs of a folder by name, in the order of their numbers."""
+    """Find the PNGs of a folder. Numbered files come first, by their numbers, then the others by their names."""
     paths = [path for path in folder.glob("*.png") if not path.name.startswith(".")]
     paths.sort(key=lambda p: (0, int(p.stem), p.name) if p.stem.isdecimal() else (1, 0, p.name))
     return {path.name: path for path in paths}
 
 
+def looks_like_recording(folder: Path) -> bool:
+    """Whether a folder itself contains camera.json or PNGs."""
+    return (folder / CAMERA_FILE).is_file() or bool(images_in(folder))
+
+
 def _recordings_in(root: Path, sequences: Sequence[str] | None) -> list[Path]:
-    if (root / CAMERA_FILE).is_file() or images_in(root):
+    if looks_like_recording(root):
         choose(sequences, [root.name], "the sequences", root)
         return [root]
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and ((p / CAMERA_FILE).is_file() or images_in(p))]
-    if not folders:
+    names = [path.name for path in sorted(root.iterdir()) if path.is_dir() and looks_like_recording(path)]
+    if not names:
         raise FileNotFoundError(
             f"Found no PNG in {root} or in a folder directly below it. Expected 16-bit depth PNGs and {CAMERA_FILE}. "
             + DOCS
         )
-    return [root / name for name in choose(sequences, [p.name for p in folders], "the sequences", root)]
+    return [root / name for name in choose(sequences, names, "the sequences", root)]
 
 
 def _open_folder(
@@ -227,7 +255,7 @@ def _open_folder(
         camera = camera._replace(depth_unit_mm=depth_unit_mm)
     folder = _Folder(path, camera, images, skeleton_of(path), {}, set())
     if (path / UNFINISHED_FILE).is_file():
-        what = f"the recording was not closed; rename it to {LABELS_FILE} to use these labels"
+        what = f"the recording was not closed. Rename this file to {LABELS_FILE} to use its labels"
         problems.append(Problem(path / UNFINISHED_FILE, what))
     if folder.skeleton is not None:
         _read_labels(folder, folder.skeleton, problems)
@@ -239,13 +267,13 @@ def _common_skeleton(folders: list[_Folder]) -> Skeleton | None:
     if len(skeletons) > 1:
         raise ValueError(
             f"The recordings below {folders[0].path.parent} are labelled with different skeletons: "
-            f"{', '.join(skeletons)}. Expected one; open those of one skeleton, as recording:PATH#NAME,NAME."
+            f"{', '.join(skeletons)}. Open only recordings of one skeleton, as in recording:PATH#NAME,NAME."
         )
     return next(iter(skeletons.values()), None)
 
 
 def _read_labels(folder: _Folder, skeleton: Skeleton, problems: list[Problem]) -> None:
-    """Fill the joints of a recording. A frame whose label is broken is rejected."""
+    """Fill `joints_mm` and `rejected` of a recording from labels.jsonl. Broken labels are appended to `problems`."""
     path = folder.path / LABELS_FILE
     for number, line in enumerate(read_lines(path, "recording")[1:], 2):
         if not line.strip():
@@ -253,11 +281,12 @@ def _read_labels(folder: _Folder, skeleton: Skeleton, problems: list[Problem]) -
         try:
             name, joints = parse_label(line, path, number)
             if name not in folder.images:
-                raise broken(path, f"there is no image {name!r}", number)
+                raise broken(path, f"the image {name!r} is missing", number)
             if name in folder.joints_mm or name in folder.rejected:
                 folder.rejected.add(name)
-                raise broken(path, f"a second label of {name!r}; the frame is left out", number)
-            folder.rejected.add(name)  # until the label has passed
+                raise second_label(name, path, number)
+            # `label_joints` raises if the joints are invalid. The frame then stays rejected.
+            folder.rejected.add(name)
             folder.joints_mm[name] = label_joints(joints, skeleton, path, number)
             folder.rejected.discard(name)
         except FrameError as error:

@@ -1,4 +1,4 @@
-"""The files of a recording, as docs/recording-format.md describes them: camera.json and the lines of labels.jsonl."""
+"""Files of a recording, as docs/recording-format.md describes them: camera.json and labels.jsonl."""
 
 import json
 from pathlib import Path
@@ -19,57 +19,58 @@ VERSION = 1
 CAMERA_FILE = "camera.json"
 LABELS_FILE = "labels.jsonl"
 UNFINISHED_FILE = "labels.jsonl.partial"
-"""Labels of a recording that was not closed."""
+"""Labels of a recording that has not been closed."""
 DOCS = "See docs/recording-format.md."
 MAX_COUNT = 65535
+"""Largest depth count of 16 bits."""
 _MAX_SIDE_PX = 16384
 
 
 def camera_fields(camera: CameraPreset, name: str | None) -> dict[str, Any]:
-    """The fields of a camera.json."""
+    """Make the fields of camera.json. `name` is omitted if it is None."""
     fields = {"format": FORMAT, "version": VERSION, **camera.pinhole._asdict()}
     fields |= {"width_px": camera.width_px, "height_px": camera.height_px, "depth_unit_mm": camera.depth_unit_mm}
     return fields if name is None else {**fields, "name": name}
 
 
 def read_camera(folder: Path, images: dict[str, Path]) -> CameraPreset:
-    """The camera of a folder's camera.json.
+    """Read the camera from camera.json of a folder. `images` are the PNGs of the folder.
 
     Raises:
-        FileNotFoundError: there is none; the message says what to write.
-        ValueError: it is no JSON, or as `parse_camera`.
+        FileNotFoundError: camera.json is missing. The message contains an example.
+        PermissionError: camera.json cannot be read.
+        ValueError: camera.json is not JSON, or `parse_camera` rejects it.
     """
     path = folder / CAMERA_FILE
     if not path.is_file():
         raise FileNotFoundError(_camera_advice(folder, images))
     try:
         fields = json.loads(path.read_bytes())
-    except PermissionError:
-        raise
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}. {DOCS}") from error
     return parse_camera(fields, path)
 
 
 def _camera_advice(folder: Path, images: dict[str, Path]) -> str:
-    """An example of camera.json with the images' size filled in."""
+    """Message with an example of camera.json that has the size of the images."""
     try:
         width, height = png_size(next(iter(images.values())))
     except FrameError:
         width, height = 640, 480
     unknown = CameraPreset(Pinhole(0.0, 0.0, width / 2, height / 2), width, height, 1.0, "")
     return (
-        f"{folder} holds {len(images)} PNGs but no {CAMERA_FILE}, so the pixels cannot become millimetres. "
-        f"Write {folder / CAMERA_FILE} with your camera's numbers in place of the zeros, and its own centre and depth "
-        f"unit if you know them, or pass a camera:\n{json.dumps(camera_fields(unknown, None), indent=2)}"
+        f"{folder} holds {len(images)} PNGs but no {CAMERA_FILE}, so pixels cannot be converted to millimetres. "
+        f"Pass a camera, or write {folder / CAMERA_FILE} as below. Replace the zeros by the focal lengths of your "
+        "camera. If you know its principal point and depth unit, replace those too.\n"
+        f"{json.dumps(camera_fields(unknown, None), indent=2)}"
     )
 
 
 def parse_camera(fields: Any, path: Path) -> CameraPreset:
-    """The camera of a camera.json.
+    """Check the fields of camera.json and make a camera of them. `path` names the file in messages.
 
     Raises:
-        ValueError: another format or version, or a field is missing or impossible.
+        ValueError: the format or version differs, or a field is missing or invalid.
     """
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         found = fields.get("format") if isinstance(fields, dict) else type(fields).__name__
@@ -97,10 +98,11 @@ def _number(fields: dict[str, Any], name: str, path: Path) -> float:
 
 
 def skeleton_of(folder: Path) -> Skeleton | None:
-    """The skeleton that the first line of labels.jsonl names; None without labels.
+    """Read the skeleton from the first line of labels.jsonl. None if the recording has no labels.
 
     Raises:
-        ValueError: it names none that is known.
+        OSError: labels.jsonl cannot be read.
+        ValueError: labels.jsonl is empty, or its first line does not name a known skeleton.
     """
     path = folder / LABELS_FILE
     if not path.exists():
@@ -116,10 +118,10 @@ def skeleton_of(folder: Path) -> Skeleton | None:
 
 
 def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:
-    """Name of the image and joints, unchecked, of a line of labels.jsonl.
+    """Parse the name of the image and the joints of a line of labels.jsonl. The joints are not checked.
 
     Raises:
-        FrameError: the line is no such object.
+        FrameError: the line is not a JSON object with these fields.
     """
     try:
         fields = json.loads(line)
@@ -133,16 +135,16 @@ def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:
 
 
 def label_joints(joints: Any, skeleton: Skeleton, path: Path, number: int) -> Float32[np.ndarray, "J 3"]:
-    """The joints of a label, in mm, checked.
+    """Check the joints of a label and convert them to an array in mm.
 
     Raises:
-        FrameError: another number of joints, or a value that no joint can have.
+        FrameError: the number of joints is wrong, or `joint_fault` rejects a coordinate.
     """
     expected = f"expected {len(skeleton)} joints x 3 of {skeleton.name}"
     try:
         values = np.array(joints, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
-        raise broken(path, f"the joints are no table of numbers; {expected}", number) from None
+        raise broken(path, f"the joints are not a table of numbers; {expected}", number) from None
     if values.shape != (len(skeleton), 3):
         raise broken(path, f"found joints of shape {values.shape}; {expected}", number)
     return sound_joints(values, path, number).astype(np.float32)

@@ -1,6 +1,7 @@
-"""Write a data set in a benchmark's own files, frame by frame; `nyu.py` and the other readers say what they hold.
+"""Writers of data sets in the file formats of the benchmarks. The readers, such as `nyu.py`, describe the formats.
 
-Images appear whole, one after the other; label files last. A set without labels was not finished.
+Frames are written one at a time, and each image appears whole or not at all. Label files are written last, so a data
+set without them is not finished.
 """
 
 import struct
@@ -9,92 +10,96 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
-from PIL import Image
 from scipy.io import savemat
 
 from crossnets.atomic import replacing, write_text
 from crossnets.datasets.files import NOTHING_SEEN
+from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
 from crossnets.geometry.skeleton import NYU36, Skeleton
 
 ICVL_FARTHEST_MM = 499
-"""In ICVL's test images, what is farther is not the hand."""
+"""In ICVL's test images every farther pixel is background."""
 
 
 @runtime_checkable
 class SetWriter(Protocol):
-    """One split of a data set."""
+    """Writer of one split of a data set."""
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "J 3"]) -> object:
-        """Write the next frame; depth is rounded to what the format holds, 0 is nothing seen."""
+        """Write the next frame. Depth is rounded to the resolution of the format. A depth of 0 is invalid."""
         ...
 
     def close(self) -> None:
-        """Write the labels: call once, after the last frame."""
+        """Write the labels. Call it once, after the last frame."""
         ...
 
 
 class NYUWriter:
-    """`dataset/{split}`: the front camera's images, and labels whose two other cameras are not a number."""
+    """Writes `dataset/{split}`: images of camera 1, and labels that are NaN for the two other cameras."""
 
     def __init__(self, root: Path, split: str) -> None:
         self._folder = root / "dataset" / split
         self._joints: list[Float32[np.ndarray, "36 3"]] = []
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "36 3"]) -> None:
-        """Write the next frame: green is the high byte of the depth, blue the low one."""
+        """Write the next frame. Green is the high byte of the depth, and blue is the low byte."""
         counts = to_counts(depth_mm, 65535)
         rgb = np.stack([counts * 0, counts >> 8, counts & 255], axis=-1).astype(np.uint8)
-        _save_png(self._folder / f"depth_1_{len(self._joints) + 1:07d}.png", rgb)
+        save_png(self._folder / f"depth_1_{len(self._joints) + 1:07d}.png", rgb)
         self._joints.append(joints_mm)
 
     def close(self) -> None:
-        """Write joint_data.mat with joint_xyz, joint_uvd and joint_names; y points up in joint_xyz."""
+        """Write joint_data.mat with joint_xyz, joint_uvd and joint_names. In joint_xyz y points up."""
         xyz = np.full((3, len(self._joints), 36, 3), np.nan)
         uvd = xyz.copy()
         if self._joints:
             stacked = np.stack(self._joints).astype(np.float64)
-            xyz[0], uvd[0] = stacked * np.array([1, -1, 1]), project(stacked, CAMERAS["nyu-kinect"].pinhole)
+            xyz[0] = stacked * np.array([1, -1, 1])
+            uvd[0] = project(stacked, CAMERAS["nyu-kinect"].pinhole)
         names = np.array(NYU36.joints, dtype=object)
         with replacing(self._folder / "joint_data.mat") as part, part.open("wb") as file:
             savemat(file, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names}, do_compression=True)
 
 
 class ICVLWriter:
-    """`Training` with labels.txt, or `Testing` with two sequences; depth from 500 mm on is left out."""
+    """Writes `Training` with labels.txt, or `Testing` with two sequences. Depth of 500 mm and more is left out."""
 
     def __init__(self, root: Path, split: str, frames: int) -> None:
         self._folder = root / ("Training" if split == "train" else "Testing")
-        self._train, self._frames = split == "train", frames
+        self._train = split == "train"
+        self._frames = frames
         self._lines: dict[str, list[str]] = {} if self._train else {"test_seq_1": [], "test_seq_2": []}
         self._count = 0
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "16 3"]) -> None:
-        """Write the next frame; test frames go to the first sequence, then to the second."""
+        """Write the next frame. The first half of the test frames goes to the first sequence."""
         second = 2 * self._count >= self._frames
         group = "201400000000" if self._train else f"test_seq_{1 + second}"
         lines = self._lines.setdefault("labels" if self._train else group, [])
         name = f"{group}/image_{len(lines):06d}.png"
-        counts = to_counts(depth_mm, ICVL_FARTHEST_MM)
-        _save_png(self._folder / "Depth" / name, np.where(counts > 0, counts, NOTHING_SEEN).astype(np.uint16))
+        _save_senz3d(self._folder / "Depth" / name, depth_mm, ICVL_FARTHEST_MM)
         lines.append(f"{name} {_numbers(project(joints_mm, CAMERAS['icvl-senz3d'].pinhole))}")
         self._count += 1
 
     def close(self) -> None:
-        """Write the label files: image, then u, v in pixels and depth in mm of each joint."""
+        """Write the label files. A line has the image, then u and v in pixels and depth in mm of each joint."""
         for name, lines in self._lines.items():
             if lines:
                 write_text(self._folder / f"{name}.txt", "\n".join(lines) + "\n")
 
 
 class MSRAWriter:
-    """Subjects P0 to P8, each with gestures; frames are spread over them in pieces of at most 500."""
+    """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
     _GESTURES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "I", "IP", "L", "MP", "RP", "T", "TIP", "Y")
     _PIECE = 500
+    """Frames of a folder. Folders get more than this only if all 153 folders are in use."""
 
     def __init__(self, root: Path, frames: int) -> None:
+        # All subjects get their first gesture before any subject gets a second one. A small data set then has all nine
+        # subjects, if it has at least nine frames.
         folders = [root / f"P{subject}" / gesture for gesture in self._GESTURES for subject in range(9)]
         pieces = min(len(folders), max(min(frames, 9), -(-frames // self._PIECE)))
         self._piece = -(-frames // pieces)
@@ -103,28 +108,28 @@ class MSRAWriter:
         self._count = 0
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
-        """Write the next frame: the box of what is seen, as float32 in mm."""
+        """Write the next frame as the box of its valid pixels, in mm as float32."""
         folder = self._folders[self._count // self._piece]
         rows = self._rows.setdefault(folder, [])
-        folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / f"{len(rows):06d}_depth.bin") as part:
             part.write_bytes(msra_bytes(depth_mm))
         rows.append(_numbers(joints_mm.astype(np.float64) * np.array([1, -1, -1])))
         self._count += 1
 
     def close(self) -> None:
-        """Write each joint.txt: the number of rows, then x, y up, z towards the viewer, in mm."""
+        """Write joint.txt of each gesture: the number of rows, then x, y up and z towards the viewer, in mm."""
         for folder, rows in self._rows.items():
-            write_text(folder / "joint.txt", "\n".join([str(len(rows)), *rows]) + "\n")
+            _write_counted(folder / "joint.txt", rows)
 
 
 class CVARWriter:
-    """Sequences P1 to P5 with images, joint.txt and detections.txt."""
+    """Writes sequences P1 to P5 with images, joint.txt and detections.txt."""
 
     _SEQUENCES = 5
 
     def __init__(self, root: Path, frames: int) -> None:
-        self._root, self._piece = root, max(-(-frames // self._SEQUENCES), 1)
+        self._root = root
+        self._piece = max(-(-frames // self._SEQUENCES), 1)
         self._rows: dict[str, list[tuple[str, np.ndarray]]] = {}
         self._count = 0
 
@@ -133,25 +138,32 @@ class CVARWriter:
         sequence = f"P{1 + self._count // self._piece}"
         rows = self._rows.setdefault(sequence, [])
         name = f"{len(rows):06d}_depth.png"
-        counts = to_counts(depth_mm, NOTHING_SEEN - 1)
-        _save_png(self._root / sequence / name, np.where(counts > 0, counts, NOTHING_SEEN).astype(np.uint16))
+        _save_senz3d(self._root / sequence / name, depth_mm, NOTHING_SEEN - 1)
         rows.append((f"./CVAR/{sequence}/{name}", project(joints_mm, CAMERAS["cvar-senz3d"].pinhole)))
         self._count += 1
 
     def close(self) -> None:
-        """Write the labels as u, v in pixels and depth in mm. The detections are the mean of the joints."""
+        """Write the labels as u and v in pixels and depth in mm. A detection is the mean of the joints."""
         for sequence, rows in self._rows.items():
+            detections = [f"{name} {_numbers(uvd.mean(axis=0))}" for name, uvd in rows]
             labels = [f"{name} {_numbers(uvd)}" for name, uvd in rows]
-            found = [f"{name} {_numbers(uvd.mean(axis=0))}" for name, uvd in rows]
-            for file, lines in (("detections.txt", found), ("joint.txt", labels)):
-                write_text(self._root / sequence / file, "\n".join([str(len(lines)), *lines]) + "\n")
+            _write_counted(self._root / sequence / "detections.txt", detections)
+            _write_counted(self._root / sequence / "joint.txt", labels)
 
 
 def set_writer(name: str, root: Path, split: str, frames: int, camera: CameraPreset, skeleton: Skeleton) -> SetWriter:
-    """The writer of a format. Only NYU and ICVL have splits, only recordings a choice of camera and skeleton.
+    """Make the writer of a format.
+
+    Args:
+        name: Format.
+        root: Folder of the data set.
+        split: Split of NYU and ICVL. The other formats have none.
+        frames: Number of frames that will be written.
+        camera: Camera of a recording. The other formats have a fixed camera.
+        skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
 
     Raises:
-        ValueError: there is no such format.
+        ValueError: the format is unknown.
     """
     if name == "nyu":
         return NYUWriter(root, split)
@@ -170,25 +182,30 @@ def require_new_folder(root: Path) -> None:
     """Check that `root` is missing or empty.
 
     Raises:
-        FileExistsError: it holds something, or is a file.
+        FileExistsError: the folder is not empty, or `root` is a file.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(f"{root} is not an empty folder. Give a new folder: data sets are not overwritten.")
 
 
 def to_counts(depth_mm: Float32[np.ndarray, "H W"], farthest_mm: int) -> np.ndarray:
-    """Whole mm as int64; 0 where nothing was seen, and beyond what the format holds."""
+    """Round depth to whole mm as int64. Depth beyond `farthest_mm` becomes 0, which is invalid."""
     counts = np.rint(depth_mm).astype(np.int64)
     return np.where(counts <= farthest_mm, counts, 0)
 
 
 def msra_bytes(depth_mm: Float32[np.ndarray, "H W"]) -> bytes:
-    """A `.bin`: image size and box of what is seen as six int32, then the box. A single pixel if nothing is."""
+    """Make the bytes of a `.bin`: image size and box of the valid pixels as six int32, then depth in the box.
+
+    The format cannot hold an empty box. If no pixel is valid, the box is the first pixel of the image.
+    """
+    height, width = depth_mm.shape
     rows, columns = np.nonzero(depth_mm)
     if not rows.size:
         rows = columns = np.zeros(1, np.int64)
-    left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-    header = struct.pack("<6i", depth_mm.shape[1], depth_mm.shape[0], left, top, right, bottom)
+    left, top = columns.min(), rows.min()
+    right, bottom = columns.max() + 1, rows.max() + 1
+    header = struct.pack("<6i", width, height, left, top, right, bottom)
     return header + depth_mm[top:bottom, left:right].astype("<f4").tobytes()
 
 
@@ -196,6 +213,12 @@ def _numbers(values: Float[np.ndarray, "*N"]) -> str:
     return " ".join(f"{value:.4f}" for value in np.ravel(values))
 
 
-def _save_png(path: Path, image: np.ndarray) -> None:
-    with replacing(path) as part:
-        Image.fromarray(image).save(part, format="PNG")
+def _write_counted(path: Path, lines: list[str]) -> None:
+    """Write a label file whose first line is the number of the other lines."""
+    write_text(path, "\n".join([str(len(lines)), *lines]) + "\n")
+
+
+def _save_senz3d(path: Path, depth_mm: Float32[np.ndarray, "H W"], farthest_mm: int) -> None:
+    """Write a 16-bit PNG in which pixels without valid depth have the value of a Senz3D."""
+    counts = to_counts(depth_mm, farthest_mm)
+    save_png(path, np.where(counts > 0, counts, NOTHING_SEEN).astype(np.uint16))
