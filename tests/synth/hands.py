@@ -1,4 +1,4 @@
-"""Hands to test with."""
+"""Random hands for tests."""
 
 from dataclasses import replace
 from typing import TypeVar
@@ -25,7 +25,10 @@ def to_torch(value: T) -> T:
 
 
 def signed_distance(points: np.ndarray, mesh: SphereMesh, steps: int = 24) -> np.ndarray:
-    """Upper bound in mm, negative inside: a hull of spheres is the union of all their interpolations."""
+    """Upper bound of the distance to a mesh in mm, negative inside.
+
+    A hull of spheres is the union of all interpolated spheres. The function samples these.
+    """
     t = np.linspace(0, 1, steps)
     pairs = np.stack([t, 1 - t], axis=-1)
     u, v = np.meshgrid(t, t)
@@ -33,7 +36,8 @@ def signed_distance(points: np.ndarray, mesh: SphereMesh, steps: int = 24) -> np
     nearest = np.full(len(points), np.inf)
     for weights, hulls in ((pairs, mesh.topology.capsules), (triples, mesh.topology.wedges)):
         for hull in hulls:
-            centers, radii = weights @ mesh.centers_mm[hull], weights @ mesh.radii_mm[hull]
+            centers = weights @ mesh.centers_mm[hull]
+            radii = weights @ mesh.radii_mm[hull]
             distance = np.linalg.norm(points[:, None] - centers, axis=-1) - radii
             nearest = np.minimum(nearest, distance.min(axis=1))
     return nearest

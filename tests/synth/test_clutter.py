@@ -1,4 +1,4 @@
-"""What is around a hand: in its place, of the shares asked for, and not before the hand."""
+"""Surroundings of a hand: their places, their shares, and that they do not hide the hand."""
 
 from dataclasses import fields, replace
 
@@ -35,11 +35,7 @@ def shown(mesh: SphereMesh, name: str) -> np.ndarray:
     return mesh.centers_mm[:, SPHERES[name].start].any(axis=1)
 
 
-def row_of(mesh: SphereMesh, row: int) -> SphereMesh:
-    return SphereMesh(mesh.centers_mm[row], mesh.radii_mm[row], mesh.topology)
-
-
-def test_shares_are_those_asked_for() -> None:
+def test_parts_have_the_configured_shares() -> None:
     views = scene(400)
     bare, full = surrounded(views, NONE).mesh, surrounded(views, FULL).mesh
     assert [name for name in PARTS if shown(bare, name).any()] == ["hand"]
@@ -53,7 +49,7 @@ def test_shares_are_those_asked_for() -> None:
 
 
 @pytest.mark.parametrize("clutter", [NONE, FULL])
-def test_the_same_generator_gives_the_same_surroundings(clutter: Clutter) -> None:
+def test_equal_seeds_give_equal_surroundings(clutter: Clutter) -> None:
     first, second = (surrounded(scene(9), clutter) for _ in range(2))
     assert_array_equal(first.mesh.centers_mm, second.mesh.centers_mm)
     assert_array_equal(first.second_joints_mm, second.second_joints_mm)
@@ -67,15 +63,15 @@ def test_pictures_of_left_hands_are_mirrored() -> None:
     assert_allclose(left.hanging_mm, right.hanging_mm * flip, atol=1e-9)
 
 
-def test_the_hand_is_the_one_of_the_scene() -> None:
+def test_surroundings_do_not_change_the_hand() -> None:
     views = scene(30)
     expected = surface(forward(views.shape, views.pose), views.shape)
-    found = surrounded(views, FULL).mesh
-    assert_allclose(found.centers_mm[:, :HAND_SPHERES], expected.centers_mm[:, :HAND_SPHERES], atol=1e-9)
-    assert_allclose(found.radii_mm[:, :HAND_SPHERES], expected.radii_mm[:, :HAND_SPHERES], atol=1e-9)
+    mesh = surrounded(views, FULL).mesh
+    assert_allclose(mesh.centers_mm[:, :HAND_SPHERES], expected.centers_mm[:, :HAND_SPHERES], atol=1e-9)
+    assert_allclose(mesh.radii_mm[:, :HAND_SPHERES], expected.radii_mm[:, :HAND_SPHERES], atol=1e-9)
 
 
-def test_second_hands_touch_at_most_and_hide_little() -> None:
+def test_second_hands_do_not_overlap_or_hide_the_first() -> None:
     made = surrounded(scene(300), replace(NONE, second_hand=1.0))
     rows = np.flatnonzero(made.second)
     first, second = (made.mesh.centers_mm[rows, SPHERES[name]][:, :HAND_SPHERES] for name in ("hand", "second_hand"))
@@ -87,7 +83,7 @@ def test_second_hands_touch_at_most_and_hide_little() -> None:
     assert np.median(nearest) < 150
     assert hidden_share(first, second, radii[1]).max() <= 0.2
     for k in rows[:8]:
-        mesh = row_of(made.mesh, k)
+        mesh = made.mesh.take(int(k))
         hand = SphereMesh(mesh.centers_mm[SPHERES["second_hand"]], mesh.radii_mm[SPHERES["second_hand"]], TOPOLOGY)
         assert signed_distance(made.second_joints_mm[k], hand).max() <= 0
     assert not made.second_joints_mm[~made.second].any()
@@ -107,23 +103,22 @@ def test_arms_join_hands_and_body() -> None:
 
 
 @pytest.mark.parametrize("views", [0, 1, 2, 3])
-def test_hands_stay_in_sight(views: int) -> None:
-    """Hardly anything of the hand is hidden by what is around it."""
+def test_surroundings_hide_little_of_the_hand(views: int) -> None:
     drawn = scene(400, seed=5)
     rows = np.flatnonzero(drawn.kind == views)[:25]
     full, bare = (surrounded(drawn, clutter).mesh for clutter in (FULL, NONE))
     shares = []
     for row in rows:
-        seen = [
+        pixels = [
             hand_pixels(render_patches(mesh, CAMERA.pinhole, CAMERA.width_px, CAMERA.height_px).patch[0], mesh)[0]
-            for mesh in (row_of(full, row), row_of(bare, row))
+            for mesh in (full.take(int(row)), bare.take(int(row)))
         ]
-        shares.append(seen[0] / seen[1])
+        shares.append(pixels[0] / pixels[1])
     assert np.median(shares) > 0.97
     assert np.percentile(shares, 10) > 0.7
 
 
-def test_parts_outside_a_crop_change_nothing() -> None:
+def test_hiding_parts_outside_a_crop_does_not_change_it() -> None:
     drawn = scene(60, seed=2)
     mesh = surrounded(drawn, FULL).mesh
     centers = np.asarray(joints(forward(drawn.shape, drawn.pose), CVAR21)).mean(axis=1)
@@ -142,17 +137,17 @@ def test_pictures_without_hands_have_no_arms_below_the_elbow() -> None:
     for name in PARTS:
         gone = name in ("hand", "sleeve", "second_hand", "second_sleeve")
         assert_array_equal(shown(bare, name), shown(made.mesh, name) & (not gone), err_msg=name)
-    hit = render_patches(row_of(bare, 0), CAMERA.pinhole, CAMERA.width_px, CAMERA.height_px)
+    hit = render_patches(bare.take(0), CAMERA.pinhole, CAMERA.width_px, CAMERA.height_px)
     assert hand_pixels(hit.patch[0], bare) == (0, 0)
 
 
-def test_hidden_parts_are_not_drawn() -> None:
+def test_hidden_parts_are_invisible() -> None:
     mesh = surrounded(scene(2), FULL).mesh
     hide(mesh, list(PARTS))
     for pictures in (mesh, nothing(2)):
-        assert not render_patches(row_of(pictures, 0), CAMERA.pinhole, 32, 24).depth_mm.any()
+        assert not render_patches(pictures.take(0), CAMERA.pinhole, 32, 24).depth_mm.any()
 
 
-def test_impossible_shares_are_refused() -> None:
+def test_invalid_shares_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"Clutter's wall=1\.5: expected a share"):
         Clutter(wall=1.5)

@@ -1,4 +1,4 @@
-"""Compiled kernels do not outlive their sources."""
+"""The cache of compiled kernels follows their sources."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def folder_of(sources: Path) -> Path | None:
     return cache_folder(sources)
 
 
-def test_a_change_of_any_source_begins_a_new_folder(tmp_path: Path) -> None:
+def test_a_change_of_any_source_starts_a_new_folder(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "caller.py").write_text("a")
     (tmp_path / "below" / "called.py").write_text("b")
@@ -24,23 +24,21 @@ def test_a_change_of_any_source_begins_a_new_folder(tmp_path: Path) -> None:
     assert folder_of(tmp_path) != first
 
 
-def test_an_installation_that_cannot_be_written_to_uses_the_home_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_installation_uses_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     sources = tmp_path / "sources"
     sources.mkdir()
     (sources / "__pycache__").write_text("a file, so no folder can be made in it")
-    found = folder_of(sources)
-    assert found is not None
-    assert found.parent == tmp_path / "home" / ".cache" / "crossnets"
+    folder = folder_of(sources)
+    assert folder is not None
+    assert folder.parent == tmp_path / "home" / ".cache" / "crossnets"
 
 
-def test_without_any_folder_nothing_is_kept(
+def test_missing_cache_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     assert folder_of(tmp_path) is None
-    assert "compiled anew" in capsys.readouterr().err
+    assert "compiles the renderer again" in capsys.readouterr().err

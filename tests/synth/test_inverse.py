@@ -15,29 +15,30 @@ def _one_thread() -> None:
 
 
 @pytest.mark.parametrize(("skeleton", "side"), [(NYU36, 1.0), (MSRA21, -1.0)])
-def test_a_hand_is_found_again(skeleton: Skeleton, side: float) -> None:
+def test_fit_recovers_the_joints(skeleton: Skeleton, side: float) -> None:
     shape, pose = random_hands(16)
     shape.side[:] = side
     target = joints(forward(shape, pose), skeleton)
-    found = fit(target, skeleton, side)
-    assert found.residual_mm.shape == (16, len(skeleton))
-    assert float(found.residual_mm.median()) < 1.0
-    assert float(found.residual_mm.mean(dim=1).median()) < 1.0
-    again = joints(forward(found.shape, found.pose), skeleton)
-    np.testing.assert_allclose((again.numpy() - target) ** 2 @ np.ones(3), found.residual_mm.numpy() ** 2, atol=1e-6)
-    assert np.all(found.pose.angles_rad.numpy() > LIMITS_RAD[:, 0] - 0.15)
-    assert np.all(found.pose.angles_rad.numpy() < LIMITS_RAD[:, 1] + 0.15)
+    result = fit(target, skeleton, side)
+    assert result.residual_mm.shape == (16, len(skeleton))
+    assert float(result.residual_mm.median()) < 1.0
+    assert float(result.residual_mm.mean(dim=1).median()) < 1.0
+    fitted = joints(forward(result.shape, result.pose), skeleton)
+    np.testing.assert_allclose((fitted.numpy() - target) ** 2 @ np.ones(3), result.residual_mm.numpy() ** 2, atol=1e-6)
+    assert np.all(result.pose.angles_rad.numpy() > LIMITS_RAD[:, 0] - 0.15)
+    assert np.all(result.pose.angles_rad.numpy() < LIMITS_RAD[:, 1] + 0.15)
 
 
 def test_a_fit_does_not_depend_on_its_batch() -> None:
     shape, pose = random_hands(4)
     target = joints(forward(shape, pose), ICVL16)
     quick = FitConfig(iterations=3)
-    together, alone = fit(target, ICVL16, 1.0, quick), fit(target[2:3], ICVL16, 1.0, quick)
+    together = fit(target, ICVL16, 1.0, quick)
+    alone = fit(target[2:3], ICVL16, 1.0, quick)
     np.testing.assert_allclose(together.residual_mm[2].numpy(), alone.residual_mm[0].numpy(), atol=1e-3)
 
 
-def test_wrong_joints_are_refused() -> None:
+def test_invalid_joints_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"\(1, 16, 3\).*\(B, 36, 3\).*nyu36"):
         fit(np.zeros((1, 16, 3)), NYU36)
     with pytest.raises(ValueError, match="finite"):

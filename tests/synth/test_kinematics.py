@@ -25,9 +25,10 @@ from tests.synth.hands import random_hands, to_torch
 
 def test_numpy_and_torch_agree() -> None:
     shape, pose = random_hands(20)
-    ours, theirs = forward(shape, pose), forward(to_torch(shape), to_torch(pose))
-    for name, value in vars(ours).items():
-        np.testing.assert_allclose(value, getattr(theirs, name).numpy(), rtol=0, atol=1e-5, err_msg=name)
+    in_numpy = forward(shape, pose)
+    in_torch = forward(to_torch(shape), to_torch(pose))
+    for name, value in vars(in_numpy).items():
+        np.testing.assert_allclose(value, getattr(in_torch, name).numpy(), rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_batches_agree_with_single_hands() -> None:
@@ -38,7 +39,7 @@ def test_batches_agree_with_single_hands() -> None:
     np.testing.assert_allclose(together.axes[1], alone.axes, atol=1e-12)
 
 
-def test_bones_keep_their_lengths_and_axes_stay_square() -> None:
+def test_bones_keep_their_lengths_and_axes_are_orthonormal() -> None:
     shape, pose = random_hands(50)
     frames = forward(shape, pose)
     for digit in range(5):
@@ -55,7 +56,7 @@ def test_bones_keep_their_lengths_and_axes_stay_square() -> None:
     np.testing.assert_allclose(np.linalg.det(frames.axes), np.broadcast_to(shape.side[:, None], (50, 22)), atol=1e-9)
 
 
-def test_left_is_the_mirror_of_right() -> None:
+def test_left_hands_mirror_right_hands() -> None:
     shape, pose = random_hands(10)
     straight = HandPose(np.broadcast_to(np.eye(3), (10, 3, 3)), np.zeros((10, 3)), pose.angles_rad)
     right, left = (forward(replace(shape, side=np.full(10, side)), straight) for side in (1.0, -1.0))
@@ -89,7 +90,7 @@ def test_gradients_match_finite_differences() -> None:
     assert torch.autograd.gradcheck(tips, tuple(value.clone().requires_grad_() for value in inputs), atol=1e-4)
 
 
-def test_natural_poses_keep_the_limits_and_the_coupling() -> None:
+def test_natural_poses_respect_limits_and_coupling() -> None:
     rng = np.random.default_rng(0)
     wild = HandPose(np.eye(3), np.zeros(3), rng.uniform(-4, 4, (200, len(ANGLES))))
     for angles in (clamp(wild).angles_rad, natural(wild).angles_rad):

@@ -13,13 +13,14 @@ from crossnets.synth.casting.raster import (
     render_crops,
     render_patches,
 )
-from crossnets.synth.casting.spheremesh import SphereMesh, Topology
+from crossnets.synth.casting.spheremesh import SphereMesh, Topology, stack
 from crossnets.types import Pinhole
 
 from .reference import reference
 
 CAMERA = Pinhole(60.0, 62.0, 19.3, 15.8)
-WIDTH, HEIGHT = 40, 32
+WIDTH = 40
+HEIGHT = 32
 ONE_CAPSULE = Topology(np.array([[0, 1]]), np.zeros((0, 3), int))
 ONE_WEDGE = Topology(np.zeros((0, 2), int), np.array([[0, 1, 2]]))
 
@@ -41,7 +42,7 @@ def some_mesh(seed: int) -> SphereMesh:
 
 
 def assert_exact(surface: SphereMesh, camera: Pinhole = CAMERA) -> np.ndarray:
-    """Depths agree with the reference; whether a ray hits may differ only where it grazes."""
+    """Compare depth with the reference. Only grazing rays may hit in one image and miss in the other."""
     depth = render(surface, camera, WIDTH, HEIGHT)
     x, y = pixel_slopes(camera, WIDTH, HEIGHT)
     expected = reference(surface, x, y)
@@ -106,11 +107,11 @@ def test_every_camera_shows_a_sphere_where_it_projects() -> None:
     ("center", "radius"),
     [([0, 0, -300], 50), ([0, 0, 10], 50), ([0, 0, -5], 4), ([4000, 0, 300], 50), ([0, -4e3, 9], 5)],
 )
-def test_what_is_behind_around_or_beside_the_camera_is_not_seen(center: list[float], radius: float) -> None:
+def test_surfaces_behind_around_or_beside_the_camera_are_invisible(center: list[float], radius: float) -> None:
     assert not render(ball(center, radius), CAMERA, WIDTH, HEIGHT).any()
 
 
-def test_a_wedge_around_the_camera_hides_nothing() -> None:
+def test_a_wedge_around_the_camera_is_invisible() -> None:
     around = [[-500, -300, 0], [500, -300, 0], [0, 600, 0]]
     both = mesh(
         [*around, [0, 0, 300], [0, 10, 300]], [60, 60, 60, 20, 20], Topology(np.array([[3, 4]]), np.array([[0, 1, 2]]))
@@ -120,36 +121,33 @@ def test_a_wedge_around_the_camera_hides_nothing() -> None:
     assert render(alone, CAMERA, WIDTH, HEIGHT).any()
 
 
-def test_primitives_say_which_hull_is_hit() -> None:
+def test_primitives_identify_the_hull() -> None:
     surface = mesh(
         [[-60, 0, 300], [-60, 30, 300], [40, 0, 300], [80, 0, 300], [60, 40, 300]],
         [15, 15, 10, 10, 10],
         Topology(np.array([[0, 1]]), np.array([[2, 3, 4]])),
     )
-    seen = render_patches(surface, CAMERA, WIDTH, HEIGHT)
-    primitive = primitive_of(surface.topology, 5)[seen.patch[0]]
+    hit = render_patches(surface, CAMERA, WIDTH, HEIGHT)
+    primitive = primitive_of(surface.topology, 5)[hit.patch[0]]
     assert set(np.unique(primitive)) == {-1, 0, 1}
-    np.testing.assert_array_equal(primitive == -1, seen.depth_mm[0] == 0)
+    np.testing.assert_array_equal(primitive == -1, hit.depth_mm[0] == 0)
     columns = np.arange(WIDTH) < CAMERA.cx_px
     assert (primitive[:, columns] != 1).all()
     assert (primitive[:, ~columns] != 0).all()
 
 
 def test_shared_patches_are_listed_once() -> None:
-    found = patches_of(Topology(np.array([[1, 0], [0, 1]]), np.array([[0, 1, 2]])), 3)
-    assert found.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
-    assert found.capsule_pair.tolist() == [0, 0]
-    assert found.wedge_pairs.tolist() == [[0, 2, 1]]
-    with pytest.raises(ValueError, match="names spheres 0 to 3; there are 3"):
+    patches = patches_of(Topology(np.array([[1, 0], [0, 1]]), np.array([[0, 1, 2]])), 3)
+    assert patches.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert patches.capsule_pair.tolist() == [0, 0]
+    assert patches.wedge_pairs.tolist() == [[0, 2, 1]]
+    with pytest.raises(ValueError, match="uses spheres 0 to 3, but the mesh has only 3"):
         patches_of(Topology(np.array([[0, 3]]), np.zeros((0, 3), int)), 3)
 
 
 def hands(count: int) -> tuple[SphereMesh, np.ndarray, np.ndarray]:
     """A batch of meshes, and cubes that they do not fill."""
-    made = [some_mesh(seed) for seed in range(count)]
-    surfaces = SphereMesh(
-        np.stack([m.centers_mm for m in made]), np.stack([m.radii_mm for m in made]), made[0].topology
-    )
+    surfaces = stack([some_mesh(seed) for seed in range(count)])
     centers = np.random.default_rng(1).normal(0, 15, (count, 3)) + np.array([0, 0, 400])
     return surfaces, centers, np.linspace(200, 300, count)
 
@@ -160,9 +158,7 @@ def test_crops_equal_crops_of_the_image(camera: Pinhole) -> None:
     width, height = int(2 * camera.cx_px), int(2 * camera.cy_px)
     crops = render_crops(surfaces, camera, centers, cubes, image_px=(width, height))
     for b in range(4):
-        image = render(
-            SphereMesh(surfaces.centers_mm[b], surfaces.radii_mm[b], surfaces.topology), camera, width, height
-        )
+        image = render(surfaces.take(b), camera, width, height)
         expected = crop_hand(image, camera, centers[b], float(cubes[b])).depth_mm
         same = np.isclose(crops[b], expected, atol=1e-3)
         assert same.mean() > 0.995  # OpenCV rounds to 1/1024 of a pixel before it picks the nearest
@@ -173,26 +169,25 @@ def test_crops_equal_crops_of_the_image(camera: Pinhole) -> None:
 
 def test_crops_clamp_in_front_and_remove_behind() -> None:
     surface = mesh([[0, 0, 250], [20, 0, 520]], [15, 40], ONE_CAPSULE)
-    batch = SphereMesh(surface.centers_mm[None], surface.radii_mm[None], ONE_CAPSULE)
-    crop = render_crops(batch, CAMERA, np.array([[0, 0, 400.0]]), np.array([200.0]))[0]
+    crop = render_crops(surface.as_batch(), CAMERA, np.array([[0, 0, 400.0]]), np.array([200.0]))[0]
     assert crop[crop > 0].min() == 300
     assert crop.max() <= 500
 
 
-def test_parallel_is_the_same() -> None:
+def test_parallel_and_serial_casts_are_equal() -> None:
     surfaces, centers, cubes = hands(3)
     grid = crop_grid(CAMERA, centers, cubes, 48)
-    serial, parallel = cast(surfaces, grid.x, grid.y), cast(surfaces, grid.x, grid.y, parallel=True)
+    serial = cast(surfaces, grid.x, grid.y)
+    parallel = cast(surfaces, grid.x, grid.y, parallel=True)
     np.testing.assert_array_equal(serial.depth_mm, parallel.depth_mm)
     np.testing.assert_array_equal(serial.patch, parallel.patch)
 
 
-def test_messages_say_what_is_wrong() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     surfaces, centers, cubes = hands(2)
     grid = crop_grid(CAMERA, centers, cubes, 16)
-    one = SphereMesh(surfaces.centers_mm[:1], surfaces.radii_mm[:1], surfaces.topology)
     with pytest.raises(ValueError, match=r"expected \(B, S, 3\) and \(B, S\)"):
-        cast(one, grid.x, grid.y)
+        cast(surfaces.take([0]), grid.x, grid.y)
     with pytest.raises(ValueError, match="finite"):
         cast(surfaces._replace(radii_mm=-surfaces.radii_mm), grid.x, grid.y)
     with pytest.raises(ValueError, match="in front of the camera"):

@@ -1,4 +1,4 @@
-"""Hands that people could hold before a camera."""
+"""Sampled hands are possible, visible and reproducible."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from crossnets.synth.hand.surface import surface
 CAMERA = CAMERAS["realsense-sr300"]
 
 
-def test_angles_stay_within_limits_and_hands_out_of_themselves() -> None:
+def test_hands_respect_limits_and_do_not_pass_through_themselves() -> None:
     rng = np.random.default_rng(0)
     shape = replace(sample_shape(rng, 1000), side=np.ones(1000))
     angles = sample_angles(rng, shape)
@@ -35,11 +35,12 @@ def test_angles_stay_within_limits_and_hands_out_of_themselves() -> None:
     assert passes_through_itself(shape, angles).mean() < 0.01
 
 
-def test_poses_differ_and_reach_far() -> None:
+def test_poses_are_diverse() -> None:
     rng = np.random.default_rng(1)
     angles = np.rad2deg(sample_angles(rng, replace(sample_shape(rng, 1000), side=np.ones(1000))))
     for finger in ("index", "middle", "ring", "little"):
-        flexion, pip = angles[:, ANGLES.index(f"{finger}_flexion")], angles[:, ANGLES.index(f"{finger}_pip")]
+        flexion = angles[:, ANGLES.index(f"{finger}_flexion")]
+        pip = angles[:, ANGLES.index(f"{finger}_pip")]
         assert np.percentile(flexion, 5) < 5
         assert np.percentile(flexion, 95) > 65
         assert np.percentile(pip, 95) > 80
@@ -47,16 +48,16 @@ def test_poses_differ_and_reach_far() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_families_have_hands_that_are_possible(family: str) -> None:
-    rng, index = np.random.default_rng(2), list(FAMILIES).index(family)
-    drawn = draw_angles(rng, np.full(300, index))
+def test_families_contain_possible_hands(family: str) -> None:
+    index = list(FAMILIES).index(family)
+    drawn = draw_angles(np.random.default_rng(2), np.full(300, index))
     assert drawn.shape == (300, len(ANGLES))
     assert np.isfinite(drawn).all()
     shape = take(mean_shape(1), np.zeros(300, int))
     assert passes_through_itself(shape, np.clip(drawn, *LIMITS_RAD.T)).mean() < 0.8
 
 
-def test_a_finger_through_the_palm_is_found() -> None:
+def test_crossed_fingers_are_detected() -> None:
     shape = mean_shape(2)
     angles = relaxed_angles(2)
     angles[1, ANGLES.index("index_deviation")] = np.deg2rad(-25)
@@ -64,14 +65,14 @@ def test_a_finger_through_the_palm_is_found() -> None:
     assert_array_equal(passes_through_itself(shape, angles), [False, True])
 
 
-def test_the_same_generator_gives_the_same_scene() -> None:
+def test_equal_seeds_give_equal_scenes() -> None:
     first, second = (sample_scene(np.random.default_rng(5), 20, CAMERA) for _ in range(2))
     for one, two in zip(first, second, strict=True):
         for name, part in vars(one).items():
             assert_array_equal(part, getattr(two, name))
 
 
-def test_left_hands_are_mirrored_right_ones() -> None:
+def test_left_hands_mirror_right_hands() -> None:
     right, left = (
         joints(forward(*sample_scene(np.random.default_rng(6), 20, CAMERA, left_share=share)), MSRA21)
         for share in (0.0, 1.0)
@@ -80,7 +81,7 @@ def test_left_hands_are_mirrored_right_ones() -> None:
 
 
 @pytest.mark.parametrize("distance_mm", [(250.0, 1000.0), (400.0, 400.0)])
-def test_hands_are_in_the_image_and_in_reach(distance_mm: tuple[float, float]) -> None:
+def test_hands_are_in_the_image_and_at_the_given_distance(distance_mm: tuple[float, float]) -> None:
     shape, pose = sample_scene(np.random.default_rng(7), 200, CAMERA, distance_mm=distance_mm)
     frames = forward(shape, pose)
     mesh = surface(frames, shape)
@@ -108,10 +109,10 @@ def test_rotations_are_proper_and_views_differ() -> None:
     assert (rotations[:, 2, 2] < 0).mean() > 0.6  # palm towards the camera
 
 
-def test_wrong_distances_and_unknown_image_sizes() -> None:
+def test_invalid_distances_and_unknown_image_sizes() -> None:
     rng = np.random.default_rng(10)
     with pytest.raises(ValueError, match="at least 200 mm, in order"):
         sample_scene(rng, 2, CAMERA, distance_mm=(900.0, 300.0))
     shape, pose = sample_scene(rng, 50, parse_camera("475,475,320,240"))
     hand_mm = joints(forward(shape, pose), MSRA21)
-    assert np.abs(hand_mm[..., :2] / hand_mm[..., 2:]).max() < 0.36  # the view assumed where the image has no size
+    assert np.abs(hand_mm[..., :2] / hand_mm[..., 2:]).max() < 0.36  # the assumed view of a camera without image size

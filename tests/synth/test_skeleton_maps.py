@@ -8,14 +8,14 @@ from crossnets.synth.hand.sampler import sample_scene
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 
 
-def test_other_skeletons_are_reached_on_hands_not_seen() -> None:
+def test_maps_reach_other_skeletons_on_new_hands() -> None:
     maps = skeleton_maps(MSRA21)
     assert set(maps) == set(SKELETONS) - {"msra21", "mediapipe21"}
     frames = forward(*sample_scene(np.random.default_rng(77), 300, CAMERAS["nyu-kinect"]))
-    own = np.asarray(joints(frames, MSRA21))
+    msra_mm = np.asarray(joints(frames, MSRA21))
     for name, weights in maps.items():
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)
-        found = np.einsum("kj,bjc->bkc", weights, own)
-        error = np.linalg.norm(found - np.asarray(joints(frames, SKELETONS[name])), axis=-1)
+        mapped_mm = np.einsum("kj,bjc->bkc", weights, msra_mm)
+        error = np.linalg.norm(mapped_mm - np.asarray(joints(frames, SKELETONS[name])), axis=-1)
         assert error.mean() < 0.6, name
         assert error.mean(axis=0).max() < 4, name

@@ -1,4 +1,4 @@
-"""Rendered frames: the same for everybody, labelled exactly, and readable in every format."""
+"""Rendered frames are reproducible, have exact labels, and are readable in every format."""
 
 import pickle
 import sys
@@ -34,7 +34,7 @@ INDICES = [5, 3 * BLOCK + 1, 70, 5, 0, 10**9]
 @pytest.mark.parametrize("config", [VARIED, CLUTTERED])
 def test_crops_do_not_depend_on_their_batch(config: SyntheticConfig) -> None:
     together = SyntheticHands(config).crops(INDICES, 48)
-    other = pickle.loads(pickle.dumps(SyntheticHands(config)))  # as a worker gets it
+    other = pickle.loads(pickle.dumps(SyntheticHands(config)))  # workers receive a pickled copy
     for k in reversed(range(len(INDICES))):
         for name, part in other.crops([INDICES[k]], 48)._asdict().items():
             assert_array_equal(part[0], getattr(together, name)[k], err_msg=name)
@@ -43,10 +43,7 @@ def test_crops_do_not_depend_on_their_batch(config: SyntheticConfig) -> None:
 
 
 def test_frames_do_not_depend_on_their_order_and_seeds_differ() -> None:
-    hands, others = (
-        SyntheticHands(replace(VARIED, camera="cvar-senz3d")),
-        SyntheticHands(replace(VARIED, camera="cvar-senz3d")),
-    )
+    hands, others = (SyntheticHands(replace(VARIED, camera="cvar-senz3d")) for _ in range(2))
     for index in (0, BLOCK):
         hands.frame(index)
     for index in (BLOCK, 7, 0):
@@ -58,7 +55,7 @@ def test_frames_do_not_depend_on_their_order_and_seeds_differ() -> None:
     assert not np.array_equal(third.joints_mm, hands.frame(0).joints_mm)
 
 
-def test_old_blocks_are_drawn_again() -> None:
+def test_evicted_blocks_are_drawn_again() -> None:
     hands = SyntheticHands(EXACT)
     first = hands.crops([1], 16)
     hands.crops([BLOCK * k for k in range(1, 20)], 16)
@@ -73,14 +70,13 @@ def test_labels_project_onto_the_hand(camera: str) -> None:
         assert frame.joints_mm is not None
         uvd = project(frame.joints_mm, frame.camera)
         u, v = np.rint(uvd[:, :2]).astype(int).T
-        seen = frame.depth_mm[v, u]
-        assert (seen > 0).all()
-        assert (seen <= frame.joints_mm[:, 2] + 0.5).all()
+        surface_mm = frame.depth_mm[v, u]
+        assert (surface_mm > 0).all()
+        assert (surface_mm <= frame.joints_mm[:, 2] + 0.5).all()
 
 
 @pytest.mark.parametrize("camera", SENSORS)
-def test_noise_of_each_sensor_leaves_the_labels(camera: str) -> None:
-    """A visible joint lies at most a finger's depth behind the noisy surface."""
+def test_noise_of_each_sensor_does_not_change_labels(camera: str) -> None:
     distance = (450.0, 800.0)
     noisy = SyntheticHands(SyntheticConfig(camera=camera, distance_mm=distance)).crops(range(8))
     exact = SyntheticHands(replace(EXACT, camera=camera, distance_mm=distance)).crops(range(8))
@@ -92,7 +88,7 @@ def test_noise_of_each_sensor_leaves_the_labels(camera: str) -> None:
 
 
 @pytest.mark.parametrize(("clutter", "count"), [(None, 6), (Clutter(), 24)])
-def test_crops_are_those_of_the_frames(clutter: Clutter | None, count: int) -> None:
+def test_crops_equal_crops_of_the_frames(clutter: Clutter | None, count: int) -> None:
     hands = SyntheticHands(replace(EXACT, cube_mm=(200.0, 300.0), clutter=clutter))
     crops = hands.crops(range(count))
     for k in range(count):
@@ -103,28 +99,29 @@ def test_crops_are_those_of_the_frames(clutter: Clutter | None, count: int) -> N
         assert (crops.depth_mm[k] > 0).mean() > 0.03
 
 
-def test_crops_of_a_second_look_fit_the_hand() -> None:
+def test_crops_of_a_second_pass_fit_the_hand() -> None:
     hands = SyntheticHands(replace(EXACT, cube_mm=(200.0, 300.0), again_share=1.0, distance_mm=(400.0, 800.0)))
     crops = hands.crops(range(200), 8)
     chain = crops.joints_mm[:, [MSRA21.joints.index(name) for name in ("wrist", "middle_mcp", "middle_pip")]]
     ratio = np.linalg.norm(np.diff(chain, axis=1), axis=-1).sum(axis=1) / crops.cube_mm
-    assert np.log(ratio).std() < 0.12  # a hand's size, and its bones' own spread
+    assert np.log(ratio).std() < 0.12  # the error of the estimated length, and the spread of bones
     off_mm = crops.centers_mm - crops.joints_mm.mean(axis=1)
     assert off_mm.std() == pytest.approx(5.0, rel=0.1)
 
 
-def test_clutter_leaves_the_hands_and_their_noise_seeds() -> None:
+def test_clutter_does_not_change_the_hands() -> None:
     bare, full = (SyntheticHands(config).crops(range(20), 32) for config in (VARIED, CLUTTERED))
     for name in ("joints_mm", "centers_mm", "cube_mm", "side"):
         assert_array_equal(getattr(bare, name), getattr(full, name))
     assert ((bare.depth_mm > 0) != (full.depth_mm > 0)).any(axis=(1, 2)).mean() > 0.5
 
 
-def test_noise_of_cluttered_crops_is_that_of_frames() -> None:
-    """What is far behind the cube is kept from the noise of crops; that changes what shows hardly anywhere."""
+def test_noise_of_cluttered_crops_resembles_that_of_frames() -> None:
+    """Crops compute no noise far behind the cube. This changes only few of their pixels."""
     config = SyntheticConfig(camera="azure-kinect-nfov", clutter=Clutter(wall=1.0), distance_mm=(400.0, 600.0))
-    noisy, exact = SyntheticHands(config), SyntheticHands(replace(config, noise=(0.0, 0.0)))
-    crops, ideal = noisy.crops(range(6)), exact.crops(range(6))
+    noisy = SyntheticHands(config)
+    crops = noisy.crops(range(6))
+    ideal = SyntheticHands(replace(config, noise=(0.0, 0.0))).crops(range(6))
     for k in range(6):
         frame = noisy.frame(k)
         cut = crop_hand(frame.depth_mm, frame.camera, crops.centers_mm[k], float(crops.cube_mm[k])).depth_mm
@@ -157,19 +154,21 @@ def test_scenes_label_every_hand() -> None:
 def test_frames_without_hands() -> None:
     hands = SyntheticHands(CLUTTERED)
     for index in range(12):
-        frame, empty = hands.frame(index), hands.empty_frame(index)
+        frame = hands.frame(index)
+        empty = hands.empty_frame(index)
         assert empty.joints_mm is None
         assert empty.key != frame.key
         assert empty.sequence == "empty"
         assert empty.depth_mm.shape == frame.depth_mm.shape
         assert_array_equal(empty.depth_mm, SyntheticHands(CLUTTERED).empty_frame(index).depth_mm)
-    with pytest.raises(ValueError, match="this configuration has none; set clutter"):
+    with pytest.raises(ValueError, match="the configuration has no clutter"):
         SyntheticHands(VARIED).empty_frame(0)
 
 
-def test_left_hands_mirror_right_ones() -> None:
+def test_left_hands_mirror_right_hands() -> None:
     left, right = (SyntheticHands(replace(EXACT, left_share=share)) for share in (1.0, 0.0))
-    mirrored, frame = left.frame(2), right.frame(2)
+    mirrored = left.frame(2)
+    frame = right.frame(2)
     assert (mirrored.sequence, frame.sequence) == ("left", "right")
     assert mirrored.joints_mm is not None
     assert_allclose(mirrored.joints_mm, frame.joints_mm * np.array([-1, 1, 1], np.float32), atol=1e-3)
@@ -178,12 +177,12 @@ def test_left_hands_mirror_right_ones() -> None:
 
 
 @pytest.mark.parametrize("change", [{"noise": (1.0, 0.5)}, {"cube_mm": (0.0, 1.0)}, {"left_share": 2.0}, {"seed": -1}])
-def test_impossible_configurations_are_refused(change: dict[str, object]) -> None:
+def test_invalid_configurations_are_rejected(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         replace(EXACT, **change)
 
 
-def test_impossible_requests_are_refused() -> None:
+def test_invalid_requests_are_rejected() -> None:
     hands = SyntheticHands(EXACT)
     with pytest.raises(IndexError, match="numbered from 0"):
         hands.frame(-1)
@@ -194,13 +193,14 @@ def test_impossible_requests_are_refused() -> None:
 
 
 def check_written(dataset: HandDataset, as_format: Format, first: int, order: list[int], *, noise: float) -> None:
-    """What the reader gives is what was rendered: frame i of the set is frame first + order[i] of the stream."""
+    """Check that frame i of the data set equals frame first + order[i] of the stream."""
     hands = SyntheticHands(config_of(as_format, seed=1, noise=noise))
     rounding = 1e-3 if as_format == "msra" else 0.5001
     assert dataset.problems == []
     assert len(dataset) == len(order)
     for i, place in enumerate(order):
-        frame, made = dataset[i], hands.frame(first + place)
+        frame = dataset[i]
+        made = hands.frame(first + place)
         assert frame.joints_mm is not None
         assert_allclose(frame.joints_mm, made.joints_mm, atol=0.01)
         expected = made.depth_mm
@@ -212,7 +212,7 @@ def check_written(dataset: HandDataset, as_format: Format, first: int, order: li
 
 @pytest.mark.parametrize("as_format", FORMAT_DEFAULTS)
 @pytest.mark.parametrize("noise", [0.0, 1.0])
-def test_written_sets_are_read_back(tmp_path: Path, as_format: Format, noise: float) -> None:
+def test_readers_return_the_written_frames(tmp_path: Path, as_format: Format, noise: float) -> None:
     out = tmp_path / "out"
     counts = synthesize(as_format, 4, out, seed=1, noise=noise, progress=False)
     split = as_format in ("nyu", "icvl")
@@ -223,7 +223,7 @@ def test_written_sets_are_read_back(tmp_path: Path, as_format: Format, noise: fl
         check_written(open_dataset(str(out), "test"), as_format, 4, [0, 1], noise=noise)
 
 
-def test_readers_find_the_parts(tmp_path: Path) -> None:
+def test_readers_select_subjects_and_sequences(tmp_path: Path) -> None:
     for as_format in ("nyu", "icvl", "msra", "cvar"):
         synthesize(as_format, 3, tmp_path / as_format, progress=False)
     assert ICVL(tmp_path / "icvl", "test", ["seq2"]).skeleton == ICVL16
@@ -231,22 +231,23 @@ def test_readers_find_the_parts(tmp_path: Path) -> None:
     assert len(MSRA(tmp_path / "msra", ["P2"])) == len(CVAR(tmp_path / "cvar", ["P3"])) == 1
 
 
-def test_recordings_take_a_camera_and_a_skeleton(tmp_path: Path) -> None:
+def test_recordings_support_any_camera_and_skeleton(tmp_path: Path) -> None:
     synthesize("recording", 2, tmp_path / "r", camera="realsense-sr305", skeleton="nyu36", progress=False)
     dataset = open_dataset(str(tmp_path / "r"))
     assert dataset.skeleton == NYU36
     assert dataset[0].depth_mm.shape == (480, 640)
 
 
-def test_a_data_set_may_show_what_is_around_the_hand(tmp_path: Path) -> None:
+def test_data_sets_may_have_clutter(tmp_path: Path) -> None:
     for clutter in (False, True):
         out = tmp_path / str(clutter)
         synthesize("recording", 3, out, camera="realsense-sr305", noise=0.0, clutter=clutter, progress=False)
     bare, whole = (open_dataset(str(tmp_path / str(clutter))) for clutter in (False, True))
-    seen = [[np.count_nonzero(data[k].depth_mm) for k in range(3)] for data in (bare, whole)]
-    assert sum(seen[1]) > 1.2 * sum(seen[0])
+    pixels = [sum(np.count_nonzero(data[k].depth_mm) for k in range(3)) for data in (bare, whole)]
+    assert pixels[1] > 1.2 * pixels[0]
     for k in range(3):
-        one, other = bare[k].joints_mm, whole[k].joints_mm
+        one = bare[k].joints_mm
+        other = whole[k].joints_mm
         assert one is not None
         assert other is not None
         np.testing.assert_array_equal(one, other)
@@ -260,11 +261,11 @@ def test_existing_folders_are_not_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 
-def test_mistakes_of_the_command_are_named(tmp_path: Path) -> None:
+def test_invalid_options_are_rejected(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match="for recordings: nyu has nyu-kinect"):
+    with pytest.raises(ValueError, match="recordings only: nyu always has nyu-kinect"):
         synthesize("nyu", 1, out, camera="realsense-d435", progress=False)
-    with pytest.raises(ValueError, match="no skeleton 'hand'; known"):
+    with pytest.raises(ValueError, match="Unknown skeleton 'hand'"):
         synthesize("recording", 1, out, skeleton="hand", progress=False)
     with pytest.raises(ValueError, match="at least one frame"):
         synthesize("nyu", 0, out, progress=False)
@@ -275,7 +276,7 @@ def test_mistakes_of_the_command_are_named(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_the_command_writes_and_refuses(
+def test_the_command_writes_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "set"

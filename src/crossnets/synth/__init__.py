@@ -1,1 +1,1 @@
-"""The procedural hand: a skeleton that moves, a surface on it, and the depth camera that sees it."""
+"""Rendered depth images: a procedural hand, its surroundings, an exact depth camera and the noise of real sensors."""

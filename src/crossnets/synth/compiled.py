@@ -1,8 +1,8 @@
-"""Compiles the inner loops of the renderer with numba, and keeps what was compiled.
+"""Compile the inner loops of the renderer with numba and cache the compiled code.
 
-numba reuses a compiled function if the file of that function has not changed. It does not notice changes in the files
-of the functions that it calls. So the compiled functions of this package are kept in a folder that is named by a digest
-of all its sources, and a change of any source begins an empty folder.
+numba reuses the cached code of a function if the file of that function has not changed. It does not notice changes in
+the files of the functions that this function calls. The cache folder of this package is therefore named after a digest
+of all its sources. A change of any source starts an empty folder.
 """
 
 import functools
@@ -19,22 +19,24 @@ _HERE = Path(__file__).parent
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator of a function that numba compiles when it is first called."""
+    """Decorate a function that numba compiles at its first call."""
     return _compile(function, parallel=False)
 
 
 def compiled_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As `compiled`, with loops over `numba.prange` spread over numba's threads."""
+    """Like `compiled`, but spread loops over `numba.prange` over numba's threads."""
     return _compile(function, parallel=True)
 
 
 def _compile(function: Callable[..., Any], *, parallel: bool) -> Callable[..., Any]:
-    """Division by zero gives infinity and comparisons with NaN are false, so that a missed ray needs no branch."""
     folder = cache_folder(_HERE)
-    # numba reads the setting here, while it wraps the function. It belongs to the whole process, so it is put back.
+    # numba reads the cache folder while it wraps the function. The setting belongs to the whole process, so it is
+    # restored afterwards.
     before = getattr(config, "CACHE_DIR")  # noqa: B009 - numba sets the attribute at run time
     setattr(config, "CACHE_DIR", "" if folder is None else str(folder))  # noqa: B010
     try:
+        # With numpy's error model a division by zero gives infinity instead of an exception. Comparisons with NaN are
+        # false. A ray that misses therefore needs no branch.
         return njit(
             function,
             cache=folder is not None,
@@ -49,10 +51,12 @@ def _compile(function: Callable[..., Any], *, parallel: bool) -> Callable[..., A
 
 @functools.cache
 def cache_folder(sources: Path) -> Path | None:
-    """Folder for the compiled functions of these sources: beside them, else in the user's cache folder.
+    """Return the folder for the compiled functions of these sources.
+
+    The folder lies beside the sources, or in the user's cache folder if the sources cannot be written to.
 
     Returns:
-        None where neither can be written to.
+        None if neither place can be written to.
     """
     digest = hashlib.sha256()
     for source in sorted(sources.rglob("*.py")):
@@ -64,5 +68,5 @@ def cache_folder(sources: Path) -> Path | None:
         except OSError:
             continue
         return parent / name
-    print("crossnets: no cache folder can be written to, so the renderer is compiled anew each time.", file=sys.stderr)
+    print("crossnets: cannot write to any cache folder, so every process compiles the renderer again.", file=sys.stderr)
     return None

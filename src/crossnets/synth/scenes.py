@@ -1,8 +1,8 @@
-"""Whole frames of rendered hands and people, thinned as a detector of hands sees them, with where the hands are.
+"""Whole frames of rendered hands and people with the places of the hands, thinned like the input of the hand detector.
 
-Beside what `SyntheticHands` draws, each frame has a turn about the camera's axis, a scale of everything in it, and a
-part of the view that it shows, so that hands also lie at its edge and beyond. Frames without hands look at faces.
-Frame `index` of a configuration is the same whoever asks for it, and when. All numbers and shares are our choice.
+Each frame adds to `SyntheticHands` a turn about the camera's axis, a scale of its contents, and a shift of the view.
+Hands therefore also lie at the border of the image and beyond. Frames without hands often show faces. Frame `index`
+of a configuration is always the same. All numbers and shares are our choice.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int8, Int64
 from crossnets.geometry.camera import project
 from crossnets.geometry.thinned import stride_of, thinned_camera
 from crossnets.synth.casting.raster import CropGrid, cast
-from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.casting.spheremesh import SphereMesh, stack
 from crossnets.synth.hand.joint_places import joints_length
 from crossnets.synth.sensor import noise
 from crossnets.synth.stream import BLOCK, Picture, SyntheticConfig, SyntheticHands
@@ -24,22 +24,36 @@ from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES
 from crossnets.types import Pinhole
 
 NONE, PRESENT, UNCLEAR = 0, 1, 2
-"""States of a hand: not in the picture; to be found; too little of it in the picture to ask for either."""
-_ROLL_RAD, _SCALE = 0.2, 0.1
-_JITTER, _ASTRAY, _ASTRAY_SHARE = 0.12, 0.5, 0.2
-"""Largest shift of the view in widths of the image: usually, and in this share of the frames."""
-_PERSON_SHARE, _PEOPLE_TRIED = 0.7, 8
-"""Share of frames without hands that show somebody, if one of so many pictures does."""
-_FACE_SHARE, _FACE_MM = 0.85, (320.0, 1300.0)
-"""Share of these that look at the head, and how far away it is."""
+"""States of a hand. A PRESENT hand must be detected. Too little of an UNCLEAR hand is visible to require a detection or
+to forbid it. NONE means that the picture shows no hand."""
+_ROLL_RAD = 0.2
+"""Deviation of the turn about the camera's axis."""
+_SCALE = 0.1
+"""Largest logarithm of the scale."""
+_JITTER = 0.12
+"""Largest shift of the view in most frames, relative to the sides of the image."""
+_ASTRAY = 0.5
+_ASTRAY_SHARE = 0.2
+"""A share of the frames has a larger shift, up to `_ASTRAY`."""
+_PERSON_SHARE = 0.7
+"""Share of frames without hands for which a picture with a person is searched."""
+_PEOPLE_TRIED = 8
+"""Number of pictures that the search examines."""
+_FACE_SHARE = 0.85
+"""Share of the frames with a person that look at the head."""
+_FACE_MM = (320.0, 1300.0)
+"""Nearest and farthest depth of that head."""
 _HAIR_LOST_SHARE = 0.5
-"""Share of the people whose hair returns no light to the sensor."""
-_CUT_PX, _CUT_SHARE = 8, 0.5
-"""Rows that are empty below, as in frames whose height had to be filled up."""
-_PRESENT_SHARE, _UNCLEAR_SHARE = 0.6, 0.05
-"""Least shares of the hand's spheres within the image's borders."""
-_PRESENT_MM2, _UNCLEAR_MM2 = 1500.0, 150.0
-"""Surface of the hand, as its pixels that the sensor reports show it, at least."""
+"""Share of people whose hair is invisible to the sensor."""
+_CUT_PX = 8
+_CUT_SHARE = 0.5
+"""A share of the frames has empty rows at the bottom, like images that are padded to the height of the input."""
+_PRESENT_SHARE = 0.6
+_UNCLEAR_SHARE = 0.05
+"""Least share of the hand's spheres within the borders of the image, for each state."""
+_PRESENT_MM2 = 1500.0
+_UNCLEAR_MM2 = 150.0
+"""Least area of the hand in the pixels with valid depth, for each state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +61,7 @@ class SceneConfig:
     """Settings of rendered scenes."""
 
     hands: SyntheticConfig
-    """Hands, with clutter."""
+    """Settings of the hands. They must have clutter."""
     empty: float = 0.3
     """Share of frames without hands and forearms."""
     width_px: int = 160
@@ -58,22 +72,22 @@ class SceneConfig:
         if self.hands.clutter is None or not 0 <= self.empty <= 1 or min(self.width_px, self.height_px) <= _CUT_PX:
             raise ValueError(
                 f"empty={self.empty}, {self.width_px}x{self.height_px} pixels, clutter={self.hands.clutter}: expected "
-                f"a share from 0 to 1, sides above {_CUT_PX}, and clutter, without which empty frames show nothing."
+                f"a share from 0 to 1, sides above {_CUT_PX}, and clutter. Frames without hands show only clutter."
             )
 
 
 class Scenes(NamedTuple):
-    """Thinned frames, each with up to two hands."""
+    """Thinned frames with up to two hands each."""
 
     depth_mm: Float32[np.ndarray, "B H W"]
     cameras: tuple[Pinhole, ...]
-    """Camera of each thinned image. Its rays need not be centred."""
+    """Camera of each thinned image. Its optical axis may lie outside the image."""
     uvd: Float32[np.ndarray, "B 2 3"]
-    """Centres, the mean of the joints: column and row of the image, and depth in mm."""
+    """Centre of each hand, the mean of its joints: column and row of the image, and depth in mm."""
     side: Float32[np.ndarray, "B 2"]
     """1 a right hand, -1 a left one."""
     length_mm: Float32[np.ndarray, "B 2"]
-    """Wrist to tip of the middle finger."""
+    """Length from the wrist to the tip of the middle finger."""
     state: Int8[np.ndarray, "B 2"]
     """NONE, PRESENT or UNCLEAR."""
 
@@ -83,16 +97,19 @@ class _View(NamedTuple):
 
     picture: Picture
     camera: Pinhole
-    """Thinned."""
+    """Camera of the thinned view."""
     corner: tuple[int, int]
-    """Column and row of the thinned whole image where the picture begins."""
+    """First column and row of the view in the thinned whole image."""
     rows: int
-    """Rows that are not cut off."""
+    """Number of rows that are not cut off."""
     hair_lost: bool
 
 
 class SyntheticScenes:
-    """The thinned frames of a configuration, numbered from 0 without end. Not for two threads at once."""
+    """The thinned frames of a configuration, numbered from 0 without end.
+
+    An instance must not be used by two threads at once.
+    """
 
     def __init__(self, config: SceneConfig) -> None:
         self.config = config
@@ -104,22 +121,17 @@ class SyntheticScenes:
         self._sensor = _thinned_sensor(noise.SENSORS[config.hands.camera], self.stride)
 
     def draw(self, indices: Sequence[int] | Int64[np.ndarray, "B"]) -> Scenes:
-        """These frames.
+        """Render these frames.
 
         Raises:
             IndexError: an index is negative.
-            ValueError: there is no index.
+            ValueError: no index is given.
         """
         if not len(indices):
-            raise ValueError("Asked for no frame; give at least one index.")
+            raise ValueError("No frames requested: give at least one index.")
         views = [self._view(int(index)) for index in indices]
         grid = self._grid(views)
-        mesh = SphereMesh(
-            np.stack([view.picture.mesh.centers_mm for view in views]),
-            np.stack([view.picture.mesh.radii_mm for view in views]),
-            views[0].picture.mesh.topology,
-        )
-        hit = cast(mesh, grid.x, grid.y)
+        hit = cast(stack([view.picture.mesh for view in views]), grid.x, grid.y)
         owner = owners()[hit.patch]
         hair = np.array([view.hair_lost for view in views])
         depth = np.where((owner == HAIR) & hair[:, None, None], np.float32(0), hit.depth_mm)
@@ -132,7 +144,7 @@ class SyntheticScenes:
         return self._labelled(depth, owner, views)
 
     def _view(self, index: int) -> _View:
-        """The contents of a scene, and the part that the image shows."""
+        """Draw the contents of a scene, and the part of it that the image shows."""
         config = self.config
         rng = np.random.default_rng([config.hands.seed, 2, index])
         empty, person, face = rng.random(3) < (config.empty, _PERSON_SHARE, _FACE_SHARE)
@@ -141,11 +153,12 @@ class SyntheticScenes:
             picture = self._with_person(index) if person else picture
             face = face and _has_person(picture)
             assert picture.hanging_mm is not None
-            batch = SphereMesh(picture.mesh.centers_mm[None], picture.mesh.radii_mm[None], picture.mesh.topology)
-            bare = without_hands(batch, picture.hanging_mm[None])
-            picture = picture._replace(mesh=SphereMesh(bare.centers_mm[0], bare.radii_mm[0], bare.topology), hands=())
+            bare = without_hands(picture.mesh.as_batch(), picture.hanging_mm[None])
+            picture = picture._replace(mesh=bare.take(0), hands=())
         away = float(np.exp(rng.uniform(*np.log(_FACE_MM)))) if empty and face else None
         picture = _moved(picture, rng, away)
+        # The view lies anywhere within the whole image, and may be shifted beyond its borders. A view of a face has the
+        # head somewhere inside.
         sides = np.array([config.width_px, config.height_px])
         reach = (_ASTRAY if rng.random() < _ASTRAY_SHARE else _JITTER) * sides
         spare = np.array(self._size) - sides
@@ -159,7 +172,10 @@ class SyntheticScenes:
         return _View(picture, camera, (left, top), rows, bool(rng.random() < _HAIR_LOST_SHARE))
 
     def _with_person(self, index: int) -> Picture:
-        """The first of a few pictures, from that of the frame on, that shows somebody; else the last."""
+        """Return the first of a few pictures that shows a person, or the last of them.
+
+        The search starts at the picture of the frame and stays in its block.
+        """
         picture = self._hands.picture(index)
         for other in range(index + 1, index + _PEOPLE_TRIED):
             if _has_person(picture):
@@ -168,14 +184,17 @@ class SyntheticScenes:
         return picture
 
     def _grid(self, views: Sequence[_View]) -> CropGrid:
-        """The rays, as of crops that show every `stride`-th pixel."""
-        across, down = np.arange(self.config.width_px), np.arange(self.config.height_px)
+        """Return the rays of the views. They are the rays of crops that show every `stride`-th pixel."""
+        across = np.arange(self.config.width_px)
+        down = np.arange(self.config.height_px)
         cameras = np.array([view.camera for view in views])
         corner = np.array([view.corner for view in views])
-        n, first = len(views), self.stride // 2
+        n = len(views)
+        first = self.stride // 2
         x = (across - cameras[:, 2:3]) / cameras[:, 0:1]
         y = (down - cameras[:, 3:4]) / cameras[:, 1:2]
-        columns, rows = (self.stride * (at + corner[:, [k]]) + first for k, at in enumerate((across, down)))
+        columns = self.stride * (across + corner[:, [0]]) + first
+        rows = self.stride * (down + corner[:, [1]]) + first
         return CropGrid(
             x=np.ascontiguousarray(x),
             y=np.ascontiguousarray(y),
@@ -192,8 +211,11 @@ class SyntheticScenes:
     def _labelled(
         self, depth: Float32[np.ndarray, "B H W"], owner: Int8[np.ndarray, "B H W"], views: Sequence[_View]
     ) -> Scenes:
+        """Label all hands of the rendered views."""
         n = len(views)
-        uvd, side, length = np.ones((n, 2, 3), np.float32), np.ones((n, 2), np.float32), np.ones((n, 2), np.float32)
+        uvd = np.ones((n, 2, 3), np.float32)
+        side = np.ones((n, 2), np.float32)
+        length = np.ones((n, 2), np.float32)
         state = np.full((n, 2), NONE, np.int8)
         for b, view in enumerate(views):
             for k, (joints_mm, hand_side) in enumerate(view.picture.hands):
@@ -205,7 +227,7 @@ class SyntheticScenes:
         return Scenes(depth, tuple(view.camera for view in views), uvd, side, length, state)
 
     def _state(self, view: _View, hand: int, uvd: Float32[np.ndarray, "3"], pixels: int) -> int:
-        """Whether a hand is to be found."""
+        """Return the state of a hand from its place and the number of pixels that show it."""
         part = SPHERES[("hand", "second_hand")[hand]]
         spheres = project(view.picture.mesh.centers_mm[part][:HAND_SPHERES], view.camera)
         size = (self.config.width_px, view.rows)
@@ -218,12 +240,15 @@ class SyntheticScenes:
 
 
 def _moved(picture: Picture, rng: np.random.Generator, face_mm: float | None) -> Picture:
-    """The picture turned about the camera's axis and scaled. With `face_mm`, its head is moved to that depth."""
-    angle, scale = _ROLL_RAD * rng.standard_normal(), float(np.exp(_SCALE * rng.uniform(-1, 1)))
+    """Turn a picture about the camera's axis and scale it. With `face_mm`, move its head to that depth."""
+    angle = _ROLL_RAD * rng.standard_normal()
+    scale = float(np.exp(_SCALE * rng.uniform(-1, 1)))
     turn = scale * np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     hands = tuple(((joints_mm @ turn).astype(np.float32), side) for joints_mm, side in picture.hands)
+    # Hidden parts stay at the camera with a radius of 1 mm.
     hidden = np.all(picture.mesh.centers_mm == 0, axis=1)
-    centers, radii = picture.mesh.centers_mm @ turn, np.where(hidden, 1.0, scale * picture.mesh.radii_mm)
+    centers = picture.mesh.centers_mm @ turn
+    radii = np.where(hidden, 1.0, scale * picture.mesh.radii_mm)
     moved = picture._replace(mesh=SphereMesh(centers, radii, picture.mesh.topology), hands=hands)
     if face_mm is None:
         return moved
@@ -243,8 +268,11 @@ def _head(picture: Picture) -> Float[np.ndarray, "3"]:
 
 
 def _thinned_sensor(sensor: noise.NoiseModel, stride: int) -> noise.NoiseModel:
-    """The sensor for every `stride`-th pixel. Of the pixels within that distance of an edge, one in `stride` is beside
-    it."""
+    """Adapt a sensor to every `stride`-th pixel.
+
+    Among the thinned pixels next to an edge, only one in `stride` is next to the edge in the whole image too. The
+    chances of effects at edges are reduced accordingly.
+    """
     return replace(
         sensor,
         edge_loss=sensor.edge_loss / stride,

@@ -1,7 +1,7 @@
-"""Endless rendered hands with exact labels: frame `index` of a seed is the same whoever asks for it, and when.
+"""An endless stream of rendered hands with exact labels. Frame `index` of a seed is always the same.
 
-Hands are drawn in blocks of 256, each from (seed, number of the block). A frame is one of its block. So neither
-batches, nor workers, nor the order of frames change anything, and resuming needs no state but the next index.
+Hands are drawn in blocks of 256, and each block is seeded by (seed, number of the block). A frame therefore depends
+neither on batches, nor on workers, nor on the order of frames. Resuming needs only the next index.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from crossnets.geometry.camera import camera_named
 from crossnets.geometry.crop import CROP_PX, CUBE_MM, HAND_IN_CUBE
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.synth.casting.raster import cast_depth, clip_to_cubes, crop_grid, pixel_slopes, render_patches
-from crossnets.synth.casting.spheremesh import SphereMesh
+from crossnets.synth.casting.spheremesh import SphereMesh, stack
 from crossnets.synth.hand.anthropometry import People, hand_length
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
@@ -28,14 +28,15 @@ from crossnets.synth.surroundings.parts import forget_beyond, hide_outside
 from crossnets.types import HandFrame
 
 KINDS_OF_SENSOR = ("realsense-sr300", "realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
-"""Structured light, stereo, and time of flight of few and of many pixels."""
+"""Structured light, stereo, and time of flight with few and with many pixels."""
 BLOCK = 256
-_KEPT_BLOCKS = 16
+"""Number of hands that are drawn together."""
+_CACHED_BLOCKS = 16
 _BEYOND_MM = 10.0
-"""Farther than this behind a cube nothing is given to the noise, so that a surface that leaves the cube has no edge
-there."""
+"""The sensor's noise is computed up to this depth behind a cube. Surfaces that leave the cube therefore have no edge at
+its back."""
 _SIZE_ERROR = 0.08
-"""Relative, of a hand's length as a first pass estimates it."""
+"""Relative deviation of a hand's length as estimated by a first pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,36 +44,36 @@ class SyntheticConfig:
     """Settings of rendered hands."""
 
     camera: str = "realsense-sr300"
-    """Camera preset. The sensor of the same name gives the noise."""
+    """Camera preset. It also selects the noise model."""
     skeleton: Skeleton = MSRA21
     seed: int = 0
     noise: tuple[float, float] = (1.0, 1.0)
-    """Least and most strength of the sensor's noise, drawn evenly for each frame; 0 renders exact depth."""
+    """Least and greatest strength of the sensor's noise, drawn uniformly for each frame. 0 renders exact depth."""
     left_share: float = 0.5
     distance_mm: tuple[float, float] = DISTANCE_MM
     views: Views | None = None
-    """Shares of the kinds of view; None for the sampler's own."""
+    """Shares of the kinds of view. None takes the defaults of the sampler."""
     people: People | None = None
-    """People of the hands. None takes the usual mixture."""
+    """Distribution of hand shapes. None takes the default mixture."""
     without: tuple[str, ...] = ()
-    """Families of gestures (`synth.hand.gestures.FAMILIES`) that nobody makes."""
+    """Excluded families of gestures (`synth.hand.gestures.FAMILIES`)."""
     cube_mm: tuple[float, float] = (CUBE_MM, CUBE_MM)
-    """Least and most side of a crop's cube, drawn evenly."""
+    """Least and greatest side of a crop's cube, drawn uniformly."""
     center_spread_mm: float = 10.0
-    """Deviation, in each axis, of a crop's centre from the mean of the joints."""
+    """Deviation of a crop's centre from the mean of the joints in each axis."""
     again_share: float = 0.0
-    """Share of the crops that are cut as those of a second pass are (`CropEstimator.refined_cubes`): in
-    proportion to the hand, up to the error of a first pass in its size, and half as far off the joints."""
-
+    """Share of the crops that are cut like those of a second pass (`CropEstimator.refined_cubes`). Their cubes are in
+    proportion to the hand, with the error of a first pass in its size. Their centres deviate half as much."""
     clutter: Clutter | None = None
-    """Surroundings of the hand. None shows its forearm only. The hands are the same, but forearms may be longer."""
+    """Surroundings of the hand. None renders hand and forearm only. Clutter does not change hands, but forearms may be
+    longer."""
 
     def __post_init__(self) -> None:
         noise.sensor_of(self.camera)
         if not 0 <= self.noise[0] <= self.noise[1] < np.inf:
-            raise ValueError(f"noise={self.noise}: expected least and most strength, 0 or more, in order.")
+            raise ValueError(f"noise={self.noise}: expected least and greatest strength, 0 or more, in order.")
         if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:
-            raise ValueError(f"cube_mm={self.cube_mm}: expected least and most side, above 0, in order.")
+            raise ValueError(f"cube_mm={self.cube_mm}: expected least and greatest side, above 0, in order.")
         if not (0 <= self.left_share <= 1 and 0 <= self.again_share <= 1 and self.seed >= 0):
             raise ValueError(
                 f"left_share={self.left_share}, again_share={self.again_share}, seed={self.seed}: "
@@ -81,12 +82,12 @@ class SyntheticConfig:
 
 
 class SyntheticCrops(NamedTuple):
-    """Crops as `crop_hand` cuts them out of the frames, and their labels."""
+    """Crops as `crop_hand` cuts them out of the frames, with their labels."""
 
     depth_mm: Float32[np.ndarray, "B S S"]
-    """Zero: background or nothing seen; nearer than the cube: its front."""
+    """Zero is background or missing depth. Depth nearer than the cube is clamped to its front."""
     joints_mm: Float32[np.ndarray, "B J 3"]
-    """Camera frame."""
+    """Joints in the camera frame."""
     centers_mm: Float32[np.ndarray, "B 3"]
     cube_mm: Float32[np.ndarray, "B"]
     side: Float32[np.ndarray, "B"]
@@ -100,25 +101,25 @@ class SceneHand(NamedTuple):
     side: int
     """1 a right hand, -1 a left one."""
     pixels: int
-    """Pixels of the image before noise that show this hand without its forearm. 0 if it is outside or hidden."""
+    """Number of pixels of the image before noise that show this hand without its forearm."""
 
 
 class SyntheticScene(NamedTuple):
-    """A frame and all hands in it: first the one that the frame's own label is of."""
+    """A frame and all hands in it. The first hand is that of the frame's label."""
 
     frame: HandFrame
     hands: tuple[SceneHand, ...]
 
 
 class Picture(NamedTuple):
-    """Everything about a frame before any camera sees it."""
+    """The contents of a frame before it is rendered."""
 
     mesh: SphereMesh
     """The hands and their surroundings."""
     hanging_mm: Float64[np.ndarray, "2 3"] | None
-    """As in `synth.surroundings.clutter.Surroundings`. None without clutter."""
+    """Elbows of hanging arms, as in `synth.surroundings.clutter.Surroundings`. None without clutter."""
     hands: tuple[tuple[Float32[np.ndarray, "J 3"], int], ...]
-    """Joints and side of each hand, those of the frame's own label first."""
+    """Joints and side of each hand. The first hand is that of the frame's label."""
     strength: float
     """Strength of the sensor's noise."""
     noise_seed: int
@@ -136,17 +137,21 @@ class _Block(NamedTuple):
 
 
 class SyntheticHands:
-    """The frames of a configuration, numbered from 0 without end. Not for two threads at once: give each its own."""
+    """The frames of a configuration, numbered from 0 without end.
+
+    An instance must not be used by two threads at once. Give each thread an instance of its own.
+    """
 
     def __init__(self, config: SyntheticConfig | None = None) -> None:
         self.config = config or SyntheticConfig()
         self.preset = camera_named(self.config.camera)
-        self.camera, self.skeleton = self.preset.pinhole, self.config.skeleton
+        self.camera = self.preset.pinhole
+        self.skeleton = self.config.skeleton
         self._sensor = noise.SENSORS[self.config.camera]
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
 
     def frame(self, index: int) -> HandFrame:
-        """A whole image with the hand, its forearm, its surroundings and the sensor's noise.
+        """Render a whole image with the hand, its forearm, its surroundings and the sensor's noise.
 
         Raises:
             IndexError: the index is negative.
@@ -154,55 +159,62 @@ class SyntheticHands:
         return self.scene(index).frame
 
     def scene(self, index: int) -> SyntheticScene:
-        """As `frame`, with the labels of every hand. A second hand has the other side.
+        """Like `frame`, with the labels of every hand. A second hand has the other side.
 
         Raises:
             IndexError: the index is negative.
         """
         block, row = self._find(index)
-        mesh, _, found, _, _ = self.picture(index)
-        hit = render_patches(mesh, self.camera, self.preset.width_px, self.preset.height_px)
-        joints_mm, side = found[0]
-        frame = self._seen(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", joints_mm.copy())
-        pixels = hand_pixels(hit.patch[0], mesh)
-        hands = zip(found, pixels[: len(found)], strict=True)
+        picture = self.picture(index)
+        hit = render_patches(picture.mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        joints_mm, side = picture.hands[0]
+        frame = self._sensed(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", joints_mm.copy())
+        pixels = hand_pixels(hit.patch[0], picture.mesh)
+        hands = zip(picture.hands, pixels[: len(picture.hands)], strict=True)
         return SyntheticScene(frame, tuple(SceneHand(*hand, count) for hand, count in hands))
 
     def picture(self, index: int) -> Picture:
-        """The contents that `scene` renders. They must not be changed in place.
+        """Return the contents that `scene` renders. They must not be changed in place.
 
         Raises:
             IndexError: the index is negative.
         """
         block, row = self._find(index)
-        side, around = int(block.side[row]), block.around
-        found = [(block.joints_mm[row], side)]
+        side = int(block.side[row])
+        around = block.around
+        hands = [(block.joints_mm[row], side)]
         if around is not None and around.second[row]:
-            found.append((around.second_joints_mm[row].astype(np.float32), -side))
-        mesh = SphereMesh(block.mesh.centers_mm[row], block.mesh.radii_mm[row], block.mesh.topology)
-        hanging = None if around is None else around.hanging_mm[row]
-        return Picture(mesh, hanging, tuple(found), float(block.strength[row]), int(block.noise_seeds[row]))
+            hands.append((around.second_joints_mm[row].astype(np.float32), -side))
+        return Picture(
+            mesh=block.mesh.take(row),
+            hanging_mm=None if around is None else around.hanging_mm[row],
+            hands=tuple(hands),
+            strength=float(block.strength[row]),
+            noise_seed=int(block.noise_seeds[row]),
+        )
 
     def empty_frame(self, index: int) -> HandFrame:
-        """The surroundings of `frame(index)` without hands and forearms, unlabelled. Anything that is found there is
-        false.
+        """Render the surroundings of `frame(index)` without hands and forearms, without a label.
+
+        Any hand that is detected in this frame is a false detection.
 
         Raises:
             IndexError: the index is negative.
-            ValueError: the configuration has no clutter, so there would be nothing to see.
+            ValueError: the configuration has no clutter, so the frame would be empty.
         """
         block, row = self._find(index)
         if block.around is None:
-            raise ValueError("A frame without hands shows the clutter, and this configuration has none; set clutter.")
-        mesh = SphereMesh(block.mesh.centers_mm[[row]], block.mesh.radii_mm[[row]], block.mesh.topology)
-        bare = without_hands(mesh, block.around.hanging_mm[[row]])
+            raise ValueError(
+                "Cannot render a frame without hands, because the configuration has no clutter. Set clutter."
+            )
+        bare = without_hands(block.mesh.take([row]), block.around.hanging_mm[[row]])
         x, y = pixel_slopes(self.camera, self.preset.width_px, self.preset.height_px)
-        return self._seen(index, block, row, cast_depth(bare, x[None], y[None])[0], "empty", None)
+        return self._sensed(index, block, row, cast_depth(bare, x[None], y[None])[0], "empty", None)
 
-    def _seen(
+    def _sensed(
         self, index: int, block: _Block, row: int, depth_mm: np.ndarray, sequence: str, joints_mm: np.ndarray | None
     ) -> HandFrame:
-        """The image through the sensor."""
+        """Apply the sensor's noise to an image and make a frame of it."""
         strength = float(block.strength[row])
         if strength > 0:
             depth_mm = noise.apply(depth_mm, self.camera, self._sensor, int(block.noise_seeds[row]), strength)
@@ -213,22 +225,21 @@ class SyntheticHands:
     def crops(
         self, indices: Sequence[int] | Int64[np.ndarray, "B"], size_px: int = CROP_PX, *, parallel: bool = False
     ) -> SyntheticCrops:
-        """Crops of these frames without rendering the frames; `parallel` as of `raster.cast`.
+        """Render crops of these frames without rendering the frames. `parallel` is that of `raster.cast`.
 
         Raises:
             IndexError: an index is negative.
-            ValueError: there is no index.
+            ValueError: no index is given.
         """
         if not len(indices):
-            raise ValueError("Asked for crops of no frame; give at least one index.")
-        found = [self._find(int(index)) for index in indices]
-        parts = [[part[row] for part in block[2:]] for block, row in found]
-        joints_mm, side, strength, seeds, centers_mm, cube_mm = (np.stack(part) for part in zip(*parts, strict=True))
-        centers = np.stack([block.mesh.centers_mm[row] for block, row in found])
-        radii = np.stack([block.mesh.radii_mm[row] for block, row in found])
+            raise ValueError("No frames requested: give at least one index.")
+        places = [self._find(int(index)) for index in indices]
+        fields = [[field[row] for field in block[2:]] for block, row in places]
+        joints_mm, side, strength, seeds, centers_mm, cube_mm = map(np.stack, zip(*fields, strict=True))
         size = (self.preset.width_px, self.preset.height_px)
         grid = crop_grid(self.camera, centers_mm, cube_mm, size_px, image_px=size)
-        mesh = SphereMesh(centers, radii, found[0][0].mesh.topology)
+        mesh = stack([block.mesh.take(row) for block, row in places])
+        # Parts that no ray meets and depth far behind the cube hardly change the crop. Removing them saves time.
         if self.config.clutter is not None:
             hide_outside(mesh, grid, _BEYOND_MM)
         depth = cast_depth(mesh, grid.x, grid.y, parallel=parallel)
@@ -241,18 +252,19 @@ class SyntheticHands:
         return SyntheticCrops(depth, joints_mm, *(number.astype(np.float32) for number in numbers))
 
     def _find(self, index: int) -> tuple[_Block, int]:
+        """Return the block of a frame and the frame's row in it."""
         if index < 0:
-            raise IndexError(f"Frames are numbered from 0; asked for {index}.")
+            raise IndexError(f"Invalid frame {index}: frames are numbered from 0.")
         number, row = divmod(index, BLOCK)
         if number not in self._blocks:
             self._blocks[number] = self._draw(number)
-            if len(self._blocks) > _KEPT_BLOCKS:
+            if len(self._blocks) > _CACHED_BLOCKS:
                 self._blocks.popitem(last=False)
         self._blocks.move_to_end(number)
         return self._blocks[number], row
 
     def _draw(self, number: int) -> _Block:
-        """The hands of a block; always all of them, so that each is the same to the last bit."""
+        """Draw a block. All its hands are always drawn together, so that each is the same to the last bit."""
         config = self.config
         rng = np.random.default_rng([config.seed, number])
         scene = sample_views(
@@ -269,10 +281,12 @@ class SyntheticHands:
         joints_mm = np.asarray(joints(frames, self.skeleton))
         off_mm = config.center_spread_mm * rng.standard_normal((BLOCK, 3))
         around = None
-        if config.clutter is not None:  # its own numbers, so that the hands stay those without clutter
+        if config.clutter is not None:
+            # Clutter draws from a generator of its own, so that the hands are the same as without clutter.
             clutter_rng = np.random.default_rng([config.seed, number, 1])
             around = surround(clutter_rng, scene, config.clutter, self.skeleton)
-        strength, noise_seeds = rng.uniform(*config.noise, BLOCK), rng.integers(2**62, size=BLOCK)
+        strength = rng.uniform(*config.noise, BLOCK)
+        noise_seeds = rng.integers(2**62, size=BLOCK)
         cube_mm = rng.uniform(*config.cube_mm, BLOCK)
         again = rng.random(BLOCK) < config.again_share
         sizes_mm = hand_length(scene.shape) * np.exp(_SIZE_ERROR * rng.standard_normal(BLOCK))
@@ -285,7 +299,7 @@ class SyntheticHands:
             side=np.asarray(scene.shape.side),
             strength=strength,
             noise_seeds=noise_seeds,
-            # As float32, so that `crop_hand` at the centre it is told cuts the same crop.
+            # Labels are float32. Rounding here makes `crop_hand` cut the same crop from the centre of the label.
             centers_mm=centers_mm.astype(np.float32).astype(np.float64),
             cube_mm=cube_mm.astype(np.float32).astype(np.float64),
         )

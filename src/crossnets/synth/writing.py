@@ -1,4 +1,4 @@
-"""Rendered hands with exact labels, written as files of a data set's own format."""
+"""Write rendered hands with exact labels as files in the format of a data set."""
 
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -20,8 +20,8 @@ FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "cvar": ("cvar-senz3d", CVAR21, 0.0, (250.0, 700.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
-"""Camera, skeleton, share of left hands, distances (our choice; a Kinect sees nothing below 400 mm, and ICVL's test
-frames nothing from 500 mm on)."""
+"""Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no
+depth below 400 mm, and ICVL's test frames have none from 500 mm on."""
 
 
 def write_dataset(
@@ -38,16 +38,18 @@ def write_dataset(
     clutter: bool = False,
     progress: bool = True,
 ) -> dict[str, int]:
-    """Write a data set; returns the number of frames of each split.
+    """Write a data set. Return the number of frames of each split.
 
     Raises:
-        FileExistsError: `out` holds something.
-        ValueError: no frames, an unknown camera or skeleton, or a choice that the format does not leave.
+        FileExistsError: `out` is not empty. ValueError: the number of frames is not positive, the camera or skeleton
+        is unknown, or the format does not support
+            an option.
     """
     config = config_of(as_format, seed, noise, camera, skeleton, left_share, clutter)
     counts = _counts(as_format, frames, test_frames)
     require_new_folder(out)
-    hands, first = SyntheticHands(config), 0
+    hands = SyntheticHands(config)
+    first = 0
     for split, count in counts.items():
         writer = set_writer(as_format, out, split, count, hands.preset, hands.skeleton)
         indices = range(first, first + count)
@@ -70,41 +72,45 @@ def config_of(
     left_share: float | None = None,
     clutter: bool = False,
 ) -> SyntheticConfig:
-    """Settings of a format's rendered frames. The training split holds the first frames, the test split those after
-    them.
+    """Return the settings of a format's rendered frames.
+
+    The training split holds the first frames of the stream. The test split holds the next ones.
 
     Raises:
-        ValueError: an unknown format, camera or skeleton, or a choice that the format does not leave.
+        ValueError: the format, camera or skeleton is unknown, or the format does not support an option.
     """
     if as_format not in get_args(Format):
-        raise ValueError(f"Cannot write {as_format!r}; known: {', '.join(get_args(Format))}.")
-    own_camera, own_skeleton, own_share, distance_mm = FORMAT_DEFAULTS[as_format]
+        raise ValueError(f"Unknown format {as_format!r}. Known: {', '.join(get_args(Format))}.")
+    default_camera, default_skeleton, default_share, distance_mm = FORMAT_DEFAULTS[as_format]
     if as_format != "recording" and (camera or skeleton):
         raise ValueError(
-            f"--camera and --skeleton are for recordings: {as_format} has {own_camera} and {own_skeleton.name}."
+            f"--camera and --skeleton apply to recordings only: {as_format} always has {default_camera} and "
+            f"{default_skeleton.name}."
         )
     if skeleton is not None and skeleton not in SKELETONS:
-        raise ValueError(f"There is no skeleton {skeleton!r}; known: {', '.join(SKELETONS)}.")
+        raise ValueError(f"Unknown skeleton {skeleton!r}. Known: {', '.join(SKELETONS)}.")
     return SyntheticConfig(
-        camera=camera or own_camera,
-        skeleton=own_skeleton if skeleton is None else SKELETONS[skeleton],
+        camera=camera or default_camera,
+        skeleton=default_skeleton if skeleton is None else SKELETONS[skeleton],
         seed=seed,
         noise=(noise, noise),
-        left_share=own_share if left_share is None else left_share,
+        left_share=default_share if left_share is None else left_share,
         distance_mm=distance_mm,
         clutter=Clutter() if clutter else None,
     )
 
 
 def _counts(as_format: Format, frames: int, test_frames: int | None) -> dict[str, int]:
-    """Frames of each split."""
+    """Return the number of frames of each split."""
     if frames < 1 or (test_frames is not None and test_frames < 0):
-        raise ValueError(f"Asked for {frames} frames and {test_frames} test frames; expected at least one frame.")
+        raise ValueError(
+            f"Invalid numbers of frames: {frames}, and {test_frames} for testing. Expected at least one frame."
+        )
     if as_format not in ("nyu", "icvl"):
         if test_frames is not None:
-            raise ValueError(f"--test-frames is for nyu and icvl: {as_format} has no test split.")
+            raise ValueError(f"--test-frames applies to nyu and icvl only: {as_format} has no test split.")
         return {"frames": frames}
     test = max(frames // 10, 2) if test_frames is None else test_frames
     if as_format == "icvl" and test == 1:
-        raise ValueError("Asked for 1 test frame; ICVL has two test sequences. Ask for 2 or more, or for 0.")
+        raise ValueError("ICVL has two test sequences, so 1 test frame is too few. Use 2 or more, or 0.")
     return {"train": frames, "test": test} if test else {"train": frames}

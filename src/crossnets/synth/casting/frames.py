@@ -1,4 +1,4 @@
-"""Whole frames of a sphere-mesh, patch by patch; compiled. `raster.py` describes the arguments."""
+"""Compiled kernels that draw whole frames of a sphere-mesh, patch by patch. `raster.py` describes the arguments."""
 
 from typing import no_type_check
 
@@ -12,23 +12,29 @@ from crossnets.synth.compiled import compiled, compiled_parallel
 @compiled
 @no_type_check
 def clip(depth, column_seen, row_seen, front, back):
-    """Clamp depth nearer than `front`, and set depth that is farther than `back` or unseen to 0, in place."""
+    """Clamp depth nearer than `front`, and set depth beyond `back` or in hidden rows and columns to 0, in place."""
     for b in range(depth.shape[0]):
-        near, far = np.float32(front[b]), np.float32(back[b])
+        near = np.float32(front[b])
+        far = np.float32(back[b])
+        columns = column_seen[b]
         for v in range(depth.shape[1]):
-            row, columns = depth[b, v], column_seen[b]
+            row = depth[b, v]
             for u in range(row.size):
-                seen = row_seen[b, v] & columns[u] & (row[u] > 0) & (row[u] <= far)
-                row[u] = max(row[u], near) if seen else np.float32(0)
+                valid = row_seen[b, v] & columns[u] & (row[u] > 0) & (row[u] <= far)
+                row[u] = max(row[u], near) if valid else np.float32(0)
 
 
 @compiled
 @no_type_check
 def normalise(depth, middle, half):
-    """Normalise depth in place: -1 at the front of each cube, whose half side is `half`, to 1 at its back and where it
-    is 0."""
+    """Map the depth of each cube to -1 at its front and 1 at its back, in place.
+
+    Depth outside the cube is clamped. Missing depth, 0, becomes 1. `half` is half the side of each cube.
+    """
+    one = np.float32(1)
     for b in range(depth.shape[0]):
-        middle_mm, half_mm, one = middle[b], half[b], np.float32(1)
+        middle_mm = middle[b]
+        half_mm = half[b]
         for v in range(depth.shape[1]):
             row = depth[b, v]
             for u in range(row.size):
@@ -40,7 +46,7 @@ def normalise(depth, middle, half):
 @compiled
 @no_type_check
 def cast_serial(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """Every frame of a batch, one after the other; `patch` may be None."""
+    """Draw the frames of a batch one after the other. `patch` may be None."""
     for b in range(len(xs)):
         _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
 
@@ -48,38 +54,44 @@ def cast_serial(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys
 @compiled_parallel
 @no_type_check
 def cast_parallel(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """As `cast_serial`, with the frames spread over numba's threads."""
+    """Like `cast_serial`, but spread the frames over numba's threads."""
     for b in prange(len(xs)):
         _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
 
 
+# Inside a parallel loop numba does not compile a choice between an array and None. This function makes the choice
+# outside the loop.
 @compiled
 @no_type_check
 def _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """Frame b; numba's parallel loops take no choice between an array and None themselves."""
-    found = None if patch is None else patch[b]
-    _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], found)
+    """Draw frame b of a batch."""
+    patch_b = None if patch is None else patch[b]
+    _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], patch_b)
 
 
+# Hulls that contain the camera are not drawn. Wedges are tested and drawn first. They mark the spheres and cones of
+# the visible hulls, which are then drawn once each, however many hulls share them.
 @compiled
 @no_type_check
 def _cast_frame(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """One frame: each patch of the hulls that do not hold the camera."""
+    """Draw one frame."""
     depth[:] = np.inf
     if patch is not None:
         patch[:] = -1
-    num_spheres, num_pairs = len(radii), len(pairs)
-    sphere_seen, pair_seen = np.zeros(num_spheres, np.bool_), np.zeros(num_pairs, np.bool_)
+    num_spheres = len(radii)
+    num_pairs = len(pairs)
+    draw_sphere = np.zeros(num_spheres, np.bool_)
+    draw_pair = np.zeros(num_pairs, np.bool_)
     for p in capsule_pair:
         a, b = pairs[p]
         if not patches.capsule_holds_camera(centers[a], radii[a], centers[b], radii[b]):
-            pair_seen[p] = sphere_seen[a] = sphere_seen[b] = True
+            draw_pair[p] = draw_sphere[a] = draw_sphere[b] = True
     first = num_spheres + num_pairs
     for w in range(len(wedges)):
-        if _draw_between(centers, radii, pairs, wedges[w], wedge_pairs[w], xs, ys, first + 2 * w, depth, patch):
+        if _draw_triangles(centers, radii, pairs, wedges[w], wedge_pairs[w], xs, ys, first + 2 * w, depth, patch):
             for k in range(3):
-                sphere_seen[wedges[w, k]] = pair_seen[wedge_pairs[w, k]] = True
-    _draw_rest(centers, radii, pairs, sphere_seen, pair_seen, xs, ys, depth, patch)
+                draw_sphere[wedges[w, k]] = draw_pair[wedge_pairs[w, k]] = True
+    _draw_round(centers, radii, pairs, draw_sphere, draw_pair, xs, ys, depth, patch)
     for v in range(len(ys)):
         row = depth[v]
         for u in range(row.size):
@@ -88,23 +100,25 @@ def _cast_frame(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys
 
 @compiled
 @no_type_check
-def _draw_between(centers, radii, pairs, wedge, wedge_pairs, xs, ys, index, depth, patch):
-    """The two triangles of a wedge; False, and nothing drawn, where the wedge holds the camera."""
+def _draw_triangles(centers, radii, pairs, wedge, wedge_pairs, xs, ys, index, depth, patch):
+    """Draw the two triangles of a wedge. Return False, and draw nothing, if the wedge contains the camera."""
     for p in wedge_pairs:
         a, b = pairs[p]
         if patches.capsule_holds_camera(centers[a], radii[a], centers[b], radii[b]):
             return False
     i, j, k = wedge
-    normals, heights = np.empty((2, 3)), np.empty(2)
+    normals = np.empty((2, 3))
     if not patches.tangent_planes(centers[i], radii[i], centers[j], radii[j], centers[k], radii[k], normals):
         return True
-    corners, box = np.empty((2, 3, 3)), np.empty(4)
+    corners = np.empty((2, 3, 3))
+    heights = np.empty(2)
     for side in range(2):
         for corner in range(3):
             corners[side, corner] = centers[wedge[corner]] + radii[wedge[corner]] * normals[side]
         heights[side] = (corners[side, 0] * normals[side]).sum()
     if patches.between_holds_camera(corners, normals, heights):
         return False
+    box = np.empty(4)
     for side in range(2):
         if heights[side] < 0 and patches.triangle_box(corners[side], box):
             patches.draw_triangle(corners[side], normals[side], heights[side], box, xs, ys, index + side, depth, patch)
@@ -113,16 +127,17 @@ def _draw_between(centers, radii, pairs, wedge, wedge_pairs, xs, ys, index, dept
 
 @compiled
 @no_type_check
-def _draw_rest(centers, radii, pairs, sphere_seen, pair_seen, xs, ys, depth, patch):
-    """The spheres and cones."""
-    boxes, box = np.empty((len(radii), 4)), np.empty(4)
+def _draw_round(centers, radii, pairs, draw_sphere, draw_pair, xs, ys, depth, patch):
+    """Draw the marked spheres, and the cones of the marked pairs."""
+    boxes = np.empty((len(radii), 4))
     for s in range(len(radii)):
         patches.sphere_box(centers[s], radii[s], boxes[s])
-        if sphere_seen[s] and centers[s, 2] + radii[s] > patches.NEAR_MM:
+        if draw_sphere[s] and centers[s, 2] + radii[s] > patches.NEAR_MM:
             patches.draw_sphere(centers[s], radii[s], boxes[s], xs, ys, s, depth, patch)
+    box = np.empty(4)
     for p in range(len(pairs)):
         a, b = pairs[p]
-        if pair_seen[p] and max(centers[a, 2] + radii[a], centers[b, 2] + radii[b]) > patches.NEAR_MM:
+        if draw_pair[p] and max(centers[a, 2] + radii[a], centers[b, 2] + radii[b]) > patches.NEAR_MM:
             cone = patches.cone_of(centers[a], radii[a], centers[b], radii[b])
             if cone[3] > 0:
                 patches.join_boxes(boxes[a], boxes[b], box)

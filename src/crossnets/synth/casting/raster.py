@@ -1,7 +1,7 @@
-"""The depth camera without noise: a sphere-mesh ray-cast exactly, as a frame or as crops of the hand.
+"""An exact depth camera: ray-cast a sphere-mesh without noise, as whole frames or as crops of the hand.
 
-Depth is z from the camera in mm, 0 where nothing is hit. Integer coordinates are pixel centres. A hull that contains
-the camera is not seen. The compiled kernels release the interpreter lock, so threads may each render a batch.
+Depth is z from the camera in mm, and 0 where a ray hits nothing. Integer coordinates are pixel centres. A hull that
+contains the camera is invisible. The compiled kernels release the interpreter lock, so each thread may render a batch.
 """
 
 import functools
@@ -20,7 +20,7 @@ from crossnets.types import Pinhole
 class Patches(NamedTuple):
     """Patches that bound the surfaces of a topology. Each patch occurs once, however many hulls share it.
 
-    A patch has an index: spheres 0 to S - 1, then the cones of `pairs`, then two triangles for each wedge.
+    Patches are numbered: the spheres from 0 to S - 1, then the cones of `pairs`, then two triangles for each wedge.
     """
 
     num_spheres: int
@@ -29,7 +29,7 @@ class Patches(NamedTuple):
     """Index into `pairs` of each capsule."""
     wedges: Int32[np.ndarray, "W 3"]
     wedge_pairs: Int32[np.ndarray, "W 3"]
-    """Indices into `pairs` of each wedge: its corners 0-1, 1-2 and 2-0."""
+    """Indices into `pairs` of the sides of each wedge, which join its corners 0-1, 1-2 and 2-0."""
 
 
 class Cast(NamedTuple):
@@ -37,11 +37,11 @@ class Cast(NamedTuple):
 
     depth_mm: Float32[np.ndarray, "B H W"]
     patch: Int16[np.ndarray, "B H W"]
-    """Index of the patch, -1 where nothing is hit; `primitive_of` says which capsule or wedge that is."""
+    """Index of the patch, or -1 where nothing is hit. `primitive_of` maps it to a capsule or wedge."""
 
 
 class CropGrid(NamedTuple):
-    """The rays of a batch of crops, and the pixels of the camera's image they belong to."""
+    """The rays of a batch of crops, and the pixels of the camera's image that they pass through."""
 
     x: Float64[np.ndarray, "B S"]
     """Slope x/z of the rays of each column, ascending."""
@@ -50,35 +50,37 @@ class CropGrid(NamedTuple):
     """Nearest column of the image."""
     row_px: Int32[np.ndarray, "B S"]
     column_seen: Bool[np.ndarray, "B S"]
-    """False where the crop shows background whatever is there: outside the box or the image."""
+    """False for columns outside the box or the image. The crop shows background there."""
     row_seen: Bool[np.ndarray, "B S"]
     scale: Float64[np.ndarray, "B"]
     """Pixels of the crop per pixel of the image."""
     focal_px: Float64[np.ndarray, "B"]
-    """Horizontal, of the camera's image."""
+    """Horizontal focal length of the camera's image."""
     front_mm: Float64[np.ndarray, "B"]
     back_mm: Float64[np.ndarray, "B"]
 
 
 def patches_of(topology: Topology, num_spheres: int) -> Patches:
-    """List the patches of a topology; not to be changed in place.
+    """List the patches of a topology. The result is cached and must not be changed in place.
 
     Raises:
-        ValueError: an index names no sphere.
+        ValueError: an index does not refer to a sphere.
     """
     shapes = ((topology.capsules, 2), (topology.wedges, 3))
     capsules, wedges = (np.ascontiguousarray(np.reshape(rows, (-1, corners)), np.int64) for rows, corners in shapes)
     return _patches_of(capsules.tobytes(), wedges.tobytes(), num_spheres)
 
 
+# Every batch needs the patches of the same topology, so they are cached. Bytes are hashable, and arrays are not.
 @functools.lru_cache(maxsize=16)
 def _patches_of(capsule_bytes: bytes, wedge_bytes: bytes, num_spheres: int) -> Patches:
-    """Kept, because every batch asks for those of the same topology again."""
-    capsules, wedges = np.frombuffer(capsule_bytes, np.int64), np.frombuffer(wedge_bytes, np.int64)
-    capsules, wedges = capsules.reshape(-1, 2), wedges.reshape(-1, 3)
+    capsules = np.frombuffer(capsule_bytes, np.int64).reshape(-1, 2)
+    wedges = np.frombuffer(wedge_bytes, np.int64).reshape(-1, 3)
     used = np.concatenate([capsules.ravel(), wedges.ravel()])
     if used.size and not (used.min() >= 0 and used.max() < num_spheres):
-        raise ValueError(f"The topology names spheres {used.min()} to {used.max()}; there are {num_spheres}.")
+        raise ValueError(
+            f"The topology uses spheres {used.min()} to {used.max()}, but the mesh has only {num_spheres} spheres."
+        )
     sides = np.concatenate([wedges[:, [0, 1]], wedges[:, [1, 2]], wedges[:, [2, 0]]])
     pairs, index = np.unique(np.sort(np.concatenate([capsules, sides]), axis=1), axis=0, return_inverse=True)
     index = index.reshape(-1).astype(np.int32)
@@ -87,37 +89,40 @@ def _patches_of(capsule_bytes: bytes, wedge_bytes: bytes, num_spheres: int) -> P
 
 
 def primitive_of(topology: Topology, num_spheres: int) -> Int32[np.ndarray, "K"]:
-    """The capsule or wedge each patch belongs to: capsules 0 to C - 1, then wedges. The first, where several share it.
+    """Return the capsule or wedge of each patch: capsules are 0 to C - 1, and wedges follow.
 
-    `primitive_of(...)[cast.patch]` is a segmentation. The last entry is -1, for pixels that hit nothing.
+    A patch that several hulls share belongs to the first of them. `primitive_of(...)[cast.patch]` is a segmentation.
+    The last entry is -1, for pixels that hit nothing.
     """
-    found = patches_of(topology, num_spheres)
-    num_capsules, num_pairs = len(found.capsule_pair), len(found.pairs)
-    owner = np.full(num_spheres + num_pairs + 2 * len(found.wedges) + 1, -1, np.int32)
-    for w in reversed(range(len(found.wedges))):
-        owner[found.wedges[w]] = num_capsules + w
-        owner[num_spheres + found.wedge_pairs[w]] = num_capsules + w
+    patches = patches_of(topology, num_spheres)
+    num_capsules = len(patches.capsule_pair)
+    num_pairs = len(patches.pairs)
+    owner = np.full(num_spheres + num_pairs + 2 * len(patches.wedges) + 1, -1, np.int32)
+    # The loops run backwards, so that the first hull of a shared patch is written last.
+    for w in reversed(range(len(patches.wedges))):
+        owner[patches.wedges[w]] = num_capsules + w
+        owner[num_spheres + patches.wedge_pairs[w]] = num_capsules + w
         owner[num_spheres + num_pairs + 2 * w + np.arange(2)] = num_capsules + w
     for c in reversed(range(num_capsules)):
-        owner[found.pairs[found.capsule_pair[c]]] = c
-        owner[num_spheres + found.capsule_pair[c]] = c
+        owner[patches.pairs[patches.capsule_pair[c]]] = c
+        owner[num_spheres + patches.capsule_pair[c]] = c
     return owner
 
 
 def cast(
     meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
 ) -> Cast:
-    """Cast the rays (x, y, 1) of each column and row at each mesh of a batch.
+    """Cast the rays (x, y, 1) of all columns and rows at each mesh of a batch.
 
     Args:
-        meshes: Batch of B.
+        meshes: Batch of B meshes.
         x: Slope x/z of each column, ascending.
         y: Slope y/z of each row, ascending.
-        parallel: Spread the frames over numba's threads (`NUMBA_NUM_THREADS`). Numba's default threads must not be
-            entered from two threads of Python at once: with several, leave this off.
+        parallel: Spread the frames over numba's threads (`NUMBA_NUM_THREADS`). Leave this off if several threads of
+            Python render at once, because numba's default threading layer does not allow that.
 
     Raises:
-        ValueError: the mesh is not finite, a radius is negative, or the batch is not one of x and y.
+        ValueError: the mesh is not finite, a radius is negative, or the sizes of the batches differ.
     """
     patch = np.empty((len(x), y.shape[1], x.shape[1]), np.int16)
     return Cast(_cast(meshes, x, y, patch, parallel=parallel), patch)
@@ -126,7 +131,7 @@ def cast(
 def cast_depth(
     meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
 ) -> Float32[np.ndarray, "B H W"]:
-    """The depth alone of `cast`, a little faster."""
+    """Like `cast`, but return only the depth. This is a little faster."""
     return _cast(meshes, x, y, None, parallel=parallel)
 
 
@@ -142,31 +147,31 @@ def _cast(
         )
     if not (np.isfinite(centers).all() and np.isfinite(radii).all() and (radii >= 0).all()):
         raise ValueError("The spheres must have finite centres and finite radii of at least 0 mm.")
-    found = patches_of(meshes.topology, centers.shape[1])
+    patches = patches_of(meshes.topology, centers.shape[1])
     depth = np.empty((len(x), y.shape[1], x.shape[1]), np.float32)
     kernel = casting.cast_parallel if parallel else casting.cast_serial
-    kernel(centers, radii, *found[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
+    kernel(centers, radii, *patches[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
     return depth
 
 
 def pixel_slopes(
     camera: Pinhole, width_px: int, height_px: int
 ) -> tuple[Float64[np.ndarray, "W"], Float64[np.ndarray, "H"]]:
-    """Slopes x/z and y/z of the rays through the centres of an image's columns and rows."""
+    """Return the slopes x/z and y/z of the rays through the centres of an image's columns and rows."""
     x = (np.arange(width_px) - camera.cx_px) / camera.fx_px
-    return x, (np.arange(height_px) - camera.cy_px) / camera.fy_px
+    y = (np.arange(height_px) - camera.cy_px) / camera.fy_px
+    return x, y
 
 
 def render(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> Float32[np.ndarray, "H W"]:
-    """Depth image of one mesh."""
+    """Render the depth image of one mesh."""
     return render_patches(mesh, camera, width_px, height_px).depth_mm[0]
 
 
 def render_patches(mesh: SphereMesh, camera: Pinhole, width_px: int, height_px: int) -> Cast:
-    """As `render`, for a batch of one, with the patch that each pixel hits."""
+    """Like `render`, but return a batch of one that also holds the patch that each pixel hits."""
     x, y = pixel_slopes(camera, width_px, height_px)
-    one = SphereMesh(mesh.centers_mm[None], mesh.radii_mm[None], mesh.topology)
-    return cast(one, x[None], y[None])
+    return cast(mesh.as_batch(), x[None], y[None])
 
 
 def crop_grid(
@@ -177,28 +182,33 @@ def crop_grid(
     *,
     image_px: tuple[int, int] | None = None,
 ) -> CropGrid:
-    """The rays of the pixels that `geometry.crop.crop_hand` shows in each crop. Its box is rounded as there.
+    """Return the rays of the pixels that `geometry.crop.crop_hand` shows in each crop, with the same rounding.
 
-    Each ray goes through the nearest pixel of the image, as a crop of a camera's image does.
+    Each ray goes through the nearest pixel of the image, because a crop of a camera's image shows these pixels.
 
     Args:
-        cameras: One for all, or one for each crop.
+        cameras: One camera for all crops, or one for each crop.
         centers_mm: Centres of the cubes.
         cube_mm: Sides of the cubes.
         size_px: Side of the crop.
-        image_px: (width, height) of the camera's image, whose outside is background; None: it has no border.
+        image_px: (width, height) of the camera's image. Pixels outside the image are background. The image has no
+            border if this is None.
 
     Raises:
         ValueError: a centre is not in front of the camera, or a side is not positive.
     """
-    centers, cube = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
+    centers = np.asarray(centers_mm, np.float64)
+    cube = np.asarray(cube_mm, np.float64)
     if not (np.isfinite(centers).all() and (centers[:, 2] > 0).all() and np.isfinite(cube).all() and (cube > 0).all()):
-        raise ValueError("Cannot crop: every centre must be finite and in front of the camera, every side positive.")
+        raise ValueError(
+            "Cannot crop: every centre must be finite and in front of the camera, and every side must be positive."
+        )
     listed = [cameras] if isinstance(cameras, Pinhole) else list(cameras)
     focal_px, middle_px = np.broadcast_to(np.array(listed).reshape(-1, 2, 2), (len(centers), 2, 2)).transpose(1, 0, 2)
     ends_px, scale, margin = crop_boxes(listed, centers, cube, size_px)
     at = np.arange(size_px)
-    # Where crop_hand's affine map takes each pixel of the crop back to; halves because integers are centres.
+    # This inverts the affine map of `crop_hand` for the pixels of the crop. The halves are needed because integers are
+    # pixel centres.
     image = (at + 0.5 - margin[..., None]) / scale[:, None, None] + ends_px[:, 0, :, None] - 0.5
     nearest = np.floor(image + 0.5 - TIE_PX)
     seen = (at >= margin[..., None] - 0.5) & (at < size_px - margin[..., None] - 0.5)
@@ -230,10 +240,10 @@ def render_crops(
     image_px: tuple[int, int] | None = None,
     parallel: bool = False,
 ) -> Float32[np.ndarray, "B S S"]:
-    """Crops as `geometry.crop.crop_hand` cuts them out of the camera's image, without rendering the image.
+    """Render crops as `geometry.crop.crop_hand` cuts them out of the camera's image, without rendering the image.
 
-    Arguments as of `crop_grid` and `cast`. Crops differ from `crop_hand`'s only where a pixel of the crop lies within a
-    thousandth of a pixel of the border between two of the image (OpenCV rounds there).
+    The arguments are those of `crop_grid` and `cast`. The crops differ from those of `crop_hand` only where a pixel of
+    the crop lies within a thousandth of a pixel of the border between two pixels of the image. OpenCV rounds there.
     """
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
     depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
@@ -242,5 +252,5 @@ def render_crops(
 
 
 def clip_to_cubes(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid) -> None:
-    """Clamp depth nearer than the cube, and set depth that is farther or outside the image to 0, in place."""
+    """Clamp depth nearer than the cube, and set depth behind the cube or outside the image to 0, in place."""
     casting.clip(depth_mm, grid.column_seen, grid.row_seen, grid.front_mm, grid.back_mm)

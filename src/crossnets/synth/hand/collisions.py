@@ -1,4 +1,4 @@
-"""Whether a hand passes through itself: overlaps of spheres along fingers and palm, more than flesh gives way."""
+"""Detect hands that pass through themselves, from the overlap of spheres along fingers and palm."""
 
 from itertools import combinations, pairwise
 from typing import NamedTuple, no_type_check
@@ -7,45 +7,48 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
+from crossnets.geometry.skeleton import FINGERS
 from crossnets.synth.compiled import compiled
 from crossnets.synth.hand.anthropometry import mean_shape
 from crossnets.synth.hand.kinematics import ANGLES, HandPose, forward
-from crossnets.synth.hand.surface import FINGERS, NAMES, surface
+from crossnets.synth.hand.surface import NAMES, surface
 
 GIVES_MM = 3.5
-"""Depth to which two parts of a mean hand may sink into each other (our choice: soft tissue, and spheres that are
-rounder than flesh). Neighbours that overlap in the straight hand may do so by as much and `_MORE_MM`."""
+"""Depth to which two parts of the mean hand may overlap (our choice, for soft tissue and for spheres that are rounder
+than flesh). Neighbours that overlap in the straight hand may overlap by that amount plus `_MORE_MM`."""
 _MORE_MM = 2.0
 _PALM = ("index_head", "middle_head", "ring_head", "little_head", "palm_pad", "edge", "heel", "thenar")
 _PALM_MIDDLES = (("palm_pad", "edge"), ("palm_pad", "heel"), ("palm_pad", "thenar"), ("palm_pad", "ring_head"))
 
 
 class _Points(NamedTuple):
-    """Compared points: half-way between two spheres, or the centre of one."""
+    """The compared points. Each lies half-way between the spheres `first` and `second`, which may be the same one."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     pairs: NDArray[np.int64]
-    """(P, 2) points that must not overlap."""
+    """(P, 2) pairs of points that must not overlap."""
 
 
 def _points() -> _Points:
-    """Two samples a bone of every digit beyond its knuckle, which no pose moves, and the palm."""
+    """Two points on each bone of every digit, and the palm. The knuckles are left out because no pose moves them."""
     chain = ("half", "1", "pad", "2", "tip")
     ends, parts = [], []
-    for digit in ("thumb", *FINGERS):
+    for digit in FINGERS:
         names = [f"{digit}_{part}" for part in chain]
-        own = [(name, name) for name in names] + list(pairwise(names))
-        parts.append(range(len(ends), len(ends) + len(own)))
-        ends += own
+        digit_ends = [(name, name) for name in names] + list(pairwise(names))
+        parts.append(range(len(ends), len(ends) + len(digit_ends)))
+        ends += digit_ends
     palm = [(name, name) for name in _PALM] + list(_PALM_MIDDLES)
     start = len(ends)
     ends += palm
+    # Every digit is compared with every other one. The outer bones of a digit are compared with the palm as well. The
+    # ball of the thumb is part of the palm, so the thumb is not compared with it.
     pairs = [(a, b) for one, other in combinations(parts, 2) for a in one for b in other]
     for digit, part in enumerate(parts):
         last = [p for p in part if not any(name.endswith(("_half", "_1")) for name in ends[p])]
-        own = [k for k, names in enumerate(palm) if digit > 0 or "thenar" not in names]
-        pairs += [(p, start + k) for p in last for k in own]
+        opposite = [k for k, names in enumerate(palm) if digit > 0 or "thenar" not in names]
+        pairs += [(p, start + k) for p in last for k in opposite]
     first, second = np.array([[NAMES.index(name) for name in pair] for pair in ends]).T
     return _Points(first, second, np.array(pairs))
 
@@ -54,7 +57,7 @@ _POINTS = _points()
 
 
 def _allowed() -> Float[np.ndarray, "P"]:
-    """Overlap of each pair that a mean hand may have, in mm."""
+    """Return the largest allowed overlap of each pair on the mean hand, in mm."""
     shape = mean_shape(1)
     straight = HandPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, len(ANGLES))))
     mesh = surface(forward(shape, straight), shape)
@@ -72,23 +75,25 @@ _ALLOWED_MM = _allowed()
 def collides(
     centers_mm: Float[np.ndarray, "B S 3"], radii_mm: Float[np.ndarray, "B S"], flesh: Float[np.ndarray, "B"]
 ) -> Bool[np.ndarray, "B"]:
-    """Which hands, as `surface.spheres` gives them, pass through themselves; some microseconds each.
+    """Return the hands that pass through themselves. This takes some microseconds a hand.
 
     Args:
-        centers_mm: Of the spheres in any one frame.
-        radii_mm: Of the spheres.
-        flesh: `HandShape.flesh`; larger hands give way further.
+        centers_mm: Centres from `surface.spheres`, in any one frame of reference.
+        radii_mm: Radii from `surface.spheres`.
+        flesh: `HandShape.flesh`. Larger hands may overlap more.
     """
-    found = np.zeros(len(centers_mm), np.bool_)
-    centers, radii = np.ascontiguousarray(centers_mm), np.ascontiguousarray(radii_mm)
-    _collide(centers, radii, *_POINTS, _ALLOWED_MM, np.ascontiguousarray(flesh), found)
-    return found
+    collided = np.zeros(len(centers_mm), np.bool_)
+    centers = np.ascontiguousarray(centers_mm)
+    radii = np.ascontiguousarray(radii_mm)
+    _collide(centers, radii, *_POINTS, _ALLOWED_MM, np.ascontiguousarray(flesh), collided)
+    return collided
 
 
 @compiled
 @no_type_check
-def _collide(centers, radii, first, second, pairs, allowed, flesh, found):
-    points, sizes = np.empty((len(first), 3)), np.empty(len(first))
+def _collide(centers, radii, first, second, pairs, allowed, flesh, collided):
+    points = np.empty((len(first), 3))
+    sizes = np.empty(len(first))
     for b in range(len(centers)):
         for p in range(len(first)):
             sizes[p] = 0.5 * (radii[b, first[p]] + radii[b, second[p]])
@@ -97,7 +102,9 @@ def _collide(centers, radii, first, second, pairs, allowed, flesh, found):
         for n in range(len(pairs)):
             i, j = pairs[n]
             reach = max(sizes[i] + sizes[j] - allowed[n] * flesh[b], 0.0)
-            x, y, z = points[i, 0] - points[j, 0], points[i, 1] - points[j, 1], points[i, 2] - points[j, 2]
+            x = points[i, 0] - points[j, 0]
+            y = points[i, 1] - points[j, 1]
+            z = points[i, 2] - points[j, 2]
             if x * x + y * y + z * z < reach * reach:
-                found[b] = True
+                collided[b] = True
                 break

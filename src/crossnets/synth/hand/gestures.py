@@ -1,6 +1,7 @@
 """Families of gestures as joint angles in degrees, for right hands. The numbers are our choice.
 
-Thumbs of pinches and fists were searched on the mean hand so that the thumb's tip touches what it should.
+The angles of the thumb in pinches and fists were found by a search on the mean hand, so that its tip touches the right
+part of the hand.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ _THUMBS = {
     "flat": (16.0, -34.0, 38.0, 12.0, -29.0, -14.0),
     "opposed": (25.0, 4.0, 12.0, 15.0, 0.0, 0.0),
 }
-"""Each of _THUMB's angles."""
+"""Angles of typical thumbs, in the order of `_THUMB`."""
 _PINCHES = np.array(
     [
         [17.0, -8, 15, 19, 0, -3, 50, 0, 48],
@@ -32,8 +33,9 @@ _PINCHES = np.array(
         [38.0, -8, 26, 24, -2, -5, 48, 1, 45],
     ]
 )
-"""The thumb's six, then flexion, deviation and pip of the finger it meets."""
-_STRAIGHT, _CURLED = np.array([3.0, 6.0]), np.array([80.0, 98.0])
+"""The six angles of the thumb, then flexion, deviation and pip of the finger that it meets."""
+_STRAIGHT = np.array([3.0, 6.0])
+_CURLED = np.array([80.0, 98.0])
 """Flexion and pip of a straight finger and of one in a fist."""
 _RELAXED = np.array([[18.0, 24], [24, 30], [28, 33], [28, 31]])
 _SPREAD = np.array([10.0, 2.0, -6.0, -14.0])
@@ -44,22 +46,27 @@ _Fingers = Float[np.ndarray, "n 4"]
 
 
 def _assemble(curl: Float[np.ndarray, "n 4 2"], deviation: _Fingers, thumb: Float[np.ndarray, "n 6"]) -> _Angles:
-    """Fingers by flexion and pip; last joints, and the arch of the palm, follow."""
+    """Return all angles of hands from those of fingers (flexion and pip) and thumb.
+
+    The last joints and the arch of the palm follow the fingers.
+    """
     angles = np.zeros((len(curl), len(ANGLES)))
-    angles[:, FLEXION], angles[:, PIP] = curl[..., 0], curl[..., 1]
-    angles[:, DIP], angles[:, DEVIATION] = DIP_PER_PIP * curl[..., 1], deviation
+    angles[:, FLEXION] = curl[..., 0]
+    angles[:, PIP] = curl[..., 1]
+    angles[:, DIP] = DIP_PER_PIP * curl[..., 1]
+    angles[:, DEVIATION] = deviation
     angles[:, _ARCH] = np.array([0.09, 0.18]) * np.clip(curl[:, 2:, 0], 0, None)
     angles[:, _THUMB] = thumb
     return angles
 
 
 def _thumbs(rng: np.random.Generator, n: int, *names: str) -> Float[np.ndarray, "n 6"]:
-    """One of these thumbs each."""
+    """Draw one of the named thumbs for each hand."""
     return np.array([_THUMBS[name] for name in names])[rng.integers(len(names), size=n)]
 
 
 def _between(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 2"]:
-    """Angles from straight (0) to curled (1). The middle joint leads."""
+    """Return flexion and pip of fingers between straight (0) and curled (1). The middle joint bends first."""
     return _STRAIGHT + (_CURLED - _STRAIGHT) * np.stack([share**1.2, share**0.85], axis=-1)
 
 
@@ -73,13 +80,18 @@ def _relaxed(rng: np.random.Generator, n: int) -> _Angles:
     return _assemble(curl, rng.uniform(-0.2, 0.5, (n, 1)) * _SPREAD, _thumbs(rng, n, "relaxed", "opposed", "beside"))
 
 
-def _fist(rng: np.random.Generator, n: int) -> _Angles:
+def _closed(rng: np.random.Generator, n: int, *thumbs: str) -> _Angles:
+    """Draw four curled fingers with one of these thumbs."""
     share = rng.uniform(0.85, 1.0, (n, 1)) + rng.uniform(-0.06, 0.04, (n, 4))
-    return _assemble(_between(share), np.zeros((n, 4)), _thumbs(rng, n, "over", "across", "beside"))
+    return _assemble(_between(share), np.zeros((n, 4)), _thumbs(rng, n, *thumbs))
+
+
+def _fist(rng: np.random.Generator, n: int) -> _Angles:
+    return _closed(rng, n, "over", "across", "beside")
 
 
 def _counting(rng: np.random.Generator, n: int) -> _Angles:
-    """Any set of digits up, from one to five."""
+    """Draw hands that hold up any one to five digits."""
     up = (rng.integers(1, 32, n)[:, None] >> np.arange(5)) & 1
     curl = _between(np.where(up[:, 1:], rng.uniform(0, 0.1, (n, 4)), rng.uniform(0.82, 1.0, (n, 4))))
     spread = np.where(up[:, 1:], rng.uniform(-0.2, 1.2, (n, 1)) * _SPREAD, 0.0)
@@ -90,14 +102,18 @@ def _counting(rng: np.random.Generator, n: int) -> _Angles:
 
 
 def _pinch(rng: np.random.Generator, n: int) -> _Angles:
-    """The thumb meets one finger, or nearly; the others straight to curled."""
-    digit, rows = rng.choice(4, size=n, p=(0.4, 0.22, 0.2, 0.18)), np.arange(n)
+    """Draw hands whose thumb meets or nearly meets one finger. The other fingers are straight to curled."""
+    digit = rng.choice(4, size=n, p=(0.4, 0.22, 0.2, 0.18))
+    rows = np.arange(n)
     share = np.clip(rng.uniform(0, 0.9, (n, 1)) + rng.normal(0, 0.1, (n, 4)), 0, 1)
-    curl, deviation, met = _between(share), rng.uniform(-0.1, 0.8, (n, 1)) * _SPREAD, _PINCHES[digit]
-    curl[rows, digit], deviation[rows, digit] = met[:, [6, 8]], met[:, 7]
+    curl = _between(share)
+    deviation = rng.uniform(-0.1, 0.8, (n, 1)) * _SPREAD
+    pinch = _PINCHES[digit]
+    curl[rows, digit] = pinch[:, [6, 8]]
+    deviation[rows, digit] = pinch[:, 7]
     apart = np.where(rng.random((n, 1)) < 0.5, 0.0, rng.uniform(0, 0.4, (n, 1)))
     curl[rows, digit] *= 1 - apart
-    return _assemble(curl, deviation, met[:, :6] * (1 - apart))
+    return _assemble(curl, deviation, pinch[:, :6] * (1 - apart))
 
 
 def _pointing(rng: np.random.Generator, n: int) -> _Angles:
@@ -106,19 +122,18 @@ def _pointing(rng: np.random.Generator, n: int) -> _Angles:
 
 
 def _thumbs_up(rng: np.random.Generator, n: int) -> _Angles:
-    share = rng.uniform(0.85, 1.0, (n, 1)) + rng.uniform(-0.06, 0.04, (n, 4))
-    return _assemble(_between(share), np.zeros((n, 4)), _thumbs(rng, n, "out"))
+    return _closed(rng, n, "out")
 
 
 def _grasp(rng: np.random.Generator, n: int) -> _Angles:
-    """Around something: knuckles and middle joints bent apart from each other, the thumb opposite."""
+    """Draw hands around an object. Knuckles and middle joints bend independently, and the thumb is opposite."""
     curl = np.stack([rng.uniform(5, 70, n), rng.uniform(10, 75, n)], axis=-1)[:, None]
     curl = curl + rng.normal(0, 6, (n, 4, 2)) + rng.uniform(-3, 4, (n, 1, 1)) * np.arange(4)[:, None]
     return _assemble(curl, rng.uniform(-0.1, 1.1, (n, 1)) * _SPREAD, _thumbs(rng, n, "opposed", "relaxed"))
 
 
 def _any(rng: np.random.Generator, n: int) -> _Angles:
-    """Each finger, and each of the thumb's joints, anywhere."""
+    """Draw every finger and every joint of the thumb independently."""
     curl = np.stack([rng.uniform(-15, 90, (n, 4)), 105 * rng.beta(0.9, 1.2, (n, 4))], axis=-1)
     low, high = np.array([(-28.0, 45), (-30, 35), (-12, 50), (-18, 75), (-25, 30), (-12, 12)]).T
     return _assemble(curl, rng.normal(0, 7, (n, 4)), rng.uniform(low, high, (n, 6)))
@@ -135,26 +150,29 @@ FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator, int], _Angles]]]
     "grasp": (0.12, _grasp),
     "any": (0.12, _any),
 }
-"""Share of each family, and what draws n of it."""
+"""Share of each family, and the function that draws n hands of it."""
 _JITTER_DEG = 3.5
 _MIXED_SHARE = 0.4
-"""Part of the poses that is on the way from one gesture to another."""
+"""Share of the poses that lie between two gestures."""
 
 
 def draw_families(rng: np.random.Generator, n: int, without: Sequence[str] = ()) -> Int[np.ndarray, "n"]:
-    """Indices into FAMILIES by their shares, of all but some.
+    """Draw indices into FAMILIES by their shares, without the excluded families.
 
     Raises:
-        ValueError: there is no such family, or none is left.
+        ValueError: an excluded family is unknown, or all are excluded.
     """
     if set(without) - set(FAMILIES) or set(without) == set(FAMILIES):
-        raise ValueError(f"Left out are {', '.join(without)}; expected some, not all, of {', '.join(FAMILIES)}.")
+        raise ValueError(f"Cannot exclude {', '.join(without)}: expected some, but not all, of {', '.join(FAMILIES)}.")
     shares = np.array([0.0 if name in without else share for name, (share, _) in FAMILIES.items()])
     return rng.choice(len(FAMILIES), size=n, p=shares / shares.sum())
 
 
 def draw_angles(rng: np.random.Generator, families: Int[np.ndarray, "n"], without: Sequence[str] = ()) -> _Angles:
-    """Angles in rad of one gesture of each family, some on the way to another; limits are not yet kept."""
+    """Draw angles in rad of one gesture of each family. They may exceed the limits of the joints.
+
+    Some of them lie on the way to a second gesture.
+    """
     n = len(families)
     start, end = _gestures(rng, families), _gestures(rng, draw_families(rng, n, without))
     way = np.where(rng.random((n, 1)) < _MIXED_SHARE, rng.uniform(0, 0.6, (n, 1)), 0.0)
@@ -167,12 +185,11 @@ def _gestures(rng: np.random.Generator, families: Int[np.ndarray, "n"]) -> _Angl
     angles = np.empty((len(families), len(ANGLES)))
     for index, (_, draw) in enumerate(FAMILIES.values()):
         chosen = np.flatnonzero(families == index)
-        if len(chosen):  # none draws no number either
-            angles[chosen] = draw(rng, len(chosen))
+        angles[chosen] = draw(rng, len(chosen))
     return angles
 
 
 def relaxed_angles(n: int) -> _Angles:
-    """Angles in rad of a hand at rest, which never passes through itself."""
+    """Return the angles in rad of a relaxed hand, which never passes through itself."""
     curl = np.broadcast_to(_RELAXED, (n, 4, 2))
     return np.deg2rad(_assemble(curl, np.zeros((n, 4)), np.tile(_THUMBS["relaxed"], (n, 1))))

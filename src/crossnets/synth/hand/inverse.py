@@ -1,4 +1,4 @@
-"""Inverse kinematics: the shape and pose whose joints lie nearest to given ones."""
+"""Inverse kinematics: find the shape and pose whose joints lie nearest to given joints."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,52 +24,56 @@ from crossnets.synth.hand.kinematics import (
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Weights of a fit: all residuals are in mm, so a spread says what costs as much as one mm at one joint."""
+    """Weights of a fit. A deviation of one spread costs as much as a distance of 1 mm at one joint."""
 
     iterations: int = 9
-    """Levenberg-Marquardt steps of each start; the best start gets as many again."""
+    """Levenberg-Marquardt steps of each start. The best start gets the same number of steps again."""
     bone_spread: float = 0.05
-    """Deviation of the logarithm of each bone's length over the scaled mean hand's."""
+    """Deviation of the logarithm of each bone's length relative to the scaled mean hand."""
     size_spread: float = 0.2
     breadth_spread: float = 0.06
     angle_spread_rad: float = 0.8
-    """Deviation of each angle about the middle of its range. It keeps at rest what the joints do not show."""
+    """Deviation of each angle from the middle of its range. It holds angles that the joints do not determine."""
     limit_rad: float = 0.03
-    """Deviation of angles beyond their limits."""
+    """Deviation of each angle beyond its limits."""
     couple_rad: float = 0.5
-    """Deviation of the last joints from two thirds of the joints before."""
+    """Deviation of each last joint from two thirds of the angle of the joint before it."""
 
 
 class Fit(NamedTuple):
-    """Result of `fit`, in torch, float64."""
+    """Result of `fit` as torch tensors of float64."""
 
     shape: HandShape
     pose: HandPose
     residual_mm: Tensor
-    """(B, J): distance of each joint from the one given."""
+    """(B, J): distance of each fitted joint from the given one."""
 
 
-_SIZE, _BREADTH = 0, 1
-_BONES, _ANGLES = slice(2, 22), slice(22, 22 + len(ANGLES))
+# Layout of the parameter vector of one frame.
+_SIZE = 0
+_BREADTH = 1
+_BONES = slice(2, 22)
+_ANGLES = slice(_BONES.stop, _BONES.stop + len(ANGLES))
 _ROTATION = slice(_ANGLES.stop, _ANGLES.stop + 3)
 _TRANSLATION = slice(_ROTATION.stop, _ROTATION.stop + 3)
 _COUNT = _TRANSLATION.stop
-_ROTATION_SCALE, _TRANSLATION_SCALE = 1.0, 100.0
+_TRANSLATION_SCALE = 100.0
+"""Translations are stored in units of 100 mm, so that all parameters have a similar size."""
 _STARTS_DEG = (15.0, 55.0, 85.0)
-"""Flexion of all fingers' first two joints at the start, in degrees; the last joints follow."""
+"""Initial flexion in degrees of the first two joints of all fingers. The last joints follow."""
 
 
 def fit(joints_mm: Tensor | np.ndarray, skeleton: Skeleton, side: float = 1.0, config: FitConfig | None = None) -> Fit:
-    """Fit scale, bone lengths and pose of one hand a frame to joints, by Levenberg-Marquardt from several starts.
+    """Fit scale, bone lengths and pose of one hand per frame by Levenberg-Marquardt from several starts.
 
     Args:
         joints_mm: (B, J, 3) in the camera frame, all finite.
-        skeleton: Says which joints they are.
+        skeleton: Skeleton of the joints.
         side: 1 for right hands, -1 for left ones.
         config: Weights and iterations.
 
     Raises:
-        ValueError: the joints are not (B, J, 3) of this skeleton, or not finite.
+        ValueError: the joints are not finite or do not have the shape (B, J, 3) of this skeleton.
     """
     config = config or FitConfig()
     target = torch.as_tensor(joints_mm, dtype=torch.float64)
@@ -82,8 +86,8 @@ def fit(joints_mm: Tensor | np.ndarray, skeleton: Skeleton, side: float = 1.0, c
     best = None
     for start_deg in _STARTS_DEG:
         params, base = problem.start(target, np.deg2rad(start_deg))
-        found = problem.minimise(params, base, target)
-        best = found if best is None else _better(best, found)
+        solution = problem.minimise(params, base, target)
+        best = solution if best is None else _better(best, solution)
     assert best is not None
     params, base, _ = problem.minimise(best[0], best[1], target)
     shape, pose = problem.hand(params, base)
@@ -91,12 +95,12 @@ def fit(joints_mm: Tensor | np.ndarray, skeleton: Skeleton, side: float = 1.0, c
     return Fit(shape, pose, residual)
 
 
-_Found = tuple[Tensor, Tensor, Tensor]
+_Solution = tuple[Tensor, Tensor, Tensor]
 """Parameters (B, P), base rotations (B, 3, 3) and costs (B,)."""
 
 
-def _better(a: _Found, b: _Found) -> _Found:
-    """The cheaper of two solutions, frame by frame."""
+def _better(a: _Solution, b: _Solution) -> _Solution:
+    """Select the solution with the lower cost in each frame."""
     take_b = b[2] < a[2]
     return (
         torch.where(take_b[:, None], b[0], a[0]),
@@ -109,28 +113,32 @@ class _Problem:
     """Residuals of a fit and their minimum."""
 
     def __init__(self, skeleton: Skeleton, side: float, config: FitConfig) -> None:
-        self.skeleton, self.side, self.config = skeleton, side, config
-        self._low, self._high = (torch.from_numpy(np.ascontiguousarray(LIMITS_RAD[:, k])) for k in range(2))
+        self.skeleton = skeleton
+        self.side = side
+        self.config = config
+        self._low, self._high = torch.from_numpy(LIMITS_RAD.T.copy())
 
     def hand(self, params: Tensor, base: Tensor) -> tuple[HandShape, HandPose]:
-        """(*B, P) parameters and base rotations (*B, 3, 3) to a hand without a forearm."""
-        size, breadth = params[..., _SIZE].exp(), params[..., _BREADTH].exp()
+        """Convert (*B, P) parameters and base rotations (*B, 3, 3) to a hand without a forearm."""
+        size = params[..., _SIZE].exp()
+        breadth = params[..., _BREADTH].exp()
         bones = params[..., _BONES].exp().reshape(*size.shape, 5, 4)
         one = torch.ones_like(size)
         shape = build_shape(size, bones, breadth, one, self.side * one, 15 * one)
-        turn = rotation_from_vector(params[..., _ROTATION] * _ROTATION_SCALE)
+        turn = rotation_from_vector(params[..., _ROTATION])
         pose = HandPose(turn @ base, params[..., _TRANSLATION] * _TRANSLATION_SCALE, params[..., _ANGLES])
         return shape, pose
 
     def residuals(self, params: Tensor, base: Tensor, target: Tensor) -> Tensor:
-        """Residuals (*B, R) in mm: of the joints, then of the prior on hands."""
-        config, angles = self.config, params[..., _ANGLES]
-        found = joints(forward(*self.hand(params, base)), self.skeleton)
+        """Return the residuals (*B, R): distances of the joints in mm, then the weighted prior on hands."""
+        config = self.config
+        angles = params[..., _ANGLES]
+        fitted = joints(forward(*self.hand(params, base)), self.skeleton)
         middle = ((self._low + self._high) / 2).clamp(max=0.5)
         beyond = (angles - self._high).clamp(min=0) - (self._low - angles).clamp(min=0)
         uncoupled = angles[..., torch.from_numpy(DIP)] - DIP_PER_PIP * angles[..., torch.from_numpy(PIP)]
         parts = [
-            (found - target).flatten(-2),
+            (fitted - target).flatten(-2),
             params[..., :1] / config.size_spread,
             params[..., 1:2] / config.breadth_spread,
             params[..., _BONES] / config.bone_spread,
@@ -141,7 +149,11 @@ class _Problem:
         return torch.cat(parts, dim=-1)
 
     def start(self, target: Tensor, flexion: float) -> tuple[Tensor, Tensor]:
-        """Parameters of equally flexed fingers laid on the joints by rotation, scale and translation (Umeyama 1991)."""
+        """Return parameters and base rotations of a start.
+
+        All fingers are flexed equally. The hand is then aligned with the joints by rotation, scale and translation
+        (Umeyama 1991).
+        """
         params = target.new_zeros(len(target), _COUNT)
         angles = torch.zeros(len(ANGLES), dtype=target.dtype)
         angles[torch.from_numpy(PIP - 2)] = angles[torch.from_numpy(PIP)] = flexion
@@ -149,21 +161,22 @@ class _Problem:
         angles[0] = 0.3 * flexion
         params[:, _ANGLES] = angles
         base = torch.eye(3, dtype=target.dtype).expand(len(target), 3, 3)
-        found = joints(forward(*self.hand(params, base)), self.skeleton)
-        centre, goal = found.mean(1, keepdim=True), target.mean(1, keepdim=True)
-        u, s, vh = torch.linalg.svd((target - goal).mT @ (found - centre))
+        initial = joints(forward(*self.hand(params, base)), self.skeleton)
+        centre = initial.mean(1, keepdim=True)
+        goal = target.mean(1, keepdim=True)
+        u, s, vh = torch.linalg.svd((target - goal).mT @ (initial - centre))
         sign = torch.ones_like(s)
         sign[:, 2] = torch.linalg.det(u @ vh)
         rotation = (u * sign[:, None, :]) @ vh
-        size = ((target - goal).square().sum((1, 2)) / (found - centre).square().sum((1, 2))).sqrt()
+        size = ((target - goal).square().sum((1, 2)) / (initial - centre).square().sum((1, 2))).sqrt()
         size = size.clamp(0.4, 1.6)
         params[:, _SIZE] = size.log()
         moved = goal - size[:, None, None] * (rotation @ centre.mT).mT
         params[:, _TRANSLATION] = moved[:, 0] / _TRANSLATION_SCALE
         return params, rotation
 
-    def minimise(self, params: Tensor, base: Tensor, target: Tensor) -> _Found:
-        """Levenberg-Marquardt, every frame with its own damping (Nocedal & Wright 2006, section 10.3)."""
+    def minimise(self, params: Tensor, base: Tensor, target: Tensor) -> _Solution:
+        """Run Levenberg-Marquardt with one damping for each frame (Nocedal & Wright 2006, section 10.3)."""
         jacobian = torch.func.vmap(torch.func.jacfwd(self.residuals))
         damping = params.new_full((len(params),), 1e-2)
         cost = self.residuals(params, base, target).square().sum(-1)
@@ -180,7 +193,8 @@ class _Problem:
             params = torch.where(better[:, None], tried, params)
             cost = torch.where(better, tried_cost, cost)
             damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e6)
-        turned = rotation_from_vector(params[:, _ROTATION] * _ROTATION_SCALE) @ base
+        # The fitted rotation moves into the base, so that the next run starts at a zero rotation vector.
+        turned = rotation_from_vector(params[:, _ROTATION]) @ base
         params = params.clone()
         params[:, _ROTATION] = 0
         return params, turned, cost

@@ -1,4 +1,4 @@
-"""Joints of one skeleton as weighted means of another's, so that one network speaks them all."""
+"""Joints of one skeleton as weighted sums of the joints of another, so that one network can output any skeleton."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,26 +14,27 @@ _SEED = 20
 
 
 def reference_frames() -> HandFrames:
-    """2,000 sampled hands, always the same."""
+    """Return 2,000 sampled hands, which are the same in every call."""
     shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
     return forward(shape, pose)
 
 
-def skeleton_maps(own: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
-    """For every skeleton with other joints, (K, J) weights that sum to 1 in each row: least squares over sampled hands.
+def skeleton_maps(source: Skeleton) -> dict[str, Float32[np.ndarray, "K J"]]:
+    """Fit (K, J) weights for every skeleton with different joints, by least squares over sampled hands.
 
-    From MSRA's joints the others are reached to 0.1 to 0.2 mm in the mean. The farthest is a point on NYU's palm (1 to
-    3 mm), which no straight combination of joints follows when the hand closes.
+    Each row sums to 1. From MSRA's joints the mean error is 0.1 to 0.2 mm. The largest error is 1 to 3 mm, at a point
+    on NYU's palm that does not follow a linear combination of joints when the hand closes.
     """
     frames = reference_frames()
-    known = np.asarray(joints(frames, own))
+    known = np.asarray(joints(frames, source))
     middle = known.mean(axis=1, keepdims=True)
-    # Relative to the mean joint; a weight of each joint in the mean then makes the sum 1.
-    inputs = (known - middle).transpose(0, 2, 1).reshape(-1, len(own))
+    # The fit is relative to the mean joint. Spreading the missing weight evenly over all joints then adds that mean
+    # joint back and makes each row sum to 1.
+    inputs = (known - middle).transpose(0, 2, 1).reshape(-1, len(source))
     maps = {}
     for skeleton in SKELETONS.values():
-        if own.order_of(skeleton) is None:
+        if source.order_of(skeleton) is None:
             wanted = (np.asarray(joints(frames, skeleton)) - middle).transpose(0, 2, 1).reshape(-1, len(skeleton))
             weights = np.linalg.lstsq(inputs, wanted, rcond=None)[0].T
-            maps[skeleton.name] = (weights + (1 - weights.sum(axis=1, keepdims=True)) / len(own)).astype(np.float32)
+            maps[skeleton.name] = (weights + (1 - weights.sum(axis=1, keepdims=True)) / len(source)).astype(np.float32)
     return maps

@@ -1,4 +1,7 @@
-"""The skin: a sphere-mesh on the bones of a posed hand (our choice throughout, judged beside real depth images)."""
+"""The skin: a sphere-mesh on the bones of a posed hand.
+
+All numbers are our choice. They were judged by comparing renderings with real depth images.
+"""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -7,35 +10,38 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
+from crossnets.geometry.skeleton import FINGERS
 from crossnets.synth.casting.spheremesh import SphereMesh, Topology
 from crossnets.synth.hand.anthropometry import HandShape, like
 from crossnets.synth.hand.kinematics import FOREARM, PALM, HandFrames, attach, bone
 
-FINGERS = ("index", "middle", "ring", "little")
-WRIST_RADII_MM, WRIST_ACROSS_MM = (17.5, 17.0), (11.5, -11.0)
-"""Two spheres on the mean hand, of the thumb's and the little finger's side: a wrist 57 mm wide and 35 mm deep."""
+WRIST_RADII_MM = (17.5, 17.0)
+WRIST_ACROSS_MM = (11.5, -11.0)
+"""Radii and places of two spheres of the mean hand, on the thumb's and the little finger's side. They make a wrist 57
+mm wide and 35 mm deep."""
 FOREARM_END = (10.0, 15.0, 250.0)
-"""The forearm's last two spheres are further apart and larger than the wrist's by these, after this length."""
+"""Growth of the forearm in mm: each of its last two spheres is further out and larger than that of the wrist by the
+first two numbers, after a length of the third."""
 
 
 class Ball(NamedTuple):
-    """One sphere: where it sits on a bone, and how large it is on the mean hand."""
+    """One sphere: its place on a bone and its size on the mean hand."""
 
     name: str
     frame: int
     along: float
     offset_mm: tuple[float, float, float]
-    """Across, along and through, in the bone's axes, on the mean hand."""
+    """Offset across, along and through, in the bone's axes, on the mean hand."""
     radius_mm: float
-    """On the mean hand, where the joints' radii are not meant."""
+    """Radius on the mean hand, or the factor of the mean radius of `joints`."""
     joints: tuple[tuple[int, int], ...] = ()
-    """(digit, joint) whose radii are averaged, and multiplied by `radius_mm`; none: `radius_mm` is the radius."""
+    """(digit, joint) pairs whose radii are averaged. If empty, `radius_mm` is the radius."""
     inside_end: bool = False
-    """Back from the end by its own radius: the surface ends where the bone with its flesh does."""
+    """Whether the sphere is moved back by its radius, so that the surface ends where the bone with its flesh does."""
 
 
 def _digit(name: str, digit: int) -> list[Ball]:
-    """The spheres of one digit from its first joint to its tip."""
+    """Return the spheres of one digit from its first joint to its tip."""
     two, three = bone(digit, 2), bone(digit, 3)
     return [
         Ball(f"{name}_0", bone(digit, 1), 0.0, (0, 0, 0), 1.0, ((digit, 0),)),
@@ -48,10 +54,11 @@ def _digit(name: str, digit: int) -> list[Ball]:
 
 
 def _balls() -> list[Ball]:
-    """All spheres that sit on one bone."""
-    balls = [ball for digit, name in enumerate(("thumb", *FINGERS)) for ball in _digit(name, digit)]
-    index, little, thumb = bone(1, 0), bone(4, 0), bone(0, 1)
-    heads = [Ball(f"{name}_head", bone(d, 0), 0.84, (0, 0, 1.4), 0.9, ((d, 0),)) for d, name in enumerate(FINGERS, 1)]
+    """Return all spheres that sit on one bone."""
+    balls = [ball for digit, name in enumerate(FINGERS) for ball in _digit(name, digit)]
+    thumb, index, little = bone(0, 1), bone(1, 0), bone(4, 0)
+    fingers = list(enumerate(FINGERS))[1:]
+    heads = [Ball(f"{name}_head", bone(d, 0), 0.84, (0, 0, 1.4), 0.9, ((d, 0),)) for d, name in fingers]
     return [
         *balls,
         *heads,
@@ -70,11 +77,11 @@ def _balls() -> list[Ball]:
 
 
 class Web(NamedTuple):
-    """A sphere half-way between two bones, which stretches the skin as those part."""
+    """A sphere half-way between two bones. It stretches the skin when the bones move apart."""
 
     name: str
     ends: tuple[tuple[int, float], tuple[int, float]]
-    """Frame, and fraction along it."""
+    """Bone and fraction of its length at both ends."""
     radius_mm: float
 
 
@@ -87,8 +94,10 @@ _THUMB_WEB = Web("web_middle", ((bone(0, 1), 0.70), (bone(1, 0), 0.60)), 6.5)
 _BALLS = _balls()
 _BETWEEN = (*_WEBS, _THUMB_WEB)
 NAMES = (*(ball.name for ball in _BALLS), *(web.name for web in _BETWEEN), "elbow_thumb", "elbow_little")
-"""Name of each sphere, in the order of the mesh."""
+"""Name of each sphere in the order of the mesh."""
 
+# Places of all spheres in the form that `attach` takes. A web needs two points, one for each end. The last two rows are
+# the end of the forearm.
 _FRAMES = np.array(
     [ball.frame for ball in _BALLS] + [web.ends[k][0] for k in (0, 1) for web in _BETWEEN] + [FOREARM] * 2
 )
@@ -100,8 +109,9 @@ _TIPS = np.array([float(ball.inside_end) for ball in _BALLS] + [0.0] * (2 * len(
 
 
 def _radius_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (20, S) of the joints' radii in those of the spheres, and the constant part (S,) in mm."""
-    weights, constant = np.zeros((20, len(NAMES))), np.zeros(len(NAMES))
+    """Return weights (20, S) of the joints' radii in the spheres' radii, and the constant part (S,) in mm."""
+    weights = np.zeros((20, len(NAMES)))
+    constant = np.zeros(len(NAMES))
     for s, ball in enumerate(_BALLS):
         for digit, joint in ball.joints:
             weights[4 * digit + joint, s] = ball.radius_mm / len(ball.joints)
@@ -114,11 +124,11 @@ _WEIGHTS, _CONSTANT = _radius_table()
 
 
 def _topology() -> Topology:
-    """Which spheres are joined."""
+    """Join the spheres by name."""
     chain = ("0", "half", "1", "pad", "2", "tip")
-    capsules = [(f"{f}_{a}", f"{f}_{b}") for f in ("thumb", *FINGERS) for a, b in pairwise(chain)]
-    capsules += [(f"{f}_head", f"{f}_0") for f in FINGERS]
-    knuckles = [f"{f}_head" for f in FINGERS]
+    capsules = [(f"{f}_{a}", f"{f}_{b}") for f in FINGERS for a, b in pairwise(chain)]
+    capsules += [(f"{f}_head", f"{f}_0") for f in FINGERS[1:]]
+    knuckles = [f"{f}_head" for f in FINGERS[1:]]
     wedges = [
         ("carpus_thumb", knuckles[0], knuckles[1]),
         ("carpus_thumb", "carpus_little", knuckles[1]),
@@ -156,7 +166,7 @@ TOPOLOGY = _topology()
 
 
 class Spheres(NamedTuple):
-    """The spheres of one hand or a batch, numpy or torch; TOPOLOGY joins them."""
+    """The spheres of one hand or a batch, in numpy or torch. TOPOLOGY joins them."""
 
     centers_mm: Any
     """(*B, S, 3) in the camera frame."""
@@ -165,30 +175,32 @@ class Spheres(NamedTuple):
 
 
 def spheres(frames: HandFrames, shape: HandShape) -> Spheres:
-    """The spheres of the skin, differentiable in torch."""
+    """Return the spheres of the skin. The result is differentiable in torch."""
     xp = array_api_compat.array_namespace(frames.origins_mm)
-    fingers = xp.reshape(shape.radii_mm, (*shape.flesh.shape, 20))
-    grown = _forearm_growth(xp, shape)
-    constant = like(_CONSTANT, shape.flesh)
-    radii = xp.matmul(fingers[..., None, :], like(_WEIGHTS, fingers))[..., 0, :] + constant * shape.flesh[..., None]
-    bigger = like(np.eye(len(NAMES))[-2:].sum(axis=0), radii) * (FOREARM_END[1] * grown)[..., None]
-    between = len(_BETWEEN)
-    back = xp.concat([radii[..., :-2], radii[..., -2 - between :]], axis=-1) * like(_TIPS, radii)
+    joint_radii = xp.reshape(shape.radii_mm, (*shape.flesh.shape, 20))
+    constant = like(_CONSTANT, shape.flesh) * shape.flesh[..., None]
+    radii = xp.matmul(joint_radii[..., None, :], like(_WEIGHTS, joint_radii))[..., 0, :] + constant
+    growth = _forearm_growth(xp, shape)
+    wider = like(np.eye(len(NAMES))[-2:].sum(axis=0), radii) * (FOREARM_END[1] * growth)[..., None]
+    # The anchors hold the two ends of each web, and the radii hold each web once. The radii of the webs are therefore
+    # repeated.
+    num_webs = len(_BETWEEN)
+    back = xp.concat([radii[..., :-2], radii[..., -2 - num_webs :]], axis=-1) * like(_TIPS, radii)
     anchors = attach(frames, _FRAMES, _ALONG, _OFFSETS, back)
     single = anchors[..., : len(_BALLS), :]
-    webs = 0.5 * (anchors[..., len(_BALLS) : -2 - between, :] + anchors[..., -2 - between : -2, :])
-    apart = frames.axes[..., FOREARM, :, 0] * (FOREARM_END[0] * grown)[..., None]
+    webs = 0.5 * (anchors[..., len(_BALLS) : -2 - num_webs, :] + anchors[..., -2 - num_webs : -2, :])
+    apart = frames.axes[..., FOREARM, :, 0] * (FOREARM_END[0] * growth)[..., None]
     ends = anchors[..., -2:, :] + xp.stack([-apart, apart], axis=-2)
-    return Spheres(xp.concat([single, webs, ends], axis=-2), radii + bigger)
+    return Spheres(xp.concat([single, webs, ends], axis=-2), radii + wider)
 
 
 def surface(frames: HandFrames, shape: HandShape) -> SphereMesh:
-    """The skin of a posed hand or a batch, in numpy."""
-    found = spheres(frames, shape)
-    return SphereMesh(np.asarray(found.centers_mm), np.asarray(found.radii_mm), TOPOLOGY)
+    """Return the skin of a posed hand or a batch in numpy."""
+    skin = spheres(frames, shape)
+    return SphereMesh(np.asarray(skin.centers_mm), np.asarray(skin.radii_mm), TOPOLOGY)
 
 
 def _forearm_growth(xp: Any, shape: HandShape) -> Any:
-    """(*B,): how far, in mm over FOREARM_END's, the forearm has grown where the view of it ends."""
+    """(*B,): factor of FOREARM_END's growth at the visible end of the forearm."""
     length = FOREARM_END[2] * shape.flesh
     return shape.flesh * xp.minimum(shape.forearm_mm, length) / length

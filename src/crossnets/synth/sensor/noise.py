@@ -1,18 +1,19 @@
-"""Noise models of depth sensors by type of sensor, and the numbers of each camera preset.
+"""Noise models of depth sensors, and the parameters of each camera preset.
 
-Sources of the forms, and of numbers where said:
+Sources of the equations, and of numbers where stated:
 
 - Khoshelham & Elberink 2012, "Accuracy and resolution of Kinect depth data": depth is f b / disparity, so the step and
-  the deviation of depth grow with its square.
+  the deviation of depth grow with the square of the depth.
 - Nguyen, Izadi, Lovell 2012, "Modeling Kinect sensor noise": axial noise grows with distance and with
   (theta / (pi/2 - theta))^2 of the slope's angle theta; lateral noise is 0.8 pixels.
-- Handa, Whelan, McDonald, Davison 2014, "A benchmark for RGB-D visual odometry": each pixel reads a place nearby, then
-  disparity is disturbed and rounded to eighths of a pixel.
+- Handa, Whelan, McDonald, Davison 2014, "A benchmark for RGB-D visual odometry": each pixel reads a place nearby.
+Noise is
+  then added to the disparity, which is rounded to eighths of a pixel.
 - Tölgyessy et al. 2021, "Evaluation of the Azure Kinect": noise of time of flight, flying pixels, multi-path.
 - Grunnet-Jepsen et al., "Tuning depth cameras for best performance" (Intel): z^2 subpixel / (f b), about 0.08 pixels.
 
-The effects come in this order: lateral jitter and fattened edges; lost and flying pixels; smoothing; axial noise;
-disparity; range and rounding; shadow of the second view; speckle removal.
+The effects are applied in this order: lateral jitter and fattened edges, lost and flying pixels, smoothing, axial
+noise, disparity, range and rounding, shadow of the second view, speckle removal.
 """
 
 from collections.abc import Sequence
@@ -32,22 +33,23 @@ from crossnets.types import Pinhole
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseModel:
-    """One sensor. Zero switches an effect off; pixels are those of the camera's image, also for crops."""
+    """Noise of one sensor. Zero switches an effect off. Pixels are those of the camera's image, also for crops."""
 
     kind: Literal["structured light", "time of flight", "stereo"]
-    """Type of the sensor, for readers. All types take the same steps."""
+    """Type of the sensor, for information only. All types use the same steps."""
     axial_mm: float = 0.0
     """Deviation of depth at the camera."""
     axial_per_m2_mm: float = 0.0
-    """Growth of that deviation with the square of the depth in metres: mm/m^2. Time of flight: fading light."""
+    """Growth of that deviation with the square of the depth, in mm/m^2. Time of flight: light fades with distance."""
     slope_mm: float = 0.0
-    """Growth with slope: times (theta / (pi/2 - theta))^2, 1 at 45 degrees."""
+    """Growth of that deviation with the slope: factor of (theta / (pi/2 - theta))^2, which is 1 at 45 degrees."""
     correlated: float = 0.0
-    """Share, 0 to 1, of the noise's variance that is smooth bumps. The rest is independent from pixel to pixel."""
+    """Share of the noise's variance in smooth bumps, 0 to 1. The remaining noise is independent from pixel to pixel."""
     correlation_px: float = 4.0
-    """Distance of the bumps."""
+    """Distance between bumps."""
     smoothing: float = 0.0
-    """Share, 0 to 1, of the mean of the four neighbours: matching windows, and multi-path that rounds corners."""
+    """Share of the mean of the four neighbours, 0 to 1. It models matching windows, and multi-path that rounds
+    corners."""
     lateral_px: float = 0.0
     """Deviation of the place that a pixel reads."""
     fattening_px: float = 0.0
@@ -61,26 +63,25 @@ class NoiseModel:
     flying_mm: float = 0.0
     """Largest distance at which flying pixels float behind the nearer surface."""
     grazing_tan: float = np.inf
-    """Tangent of the slope's angle above which pixels are lost: none below 3/4 of it, all above 5/4."""
+    """Tangent of the slope's angle at which pixels are lost: none below 3/4 of it, all above 5/4."""
     baseline_mm: float = 0.0
-    """Between camera and projector, or the two cameras; depth is focal length times this over disparity."""
+    """Distance between camera and projector or between two cameras. Depth is focal length times this over disparity."""
     disparity_noise_px: float = 0.0
     """Deviation of the disparity."""
     disparity_step_px: float = 0.0
-    """Disparity is rounded to this."""
+    """Unit to which disparity is rounded."""
     shadow_mm: float = 0.0
-    """Place of the projector or second camera along x. Surfaces that it does not see are lost. Usually
-    +-`baseline_mm`."""
+    """Place of the projector or second camera along x, usually +-`baseline_mm`. Surfaces hidden from it are lost."""
     min_mm: float = 0.0
     """Nearer surfaces are lost."""
     max_mm: float = np.inf
     """Farther surfaces are lost."""
     unit_mm: float = 0.0
-    """Depth is rounded to this."""
+    """Unit to which depth is rounded."""
     speckle_px: float = 0.0
-    """Connected surfaces of fewer pixels are removed."""
+    """Connected surfaces of fewer pixels than this are removed."""
     speckle_mm: float = 20.0
-    """Step of depth that separates surfaces for that."""
+    """Step of depth that separates surfaces in that removal."""
 
     def __post_init__(self) -> None:
         shares = ("correlated", "smoothing", "edge_loss", "flying")
@@ -92,20 +93,33 @@ class NoiseModel:
             if field.name != "shadow_mm" and not 0 <= value <= (1 if field.name in shares else np.inf):
                 raise ValueError(f"{field.name}={value} must be 0 {'to 1' if field.name in shares else 'or more'}.")
         if self.baseline_mm == 0 and (self.disparity_noise_px or self.disparity_step_px):
-            raise ValueError("A disparity needs baseline_mm, the distance between camera and projector.")
+            raise ValueError(
+                "Disparity noise or steps need a positive baseline_mm, the distance between camera and projector."
+            )
 
 
 _AMOUNTS = (
-    "axial_mm", "axial_per_m2_mm", "slope_mm", "lateral_px", "fattening_px", "flying_mm", "disparity_noise_px",
-    "disparity_step_px", "shadow_mm", "unit_mm", "speckle_px",
-)  # fmt: skip
+    "axial_mm",
+    "axial_per_m2_mm",
+    "slope_mm",
+    "lateral_px",
+    "fattening_px",
+    "flying_mm",
+    "disparity_noise_px",
+    "disparity_step_px",
+    "shadow_mm",
+    "unit_mm",
+    "speckle_px",
+)
+"""Fields that are multiplied by the strength of the noise. `_SHARES` are multiplied too, and limited to 1."""
 _SHARES = ("smoothing", "edge_loss", "flying")
 _RECORD = np.dtype([(field.name, np.float64) for field in fields(NoiseModel)[1:]])
 
 _KINECT_V1 = NoiseModel(
     kind="structured light",
-    # Fitted to one NYU frame as below: residual 0.60 mm at 750 mm (here 0.64), correlation 0.34 and 0.00 (0.20, 0.02),
-    # raggedness 1.20 (1.18). Nguyen et al. measure 0.1 mm for the slope, and 0.8 pixels sideways at edges.
+    # Fitted to one NYU frame by the same statistics as `_SR300`, with the values of this model in brackets: residual
+    # 0.60 mm at 750 mm (0.64), correlation 0.34 and 0.00 (0.20, 0.02), raggedness 1.20 (1.18). Nguyen et al. measure
+    # 0.1 mm for the slope, and 0.8 pixels sideways at edges.
     slope_mm=0.05,
     correlated=0.9,
     correlation_px=3.0,
@@ -124,8 +138,9 @@ _KINECT_V1 = NoiseModel(
 )
 _SR300 = NoiseModel(
     kind="structured light",
-    # Fitted to the 19 frames of an SR305 in ../shared/data: residual of quadratic fits in 11x11 windows 0.090 mm (here
-    # 0.096), its correlation one and two pixels apart 0.52 and 0.22 (0.51, 0.21), raggedness of outlines 1.16 (1.17).
+    # Fitted to the 19 frames of an SR305 in ../shared/data, with the values of this model in brackets: residual of
+    # quadratic fits in 11x11 windows 0.090 mm (0.096), its correlation one and two pixels apart 0.52 and 0.22 (0.51,
+    # 0.21), raggedness of outlines 1.16 (1.17).
     axial_per_m2_mm=0.25,
     slope_mm=0.02,
     correlated=0.95,
@@ -134,7 +149,8 @@ _SR300 = NoiseModel(
     lateral_px=0.1,
     edge_loss=0.02,
     grazing_tan=3.5,
-    baseline_mm=47.0,  # about, from the housing; only the shadow uses it
+    # The baseline is estimated from the housing. Only the shadow uses it.
+    baseline_mm=47.0,
     shadow_mm=47.0,
     min_mm=150.0,
     max_mm=1500.0,
@@ -143,8 +159,8 @@ _SR300 = NoiseModel(
 )
 _SENZ3D = NoiseModel(
     kind="time of flight",
-    # Fitted to CVAR (Oberweger et al. 2016) by the same numbers: residual 1.6 mm at 350 mm and 1.9 at 525, correlation
-    # 0.43 and 0.07, raggedness 1.12.
+    # Fitted to CVAR (Oberweger et al. 2016) by the same statistics: residual 1.6 mm at 350 mm and 1.9 mm at 525 mm,
+    # correlation 0.43 and 0.07, raggedness 1.12.
     axial_mm=1.5,
     axial_per_m2_mm=2.0,
     slope_mm=0.25,
@@ -192,7 +208,7 @@ _D400 = NoiseModel(
     baseline_mm=55.0,
     disparity_noise_px=0.08,  # Intel
     disparity_step_px=1 / 32,
-    shadow_mm=55.0,  # the depth is of the left camera, the second is to its right
+    shadow_mm=55.0,  # depth is seen from the left camera, and the second camera is to its right
     min_mm=160.0,
     max_mm=6000.0,
     unit_mm=1.0,
@@ -212,18 +228,19 @@ SENSORS: dict[str, NoiseModel] = {
     "azure-kinect-nfov": _AZURE,
     "azure-kinect-wfov": replace(_AZURE, axial_per_m2_mm=0.9),
 }
-"""One for every camera preset. Numbers without a source are our estimates: use `strength` to vary them."""
+"""Noise models by camera preset. Some presets have no noise model. Numbers without a source are our estimates. Use
+`strength` to vary them."""
 
 
 def sensor_of(camera: str) -> NoiseModel:
-    """The noise model of a camera preset that can be rendered: one with an image size.
+    """Return the noise model of a camera preset.
 
     Raises:
-        ValueError: there is no such camera, or it cannot be rendered.
+        ValueError: the camera is unknown, or it cannot be rendered because its image size or noise model is missing.
     """
     if not camera_named(camera).width_px or camera not in SENSORS:
         raise ValueError(
-            f"The camera {camera} has no image size or no noise model, so it cannot be rendered. "
+            f"Cannot render the camera {camera}, because its image size or noise model is missing. "
             f"Known: {', '.join(SENSORS)}."
         )
     return SENSORS[camera]
@@ -232,7 +249,7 @@ def sensor_of(camera: str) -> NoiseModel:
 def apply(
     depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole, model: NoiseModel, seed: int, strength: float = 1.0
 ) -> Float32[np.ndarray, "H W"]:
-    """The image that the sensor gives of an ideal one; 0 is nothing seen. The same seed gives the same image."""
+    """Turn an exact image into the sensor's image. Missing depth is 0. The same seed gives the same image."""
     height, width = depth_mm.shape
     out = np.empty((1, height, width), np.float32)
     disturb.disturb_serial(
@@ -257,15 +274,15 @@ def apply_crops(
     *,
     parallel: bool = False,
 ) -> Float32[np.ndarray, "B H W"]:
-    """As `apply`, for crops of `raster.cast` that are not yet clipped to their cubes.
+    """Like `apply`, for crops of `raster.cast` that are not yet clipped to their cubes.
 
     Args:
-        depth_mm: Ideal depth of the rays of `grid`.
-        grid: Says which pixel of the image each pixel shows; such as show the same one carry the same noise.
-        models: One for all, or one for each crop.
-        seeds: Of each crop; a crop's noise depends on nothing else.
-        strength: Factor of every effect, for all or for each crop.
-        parallel: As of `raster.cast`.
+        depth_mm: Exact depth of the rays of `grid`.
+        grid: Pixel of the image that each pixel of the crops shows. Pixels that show the same one have the same noise.
+        models: One model for all crops, or one for each crop.
+        seeds: Seed of each crop. It alone determines the random numbers of a crop.
+        strength: Factor of every effect, for all crops or for each crop.
+        parallel: Spread the crops over numba's threads, as in `raster.cast`.
     """
     count = len(depth_mm)
     listed = [models] * count if isinstance(models, NoiseModel) else list(models)
@@ -289,7 +306,10 @@ def render_noisy_crops(
     image_px: tuple[int, int] | None = None,
     parallel: bool = False,
 ) -> Float32[np.ndarray, "B S S"]:
-    """`raster.render_crops` through a sensor; arguments as there and of `apply_crops`."""
+    """Like `raster.render_crops`, with the noise of a sensor.
+
+    The arguments are those of `raster.render_crops` and `apply_crops`.
+    """
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
     depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
     depth = apply_crops(depth, grid, models, seeds, strength, parallel=parallel)
@@ -298,12 +318,16 @@ def render_noisy_crops(
 
 
 def _records(models: Sequence[NoiseModel], strengths: Float[np.ndarray, "B"]) -> np.ndarray:
-    """The models as the kernels read them, every effect times its strength; 0 is an ideal sensor."""
+    """Convert models to the records of the kernels, with every effect multiplied by its strength.
+
+    A strength of 0 gives an exact sensor.
+    """
     wrong = strengths[~(np.isfinite(strengths) & (strengths >= 0))]
     if wrong.size:
         raise ValueError(f"strength={wrong[0]} must be 0 or more.")
-    whole = {key: astuple(model)[1:] for key, model in {id(model): model for model in models}.items()}
-    records = np.array([whole[id(model)] for model in models], _RECORD)
+    # A batch has many crops but few models, and `astuple` is slow. Each model is converted once.
+    converted = {key: astuple(model)[1:] for key, model in {id(model): model for model in models}.items()}
+    records = np.array([converted[id(model)] for model in models], _RECORD)
     for name in (*_AMOUNTS, *_SHARES):
         records[name] *= strengths
     for name in _SHARES:

@@ -1,4 +1,4 @@
-"""Pixels that a depth sensor loses in a frame: those that its second view does not see, and specks. Compiled."""
+"""Compiled removal of pixels that a depth sensor loses: shadows of its second view, and specks."""
 
 import math
 from typing import no_type_check
@@ -8,23 +8,30 @@ import numpy as np
 from crossnets.synth.compiled import compiled
 
 
+# A point at column u and depth z appears at column u - f b / z of the second view. The pixels of a row are visited
+# from the side of the second view. A pixel is hidden if an earlier pixel has already passed its column by more than
+# half a pixel.
 @compiled
 @no_type_check
 def shade(depth, columns, focal, shadow_mm, first, last, out):
-    """Remove what the projector, or the second camera, at x = shadow_mm does not see.
+    """Remove surfaces that the projector or second camera at x = `shadow_mm` does not see.
 
-    A point at column u and depth z is at u - f b / z there. Coming from that side, what has been passed in that view
-    is hidden by what was nearer; half a pixel is forgiven. Nothing is seen before column `first` or after `last`.
+    A row has no depth before column `first` or after column `last`.
     """
-    side, shift = 1 if shadow_mm > 0 else -1, focal * shadow_mm
-    there = np.empty(depth.shape[1])
+    side = 1 if shadow_mm > 0 else -1
+    shift = focal * shadow_mm
+    buffer = np.empty(depth.shape[1])
     for v in range(depth.shape[0]):
-        begin, end = first[v], last[v] + 1
+        begin = first[v]
+        end = last[v] + 1
         if begin >= end:
             continue
-        z, at, row, places = depth[v, begin:end], columns[begin:end], out[v, begin:end], there[: end - begin]
+        z = depth[v, begin:end]
+        column = columns[begin:end]
+        row = out[v, begin:end]
+        places = buffer[: end - begin]
         for i in range(places.size):
-            places[i] = side * (at[i] - shift / z[i])
+            places[i] = side * (column[i] - shift / z[i])
         passed = math.inf
         for k in range(places.size):
             i = places.size - 1 - k if side > 0 else k
@@ -34,21 +41,26 @@ def shade(depth, columns, focal, shadow_mm, first, last, out):
                 passed = min(passed, places[i])
 
 
+# A run is a stretch of a row whose neighbouring pixels all connect. Runs of consecutive rows are joined into surfaces
+# with a union-find structure: `parents` leads from each run to the run that represents its surface, and `sizes` counts
+# the pixels of that surface.
 @compiled
 @no_type_check
 def remove_specks(depth, smallest, step_mm, first, behind):
-    """Remove connected surfaces of fewer pixels than `smallest`; neighbours connect if within `step_mm`.
+    """Remove connected surfaces of fewer than `smallest` pixels. Neighbours within `step_mm` connect.
 
-    Surfaces are joined from runs: stretches of a row whose neighbours all connect. Nothing is seen in a row before
-    column `first` or from `behind` on.
+    A row has no depth before column `first` or from column `behind` on.
     """
     begins, ends, rows, parents, sizes = np.empty((5, depth.size), np.int32)
-    above, count = 0, 0
+    above = 0
+    count = 0
     for v in range(depth.shape[0]):
         start = count
         count = _runs(depth[v], first[v], behind[v], step_mm, begins, ends, count)
         for k in range(start, count):
-            rows[k], parents[k], sizes[k] = v, k, ends[k] - begins[k]
+            rows[k] = v
+            parents[k] = k
+            sizes[k] = ends[k] - begins[k]
         if v > 0:
             _join(depth[v - 1], depth[v], step_mm, begins, ends, parents, sizes, above, start, count)
         above = start
@@ -60,7 +72,7 @@ def remove_specks(depth, smallest, step_mm, first, behind):
 @compiled
 @no_type_check
 def _runs(row, first, behind, step_mm, begins, ends, count):
-    """List the runs of a row behind the first `count`; returns how many there are then."""
+    """Append the runs of a row to the first `count` runs. Return the new number of runs."""
     u = first
     while u < behind:
         if row[u] == 0:
@@ -85,7 +97,8 @@ def _join(upper, lower, step_mm, begins, ends, parents, sizes, above, start, cou
             i += 1
         j = i
         while j < start and begins[j] < ends[k]:
-            one, other = _root(parents, j), _root(parents, k)
+            one = _root(parents, j)
+            other = _root(parents, k)
             if one != other:
                 for u in range(max(begins[j], begins[k]), min(ends[j], ends[k])):
                     if abs(upper[u] - lower[u]) <= step_mm:
@@ -98,7 +111,7 @@ def _join(upper, lower, step_mm, begins, ends, parents, sizes, above, start, cou
 @compiled
 @no_type_check
 def _root(parents, k):
-    """The run that stands for the surface of run k; shortens the way there."""
+    """Return the run that represents the surface of run k, and shorten the path to it."""
     while parents[k] != k:
         parents[k] = parents[parents[k]]
         k = parents[k]

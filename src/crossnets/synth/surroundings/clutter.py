@@ -1,8 +1,8 @@
-"""Surroundings of a hand in a depth image: sleeves, the other hand, things, a desk, the person and the room.
+"""Surroundings of a hand in a depth image: sleeves, the other hand, objects, a desk, the person and the room.
 
-All of it is one sphere-mesh with the hand, so the ray-caster and the sensor's noise see one surface. Everything is
-drawn around right hands; pictures of left ones are mirrored. All numbers and shares are our choice, judged beside real
-depth images.
+The surroundings and the hand are one sphere-mesh, so the ray-caster and the sensor's noise see one surface. Everything
+is drawn around right hands, and pictures of left hands are mirrored. All numbers and shares are our choice, judged by
+comparing renderings with real depth images.
 """
 
 import functools
@@ -37,14 +37,18 @@ from crossnets.synth.surroundings.parts import (
 from crossnets.synth.surroundings.person import Directions, draw_cloth, draw_directions, place_body, sleeve
 
 _FOREARM_MM = 250.0
-"""Length of whole forearms, on the mean hand."""
-_HIDDEN_SHARE, _THICKEST_MM = 0.25, 14.0
-"""An arm with the thickest sleeve that hides more of its own hand is cut short and bare."""
+"""Length of a whole forearm on the mean hand."""
+_HIDDEN_SHARE = 0.25
+"""An arm that hides more than this share of its own hand, in the thickest sleeve, is cut short and has no sleeve."""
+_THICKEST_MM = 14.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clutter:
-    """Shares, 0 to 1, of frames that have each thing, as far as it fits: what would hide the hand is left out."""
+    """Share of frames, 0 to 1, that contain each kind of surroundings.
+
+    An object that would hide the hand is left out.
+    """
 
     sleeve: float = 0.6
     second_hand: float = 0.3
@@ -52,9 +56,9 @@ class Clutter:
     """Up to four boxes, bottles, balls and the like."""
     desk: float = 0.3
     body: float = 0.7
-    """Torso, head and arms; never in egocentric views."""
+    """Torso, head and arms. Egocentric views never show a body."""
     wall: float = 0.5
-    """A wall behind, and a floor."""
+    """A wall behind everything, and a floor."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -63,29 +67,32 @@ class Clutter:
 
 
 HAIR = 3
-"""Value of `owners` for hair, which many sensors do not see."""
+"""Value of `owners` for hair, which is invisible to many sensors."""
 
 
 class Surroundings(NamedTuple):
-    """n hands with everything around them."""
+    """n hands with their surroundings."""
 
     mesh: SphereMesh
-    """The parts of `clutter_parts`."""
+    """All parts, in the order of `parts.PARTS`."""
     second: Bool[np.ndarray, "n"]
-    """Whether there is a second hand, of the other side."""
+    """Whether the picture has a second hand, of the other side."""
     second_joints_mm: Float[np.ndarray, "n J 3"]
-    """Zero without a second hand."""
+    """Joints of the second hand, or zero without a second hand."""
     hanging_mm: Float[np.ndarray, "n 2 3"]
-    """Elbows of arms that hang down, for a picture without hands. They are out of sight without a body."""
+    """Elbows of arms that hang down, for a picture without hands. They are hidden in a picture without a body."""
 
 
 def surround(rng: np.random.Generator, scene: Scene, clutter: Clutter, skeleton: Skeleton) -> Surroundings:
-    """Put everything around the hands of a scene; forearms reach to a body, or out of the picture."""
+    """Place the surroundings of the hands of a scene. Forearms reach to a body or out of the picture."""
     n = len(scene.kind)
     wanted = {field.name: rng.random(n) < getattr(clutter, field.name) for field in fields(clutter)}
     arms = _arms(rng, scene, wanted["second_hand"])
-    mesh, size, directions = nothing(n), arms.shape.scale[:, 1], arms.directions
-    cloth, sleeved = draw_cloth(rng, size), wanted["sleeve"] & arms.clear
+    mesh = nothing(n)
+    size = arms.shape.scale[:, 1]
+    directions = arms.directions
+    cloth = draw_cloth(rng, size)
+    sleeved = wanted["sleeve"] & arms.clear
     elbows = np.stack([skin.centers_mm[:, HAND_SPHERES:].mean(axis=1) for skin in arms.skins], axis=1)
     outlines = [outline(skin.centers_mm[:, :HAND_SPHERES], skin.radii_mm[:, :HAND_SPHERES]) for skin in arms.skins]
     thick = np.where(sleeved, cloth.thick_mm, 0)
@@ -96,57 +103,71 @@ def surround(rng: np.random.Generator, scene: Scene, clutter: Clutter, skeleton:
     put(mesh, "second_hand", arms.second, *other)
     put(mesh, "sleeve", sleeved, *sleeve(one, cloth))
     put(mesh, "second_sleeve", wanted["sleeve"] & arms.second, *sleeve(other, cloth))
-    bent = [np.where((directions.kind == FRONT)[:, None, None], long.centers_mm, skin.centers_mm)
-            for long, skin in zip((one, other), arms.skins, strict=True)]  # fmt: skip
+    # Desk and room stay clear of the arms. In front views the arms are those of the picture, which may be longer. In
+    # other views they end at the elbow.
+    front = (directions.kind == FRONT)[:, None, None]
+    centers = np.concatenate(
+        [
+            np.where(front, long.centers_mm, skin.centers_mm)
+            for long, skin in zip((one, other), arms.skins, strict=True)
+        ],
+        axis=1,
+    )
     radii = np.concatenate([skin.radii_mm for skin in arms.skins], axis=1)
-    space = Space(directions.down, directions.user, np.concatenate(bent, axis=1), radii)
+    space = Space(directions.down, directions.user, centers, radii)
     desk_mm = place_desk(rng, mesh, wanted["desk"], space, bodies.begins_mm)
     place_objects(rng, mesh, wanted["object"], space, outlines[0], desk_mm)
     place_room(rng, mesh, wanted["wall"], space, desk_mm)
     second_joints = np.zeros((n, len(skeleton.joints), 3))
-    second_joints[arms.found.rows] = np.asarray(joints(arms.found.frames, skeleton))
+    second_joints[arms.others.rows] = np.asarray(joints(arms.others.frames, skeleton))
     hanging = np.where(bodies.present[:, None, None], bodies.hanging_mm, NOWHERE)
+    # So far every first hand is a right one. The pictures of left hands are mirrored.
     for points in (mesh.centers_mm, second_joints, hanging):
         points[..., 0] *= scene.shape.side.reshape(-1, 1)
     return Surroundings(mesh, arms.second, second_joints, hanging)
 
 
 class _Arms(NamedTuple):
-    """Both hands of n people, the first a right one, with whole forearms as far as the camera's place allows."""
+    """Both hands of n people with whole forearms, as far as the camera's place allows. The first hand is a right
+    one."""
 
     shape: HandShape
     directions: Directions
     skins: tuple[Spheres, Spheres]
-    """Skins of both hands. Without a second hand the first one occurs twice."""
+    """Skins of both hands. Without a second hand the first skin occurs twice."""
     wrists_mm: tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]
     clear: Bool[np.ndarray, "n"]
     """Whether the first arm may be long without hiding its hand."""
-    found: SecondHands
+    others: SecondHands
     second: Bool[np.ndarray, "n"]
 
 
 def _arms(rng: np.random.Generator, scene: Scene, wanted: Bool[np.ndarray, "n"]) -> _Arms:
-    """The hands of a scene as right ones, and second hands where wanted and possible."""
+    """Return the hands of a scene as right ones, and second hands where they are wanted and possible."""
     n = len(scene.kind)
-    shape, pose = replace(scene.shape, side=np.ones(n)), mirror(scene.pose, scene.shape.side)
-    wrist, to_elbow = pose.translation_mm, forward(shape, pose).axes[:, FOREARM, :, 1]
-    whole = np.minimum(_FOREARM_MM * shape.flesh, longest_forearm(wrist, to_elbow))
-    shape = replace(shape, forearm_mm=whole)
+    shape = replace(scene.shape, side=np.ones(n))
+    pose = mirror(scene.pose, scene.shape.side)
+    wrist = pose.translation_mm
+    to_elbow = forward(shape, pose).axes[:, FOREARM, :, 1]
+    longest = longest_forearm(wrist, to_elbow)
+    shape = replace(shape, forearm_mm=np.minimum(_FOREARM_MM * shape.flesh, longest))
     skin = spheres(forward(shape, pose), shape)
-    long = samples(resize_forearm(skin, wrist, np.minimum(LONG_ARM_MM * shape.flesh, longest_forearm(wrist, to_elbow))))
+    long = samples(resize_forearm(skin, wrist, np.minimum(LONG_ARM_MM * shape.flesh, longest)))
     arm = (long.centers_mm[:, HAND_SPHERES:], long.radii_mm[:, HAND_SPHERES:] + _THICKEST_MM)
     clear = hidden_share(skin.centers_mm[:, :HAND_SPHERES], *arm) < _HIDDEN_SHARE
-    found = second_hands(rng, np.flatnonzero(wanted), shape, pose.angles_rad, skin, scene.kind)
-    second, wrists = np.zeros(n, np.bool_), wrist.copy()
-    other = Spheres(skin.centers_mm.copy(), skin.radii_mm.copy())
-    second[found.rows], wrists[found.rows] = True, found.frames.origins_mm[:, FOREARM]
-    other.centers_mm[found.rows], other.radii_mm[found.rows] = found.skin
+    others = second_hands(rng, np.flatnonzero(wanted), shape, pose.angles_rad, skin, scene.kind)
+    second = np.zeros(n, np.bool_)
+    second[others.rows] = True
+    other_wrist = wrist.copy()
+    other_wrist[others.rows] = others.frames.origins_mm[:, FOREARM]
+    other_skin = Spheres(skin.centers_mm.copy(), skin.radii_mm.copy())
+    other_skin.centers_mm[others.rows], other_skin.radii_mm[others.rows] = others.skin
     directions = draw_directions(rng, scene.kind, to_elbow)
-    return _Arms(shape, directions, (skin, other), (wrist, wrists), clear, found, second)
+    return _Arms(shape, directions, (skin, other_skin), (wrist, other_wrist), clear, others, second)
 
 
 def without_hands(mesh: SphereMesh, hanging_mm: Float[np.ndarray, "n 2 3"]) -> SphereMesh:
-    """The same pictures without hands and forearms; upper arms hang down."""
+    """Return the same pictures without hands and forearms. The upper arms hang down."""
     bare = SphereMesh(mesh.centers_mm.copy(), mesh.radii_mm.copy(), mesh.topology)
     hide(bare, ("hand", "sleeve", "second_hand", "second_sleeve"))
     for arm, name in enumerate(("arm", "second_arm")):
@@ -155,9 +176,9 @@ def without_hands(mesh: SphereMesh, hanging_mm: Float[np.ndarray, "n 2 3"]) -> S
 
 
 def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int, int]:
-    """Pixels of an image of `raster.cast` that show the first and the second hand without forearm.
+    """Count the pixels of an image of `raster.cast` that show the first and the second hand without forearm.
 
-    A bare hand has no second one.
+    The second count is 0 for the mesh of a hand without surroundings.
     """
     owner = owners(bare=mesh.radii_mm.shape[-1] == len(NAMES))
     counts = np.bincount(owner[patch.ravel()], minlength=3)
@@ -166,9 +187,9 @@ def hand_pixels(patch: Int16[np.ndarray, "H W"], mesh: SphereMesh) -> tuple[int,
 
 @functools.cache
 def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
-    """1 for patches of the first hand, 2 of the second, 3 of hair, 0 of anything else. The last entry is for no patch.
+    """Return the owner of each patch: 1 the first hand, 2 the second hand, 3 hair, 0 anything else.
 
-    `bare` is for the mesh of a hand without surroundings.
+    The last entry is for pixels that hit nothing. `bare` selects the mesh of a hand without surroundings.
     """
     topology, num_spheres = (TOPOLOGY, len(NAMES)) if bare else (ALL, NUM_SPHERES)
     of_sphere = np.zeros(num_spheres, np.int8)
@@ -182,9 +203,9 @@ def owners(*, bare: bool = False) -> Int8[np.ndarray, "K"]:
 
 
 def _end(arms: _Arms, joined: Bool[np.ndarray, "n"], cut_mm: Float[np.ndarray, "n"]) -> tuple[Spheres, Spheres]:
-    """The hands with forearms to the elbow where a body is joined to it, or so long that they leave the picture.
+    """Return both hands with forearms that end at the elbow of a body, or that are long enough to leave the picture.
 
-    A first arm that would hide its own hand is as short as the hand was sampled, `cut_mm`.
+    A first arm that would hide its own hand keeps its sampled length, `cut_mm`.
     """
     ended = []
     for skin, wrist in zip(arms.skins, arms.wrists_mm, strict=True):

@@ -1,6 +1,7 @@
 """Heads: skull, face, ears and hair, in proportion to the hands. All numbers are our choice.
 
-A face that a sensor sees without its hair is as large as a palm, so it needs brows, a nose and a chin to be no hand.
+A face whose hair is invisible to the sensor is as large as a palm. Brows, nose and chin make it look different from a
+hand.
 """
 
 import numpy as np
@@ -26,27 +27,39 @@ _POINTS = {
     "right_ear": (202, -10, -80, 8),
     "right_lobe": (166, 0, -74, 7),
 }
-"""Up from between the shoulders, ahead, to the left, radius; mm, of the mean person."""
+"""Place of each sphere (up from between the shoulders, ahead, left) and its radius, in mm, for the mean person."""
 _CAPSULES = (
-    ("neck", "throat"), ("throat", "skull"), ("skull", "forehead"), ("left_brow", "right_brow"), ("lips", "chin"),
-    ("nose_root", "nose"), ("left_ear", "left_lobe"), ("right_ear", "right_lobe"),
-)  # fmt: skip
+    ("neck", "throat"),
+    ("throat", "skull"),
+    ("skull", "forehead"),
+    ("left_brow", "right_brow"),
+    ("lips", "chin"),
+    ("nose_root", "nose"),
+    ("left_ear", "left_lobe"),
+    ("right_ear", "right_lobe"),
+)
 _WEDGES = (
-    ("forehead", "left_cheek", "right_cheek"), ("left_cheek", "right_cheek", "chin"),
-    ("skull", "left_jaw", "left_cheek"), ("skull", "right_jaw", "right_cheek"),
-    ("left_jaw", "chin", "left_cheek"), ("right_jaw", "chin", "right_cheek"), ("throat", "left_jaw", "right_jaw"),
-)  # fmt: skip
+    ("forehead", "left_cheek", "right_cheek"),
+    ("left_cheek", "right_cheek", "chin"),
+    ("skull", "left_jaw", "left_cheek"),
+    ("skull", "right_jaw", "right_cheek"),
+    ("left_jaw", "chin", "left_cheek"),
+    ("right_jaw", "chin", "right_cheek"),
+    ("throat", "left_jaw", "right_jaw"),
+)
 _NAMES = list(_POINTS)
 HEAD_SPHERES = len(_NAMES)
 HEAD_CAPSULES = tuple((_NAMES.index(a), _NAMES.index(b)) for a, b in _CAPSULES)
 HEAD_WEDGES = tuple((_NAMES.index(a), _NAMES.index(b), _NAMES.index(c)) for a, b, c in _WEDGES)
 HAIR_SPHERES = 4
-"""Crown, fringe, and where the hair ends on both sides."""
+"""Crown, fringe, and the ends of the hair on both sides."""
 HAIR_CAPSULES = ((0, 1), (0, 2), (0, 3))
 _NECK = np.array([130.0, 0.0, 0.0])
-"""Heads turn about it; up, ahead, left."""
-_TURN_RAD, _NOD_RAD, _TILT_RAD = 0.4, 0.25, 0.12
+"""Point about which heads turn: up, ahead, left."""
+_TURNS_RAD = np.array([0.4, 0.25, 0.12])
+"""Deviation of the angles of a head: turned to the side, nodding, and tilted to a shoulder."""
 _LONG_SHARE = 0.4
+"""Share of long hair."""
 
 
 def place_head(
@@ -55,13 +68,13 @@ def place_head(
     axes: Float[np.ndarray, "n 3 3"],
     size: Float[np.ndarray, "n"],
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Spheres (n, S, 3) and radii (n, S), mm, of heads and of their hair.
+    """Return centres (n, S, 3) and radii (n, S) in mm of the spheres of heads and of their hair.
 
     Args:
-        rng: Draws how heads turn, and all that people differ in.
-        middle_mm: Between the shoulders.
-        axes: Rows are up, ahead and left of each torso.
-        size: Of the person, 1 the mean.
+        rng: Source of the turns of heads and of the differences between people.
+        middle_mm: Point between the shoulders.
+        axes: Directions up, ahead and left of each torso, as rows.
+        size: Size of each person, 1 for the mean.
     """
     n = len(size)
     points = np.array([_POINTS[name] for name in _NAMES], np.float64)
@@ -70,19 +83,19 @@ def place_head(
     hair, hair_radii = _hair(rng, n)
     turn = _turns(rng, n)
     turned = [np.matmul(part - _NECK, turn) + _NECK for part in (head, hair)]
-    turned[0][:, 0] = head[:, 0]  # the neck's foot stays
+    turned[0][:, 0] = head[:, 0]  # the base of the neck does not turn
     placed = [middle_mm[:, None] + size[:, None, None] * np.matmul(part, axes) for part in turned]
     return (placed[0], radii * size[:, None]), (placed[1], hair_radii * size[:, None])
 
 
 def _hair(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Before the head turns; short hair has no sides."""
-    thick, low = rng.uniform(2, 14, n), rng.uniform(-140, 90, n)
+    """Return the hair of heads that look straight ahead. The sides of short hair coincide with the crown."""
+    thick = rng.uniform(2, 14, n)
+    low = rng.uniform(-140, 90, n)
     fringe = rng.uniform(258, 285, n)
     crown = np.broadcast_to([226.0, -20.0, 0.0], (n, 3))
     long = (rng.random(n) < _LONG_SHARE)[:, None]
-    none = np.zeros(n)
-    front = np.stack([fringe, np.full(n, 26.0), none], axis=1)
+    front = np.stack([fringe, np.full(n, 26.0), np.zeros(n)], axis=1)
     sides = [np.stack([low, rng.uniform(-30, 25, n), side * rng.uniform(60, 85, n)], axis=1) for side in (1, -1)]
     points = [crown, front, *(np.where(long, side, crown) for side in sides)]
     ends = np.where(long[:, 0], rng.uniform(22, 40, n), 70.0)
@@ -91,12 +104,13 @@ def _hair(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _turns(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 3 3"]:
-    """Rotations of rows (up, ahead, left): to the side, then down, then onto a shoulder."""
-    angles = np.array([_TURN_RAD, _NOD_RAD, _TILT_RAD])[:, None] * rng.standard_normal((3, n))
+    """Draw rotations of rows (up, ahead, left): to the side, then down, then to a shoulder."""
+    angles = _TURNS_RAD[:, None] * rng.standard_normal((3, n))
     whole = np.broadcast_to(np.eye(3), (n, 3, 3))
     for angle, (a, b) in zip(angles, ((1, 2), (0, 1), (0, 2)), strict=True):
         one = np.broadcast_to(np.eye(3), (n, 3, 3)).copy()
         one[:, a, a] = one[:, b, b] = np.cos(angle)
-        one[:, a, b], one[:, b, a] = np.sin(angle), -np.sin(angle)
+        one[:, a, b] = np.sin(angle)
+        one[:, b, a] = -np.sin(angle)
         whole = whole @ one
     return whole

@@ -1,4 +1,7 @@
-"""Things near a hand: boxes, books, bottles, balls, pens, the desk under them, and the room; numbers our choice."""
+"""Objects near a hand: boxes, books, bottles, balls, pens, the desk under them, and the room.
+
+All numbers are our choice.
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crossnets.synth.casting.spheremesh import SphereMesh
-from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES, Outline, may_hide, put
+from crossnets.synth.hand.sampler import unit
+from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES, Outline, distance_along, may_hide, put
 
 _BOXES_MM = np.array(
     [
@@ -18,7 +22,8 @@ _BOXES_MM = np.array(
         [[40, 120], [30, 100], [40, 120]],
     ]
 )
-"""Least and most half sides across, upwards and along: bricks, books, telephones, keyboards, screens, cartons."""
+"""Least and greatest half sides across, upwards and along, for bricks, books, telephones, keyboards, screens,
+cartons."""
 _CHAINS_MM = np.array(
     [
         [[28, 42], [28, 42], [12, 16], [90, 180], [35, 50], [15, 40]],
@@ -28,33 +33,34 @@ _CHAINS_MM = np.array(
         [[15, 25], [12, 20], [12, 20], [40, 90], [20, 60], [20, 60]],
     ]
 )
-"""Least and most of a sphere's radius below, in the middle and above, and the lengths between: bottles, cups, balls,
-pens, handles."""
+"""Least and greatest radius of the spheres at the bottom, in the middle and at the top, and lengths between the four
+spheres of a chain, for bottles, cups, balls, pens, handles."""
 _STANDING = np.array([0.8, 1.0, 1.0, 0.1, 0.3])
-"""Share of each of them that stands."""
+"""Share of each kind that stands upright on a desk."""
 _NEAR_SHARE = 0.6
-"""Share of things close by. Others lie up to half a metre further."""
+"""Share of objects close by. Others lie up to half a metre further away."""
 _RESTING_SHARE = 0.35
-"""Share of hands over a desk that touch it, or whose elbows do."""
+"""Share of hands over a desk that touch it, or whose elbows touch it."""
 _EDGE_MM = 2.5
+"""Radius of the spheres at the corners of boxes, walls and floors."""
 _ROOM_MM = 4000.0
-"""Half the side of walls and floors, more than cameras see."""
+"""Half the side of walls and floors. Cameras do not see their edges."""
 
 
 class Space(NamedTuple):
-    """Directions around hands, in the camera frame, and how far hands reach in it."""
+    """Directions around hands in the camera frame, and the extent of the hands."""
 
     down: Float[np.ndarray, "n 3"]
     """Unit vector of gravity."""
     user: Float[np.ndarray, "n 3"]
-    """Level unit vector from the hand towards its owner's body."""
+    """Level unit vector from the hand towards the person's body."""
     hands_mm: Float[np.ndarray, "n S 3"]
-    """Spheres of the hands, their forearms too."""
+    """Spheres of the hands and forearms."""
     radii_mm: Float[np.ndarray, "n S"]
 
     def reach(self, way: Float[np.ndarray, "n 3"], first: int | None = None) -> Float[np.ndarray, "n"]:
-        """Distance that the (first) spheres reach along a direction."""
-        return (np.matmul(self.hands_mm[:, :first], way[:, :, None])[..., 0] + self.radii_mm[:, :first]).max(axis=1)
+        """Return how far the (first) spheres reach along a direction."""
+        return (distance_along(self.hands_mm[:, :first], way) + self.radii_mm[:, :first]).max(axis=1)
 
 
 def place_objects(
@@ -65,15 +71,15 @@ def place_objects(
     outline: Outline,
     desk_mm: Float[np.ndarray, "n"],
 ) -> None:
-    """Put up to four things beside or behind the hands, and on the desk if there is one, in place.
+    """Put up to four objects beside or behind the hands, in place. They stand on the desk of pictures that have one.
 
     Args:
-        rng: Draws everything.
+        rng: Source of all random numbers.
         mesh: The pictures.
-        present: Where there is anything.
-        space: Its first spheres, as many as a hand has without elbow, are the hand that must stay apart.
-        outline: Of the hand, which stays in sight: what would hide it is left out.
-        desk_mm: How far down the desk's top is, infinite where there is none.
+        present: Whether a picture has objects.
+        space: Directions and hands. Its first spheres are the hand without elbow, which objects must not touch.
+        outline: Outline of the hand. Objects that would hide it are left out.
+        desk_mm: Distance down to the top of the desk, infinite without a desk.
     """
     n = len(present)
     for name in ("box", "second_box", "bottle", "second_bottle"):
@@ -85,12 +91,14 @@ def place_objects(
         gap = rng.uniform(0, 60, n) + np.where(rng.random(n) < _NEAR_SHARE, 0, rng.uniform(0, 500, n))
         aside = 80.0 * rng.standard_normal((n, 3))
         centers = centers + (ahead + aside)[:, None]
-        nearest = (np.matmul(centers, way[:, :, None])[..., 0] - radii).min(axis=1)
+        nearest = (distance_along(centers, way) - radii).min(axis=1)
         centers = centers + ((space.reach(way, HAND_SPHERES) + gap - nearest)[:, None] * way)[:, None]
-        lowest = (np.matmul(centers, space.down[:, :, None])[..., 0] + radii).max(axis=1)
+        lowest = (distance_along(centers, space.down) + radii).max(axis=1)
         centers = centers + (np.where(on_desk, desk_mm - lowest, 0)[:, None] * space.down)[:, None]
-        solid = np.concatenate([centers, centers.mean(axis=1, keepdims=True)], axis=1)
-        inside = np.linalg.norm(centers - solid[:, -1:], axis=-1).min(axis=1)
+        # The test for hiding sees spheres only. A further sphere in the middle stands for the inside of the object.
+        middle = centers.mean(axis=1, keepdims=True)
+        inside = np.linalg.norm(centers - middle, axis=-1).min(axis=1)
+        solid = np.concatenate([centers, middle], axis=1)
         hides = may_hide(solid, np.concatenate([radii, np.maximum(inside * 0.6, 5)[:, None]], axis=1), outline)
         put(mesh, name, present & ~hides & (rng.random(n) < 0.55), centers, radii)
 
@@ -102,25 +110,27 @@ def place_desk(
     space: Space,
     body_mm: Float[np.ndarray, "n"],
 ) -> Float[np.ndarray, "n"]:
-    """Put a desk under the hands, in place. Returns the depth of its top, infinite without a desk.
+    """Put a desk under the hands, in place. Return the distance down to its top, infinite without a desk.
 
-    `body_mm` is how far towards the user the body begins, infinite where none is seen: the desk ends before it.
+    The desk ends before the body. `body_mm` is the distance towards the user at which the body begins, infinite without
+    a body.
     """
     n = len(present)
     gap = np.where(rng.random(n) < _RESTING_SHARE, 1.0, rng.uniform(5, 250, n))
-    down_mm = np.maximum(space.reach(space.down) + gap, 120.0)  # below the camera too
+    # The desk lies below the camera as well.
+    down_mm = np.maximum(space.reach(space.down) + gap, 120.0)
     middle = space.hands_mm[:, :HAND_SPHERES].mean(axis=1)
     yaw = np.where(np.isfinite(body_mm), 0.0, 0.35) * rng.standard_normal(n)
     along = np.cos(yaw)[:, None] * space.user + np.sin(yaw)[:, None] * np.cross(space.down, space.user)
-    across, here = np.cross(space.down, along), (middle * along).sum(axis=1)
+    across = np.cross(space.down, along)
+    here = (middle * along).sum(axis=1)
     near = np.minimum(rng.uniform(150, 700, n), np.maximum(body_mm - here - 20, 30))
-    ends, sides = np.stack([-rng.uniform(150, 900, n), near], axis=1), rng.uniform(150, 900, (n, 2)) * [-1, 1]
+    ends = np.stack([-rng.uniform(150, 900, n), near], axis=1)
+    sides = rng.uniform(150, 900, (n, 2)) * [-1, 1]
     thick = rng.uniform(2, 14, n)
     foot = middle + (down_mm + thick - (middle * space.down).sum(axis=1))[:, None] * space.down
-    centers = np.stack(
-        [foot + ends[:, i, None] * along + sides[:, j, None] * across for i in (0, 1) for j in (0, 1)], 1
-    )
-    put(mesh, "desk", present, centers, np.repeat(thick[:, None], 4, axis=1))
+    corners = [foot + ends[:, i, None] * along + sides[:, j, None] * across for i in (0, 1) for j in (0, 1)]
+    put(mesh, "desk", present, np.stack(corners, axis=1), np.repeat(thick[:, None], 4, axis=1))
     return np.where(present, down_mm, np.inf)
 
 
@@ -129,40 +139,34 @@ def place_room(
 ) -> None:
     """Put a wall behind and a floor below everything, in place."""
     n = len(present)
-    seen = np.where(mesh.centers_mm[..., 2] > 0, 0.0, -np.inf)
-    seen[:, SPHERES["desk"]] = -np.inf  # ends at the wall
+    # Hidden spheres and spheres behind the camera are ignored. The desk is ignored too, because it ends at the wall.
+    ignored = np.where(mesh.centers_mm[..., 2] > 0, 0.0, -np.inf)
+    ignored[:, SPHERES["desk"]] = -np.inf
     forward = unit(np.array([0.0, 0.0, 1.0]) - space.down[:, 2:] * space.down)
     yaw = 0.3 * rng.standard_normal(n)
     facing = np.cos(yaw)[:, None] * forward + np.sin(yaw)[:, None] * np.cross(space.down, forward)
     gaps = (np.exp(rng.uniform(np.log(60), np.log(2500), n)), rng.uniform(650, 780, n))
     for name, way, gap in zip(("wall", "floor"), (facing, space.down), gaps, strict=True):
-        reach = (np.matmul(mesh.centers_mm, way[:, :, None])[..., 0] + mesh.radii_mm + seen).max(axis=1)
+        reach = (distance_along(mesh.centers_mm, way) + mesh.radii_mm + ignored).max(axis=1)
         if name == "wall":
-            reach = np.maximum(reach, 100)  # before the camera
+            reach = np.maximum(reach, 100)  # in front of the camera
         else:
             reach = np.where(np.isfinite(desk_mm), desk_mm, np.maximum(reach, 300))
-        middle, across = (
-            (reach + gap + _EDGE_MM)[:, None] * way,
-            np.cross(way, np.where(way == facing, space.down, forward)),
-        )
+        middle = (reach + gap + _EDGE_MM)[:, None] * way
+        across = np.cross(way, np.where(way == facing, space.down, forward))
         up = np.cross(way, across)
         corners = [middle + _ROOM_MM * (i * across + j * up) for i in (-1, 1) for j in (-1, 1)]
         put(mesh, name, present, np.stack(corners, axis=1), np.full((n, 4), _EDGE_MM))
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-
-
 def _level(vectors: np.ndarray, down: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Unit vectors, level in those rows."""
+    """Return unit vectors, which are level in the given rows."""
     level = vectors - (vectors * down).sum(axis=1, keepdims=True) * down
     return unit(np.where(rows[:, None], level, vectors))
 
 
 def _axes(rng: np.random.Generator, n: int, down: np.ndarray, upright: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
-    """Rows are the axes of a thing. The second one is down where it stands upright."""
+    """Draw the axes of objects, as rows. The second axis points down for upright objects."""
     second = np.where(upright[:, None], down, unit(rng.standard_normal((n, 3))))
     first = unit(np.cross(second, rng.standard_normal((n, 3))))
     return np.stack([first, second, np.cross(first, second)], axis=1)
@@ -171,7 +175,7 @@ def _axes(rng: np.random.Generator, n: int, down: np.ndarray, upright: np.ndarra
 def _boxes(
     rng: np.random.Generator, n: int, down: np.ndarray, on_desk: np.ndarray
 ) -> tuple[Float[np.ndarray, "n 8 3"], Float[np.ndarray, "n 8"]]:
-    """Boxes around the origin."""
+    """Draw boxes around the origin."""
     low, high = np.moveaxis(_BOXES_MM[rng.integers(len(_BOXES_MM), size=n)], -1, 0)
     half = rng.uniform(low, high)
     corner = np.array([[1 if k & bit else -1 for bit in (4, 2, 1)] for k in range(8)])
@@ -182,7 +186,7 @@ def _boxes(
 def _chains(
     rng: np.random.Generator, n: int, down: np.ndarray, on_desk: np.ndarray
 ) -> tuple[Float[np.ndarray, "n 4 3"], Float[np.ndarray, "n 4"]]:
-    """Bottles and other round things around the origin, from their foot upwards."""
+    """Draw bottles and other round objects around the origin, from bottom to top."""
     which = rng.integers(len(_CHAINS_MM), size=n)
     low, high = np.moveaxis(_CHAINS_MM[which], -1, 0)
     drawn = rng.uniform(low, high)

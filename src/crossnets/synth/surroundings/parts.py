@@ -1,7 +1,7 @@
-"""The parts of a picture with its surroundings: one topology for every frame, of which each shows some parts.
+"""The parts of a picture with its surroundings. All frames have the same topology, and each frame shows some parts.
 
-A part that a frame does not show is put around the camera: the ray-caster does not draw hulls that hold the camera, and
-finds that out at once. Parts share no sphere, so each can be taken away by itself.
+A hidden part is moved to the camera. The ray-caster does not draw hulls that contain the camera, and that test is
+cheap. Parts share no spheres, so each part can be hidden independently.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from crossnets.synth.hand.surface import NAMES, TOPOLOGY
 from crossnets.synth.surroundings.head import HAIR_CAPSULES, HAIR_SPHERES, HEAD_CAPSULES, HEAD_SPHERES, HEAD_WEDGES
 
 HAND_SPHERES = len(NAMES) - 2
-"""Spheres of a hand without its elbow, which come first."""
+"""Number of spheres of a hand without its elbow. They come first."""
 NOWHERE = (0.0, 0.0, 0.0)
-"""Place of spheres that are out of sight. Their radius is 1 mm."""
+"""Place of the spheres of hidden parts. Their radius is 1 mm."""
 
 
 class Part(NamedTuple):
-    """Some spheres, and how they are joined."""
+    """Some spheres and their hulls."""
 
     num_spheres: int
     capsules: tuple[tuple[int, int], ...] = ()
@@ -36,7 +36,7 @@ _CHAIN = Part(4, ((0, 1), (1, 2), (2, 3)))
 _ARM = Part(2, ((0, 1),))
 _FACES = ((0, 1, 3, 2), (4, 5, 7, 6), (0, 1, 5, 4), (2, 3, 7, 6), (0, 2, 6, 4), (1, 3, 7, 5))
 _BOX = Part(8, (), tuple(wedge for a, b, c, d in _FACES for wedge in ((a, b, c), (a, c, d))))
-"""Corner k is on the far side of axis a where bit 2 - a of k is set."""
+"""Corner k is on the positive side of axis a if bit 2 - a of k is set."""
 PARTS: dict[str, Part] = {
     "hand": _HAND,
     "sleeve": _QUAD,
@@ -55,23 +55,21 @@ PARTS: dict[str, Part] = {
     "wall": _QUAD,
     "floor": _QUAD,
 }
-"""Everything there may be in a picture, in the order of the spheres."""
+"""All parts of a picture in the order of their spheres."""
 _FLAT = ("desk", "wall", "floor")
 _STARTS = np.cumsum([0, *(part.num_spheres for part in PARTS.values())])
 SPHERES = {name: slice(a, b) for name, a, b in zip(PARTS, _STARTS[:-1].tolist(), _STARTS[1:].tolist(), strict=True)}
 """The spheres of each part."""
 NUM_SPHERES = int(_STARTS[-1])
 ALL = Topology(
-    np.array([[start + k for k in row] for start, part in zip(_STARTS[:-1], PARTS.values(), strict=True)
-              for row in part.capsules]),
-    np.array([[start + k for k in row] for start, part in zip(_STARTS[:-1], PARTS.values(), strict=True)
-              for row in part.wedges]),
-)  # fmt: skip
-"""The topology of the whole picture."""
+    np.array([SPHERES[name].start + np.array(row) for name, part in PARTS.items() for row in part.capsules]),
+    np.array([SPHERES[name].start + np.array(row) for name, part in PARTS.items() for row in part.wedges]),
+)
+"""Topology of the whole picture."""
 
 
 def nothing(n: int) -> SphereMesh:
-    """n pictures that show no part yet; float64."""
+    """Return n pictures in float64 whose parts are all hidden."""
     return SphereMesh(np.zeros((n, NUM_SPHERES, 3)), np.ones((n, NUM_SPHERES)), ALL)
 
 
@@ -82,47 +80,55 @@ def put(
     centers_mm: Float[np.ndarray, "n S 3"],
     radii_mm: Float[np.ndarray, "n S"],
 ) -> None:
-    """Show a part in those pictures, in place."""
+    """Show a part in the given pictures, in place."""
     mesh.centers_mm[rows, SPHERES[name]] = centers_mm[rows]
     mesh.radii_mm[rows, SPHERES[name]] = radii_mm[rows]
 
 
 def hide(mesh: SphereMesh, names: Sequence[str], rows: Bool[np.ndarray, "n"] | slice = slice(None)) -> None:
-    """Take parts out of those pictures, in place."""
+    """Hide parts of the given pictures, in place."""
     for name in names:
         mesh.centers_mm[rows, SPHERES[name]] = NOWHERE
         mesh.radii_mm[rows, SPHERES[name]] = 1.0
 
 
 def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
-    """Take out the parts that no ray of these crops meets within this margin behind the cube, in place.
+    """Hide the parts that no ray of these crops meets within this margin behind the cube, in place.
 
-    The rays up to there fill a pyramid. A part is outside when one of the pyramid's planes, or the part's own where it
-    is flat, lies between them.
+    The rays up to that depth fill a pyramid. A part is outside if all its spheres are outside of one plane of the
+    pyramid. A flat part is also outside if the whole pyramid is on one side of the part's plane.
     """
-    n, back = len(mesh.radii_mm), grid.back_mm + margin_mm
-    one, none = np.ones(n), np.zeros(n)
-    left, right, top, bottom = grid.x[:, 0], grid.x[:, -1], grid.y[:, 0], grid.y[:, -1]
-    planes = [(-one, none, left), (one, none, -right), (none, -one, top), (none, one, -bottom), (none, none, one)]
-    normals = np.moveaxis(np.array(planes), -1, 0)  # (n, 5, 3), out of the pyramid
-    offsets = np.stack([none, none, none, none, back], axis=1)
-    long = np.linalg.norm(normals, axis=2)
-    apart = mesh.centers_mm @ normals.transpose(0, 2, 1) - offsets[:, None] - mesh.radii_mm[..., None] * long[:, None]
+    n = len(mesh.radii_mm)
+    back = grid.back_mm + margin_mm
+    one = np.ones(n)
+    zero = np.zeros(n)
+    left, right = grid.x[:, 0], grid.x[:, -1]
+    top, bottom = grid.y[:, 0], grid.y[:, -1]
+    # The normals of the five planes point out of the pyramid: (n, 5, 3).
+    planes = [(-one, zero, left), (one, zero, -right), (zero, -one, top), (zero, one, -bottom), (zero, zero, one)]
+    normals = np.moveaxis(np.array(planes), -1, 0)
+    offsets = np.stack([zero, zero, zero, zero, back], axis=1)
+    lengths = np.linalg.norm(normals, axis=2)
+    apart = (
+        mesh.centers_mm @ normals.transpose(0, 2, 1) - offsets[:, None] - mesh.radii_mm[..., None] * lengths[:, None]
+    )
     outside = np.any(np.minimum.reduceat(apart, _STARTS[:-1], axis=1) > 0, axis=2)
-    corners = np.stack([none, none, none, *(v for x in (left, right) for y in (top, bottom) for v in (x, y, one))])
+    # The corners of the pyramid are the camera and the four ends of its edges: (n, 5, 3).
+    corners = np.stack([zero, zero, zero, *(v for x in (left, right) for y in (top, bottom) for v in (x, y, one))])
     corners = np.moveaxis(corners, -1, 0).reshape(n, 5, 3) * back[:, None, None]
     for name in _FLAT:
         first, second, third = (mesh.centers_mm[:, SPHERES[name].start + k] for k in range(3))
         normal = np.cross(second - first, third - first)
-        beside = np.matmul(corners - first[:, None], normal[:, :, None])[..., 0]
+        beside = distance_along(corners - first[:, None], normal)
         thick = mesh.radii_mm[:, SPHERES[name].start] * np.linalg.norm(normal, axis=1)
         outside[:, list(PARTS).index(name)] |= (beside.min(axis=1) > thick) | (beside.max(axis=1) < -thick)
     spheres = np.repeat(outside, np.diff(_STARTS), axis=1)
-    mesh.centers_mm[spheres], mesh.radii_mm[spheres] = NOWHERE, 1.0
+    mesh.centers_mm[spheres] = NOWHERE
+    mesh.radii_mm[spheres] = 1.0
 
 
 def forget_beyond(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid, margin_mm: float) -> None:
-    """Set depth beyond this margin behind the cubes to 0, in place, which saves the sensor's noise the work on it."""
+    """Set depth beyond this margin behind the cubes to 0, in place. The sensor's noise then skips these pixels."""
     everywhere = np.ones_like(grid.column_seen)
     clip_to_cubes(
         depth_mm,
@@ -136,13 +142,18 @@ def forget_beyond(depth_mm: Float32[np.ndarray, "B S S"], grid: CropGrid, margin
 
 
 def between(first: np.ndarray, last: np.ndarray, count: int) -> np.ndarray:
-    """(n, count, ...): values evenly from the first (n, ...) to the last, both included."""
+    """(n, count, ...): evenly spaced values from the first (n, ...) to the last, both included."""
     share = np.linspace(0, 1, count).reshape(-1, *[1] * (first.ndim - 1))
     return first[:, None] + share * (last - first)[:, None]
 
 
+def distance_along(points_mm: Float[np.ndarray, "n S 3"], way: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n S"]:
+    """Return the coordinate of points along one direction for each picture."""
+    return np.matmul(points_mm, way[:, :, None])[..., 0]
+
+
 class Outline(NamedTuple):
-    """Rough outline of the hands in the picture: a box around them, and their depth."""
+    """Rough outline of a hand in the picture: the box around it, and its greatest depth."""
 
     low: Float[np.ndarray, "n 2"]
     """Least slopes x/z and y/z."""
@@ -151,9 +162,11 @@ class Outline(NamedTuple):
 
 
 def outline(centers_mm: Float[np.ndarray, "n S 3"], radii_mm: Float[np.ndarray, "n S"]) -> Outline:
-    """The outline of spheres in front of the camera."""
-    z, r = centers_mm[..., 2:], radii_mm[..., None]
-    slopes, wide = centers_mm[..., :2] / z, r / z
+    """Return the outline of spheres in front of the camera."""
+    z = centers_mm[..., 2:]
+    r = radii_mm[..., None]
+    slopes = centers_mm[..., :2] / z
+    wide = r / z
     back = (z + r)[..., 0].max(axis=1)
     return Outline((slopes - wide).min(axis=1), (slopes + wide).max(axis=1), back)
 
@@ -161,11 +174,17 @@ def outline(centers_mm: Float[np.ndarray, "n S 3"], radii_mm: Float[np.ndarray, 
 def may_hide(
     centers_mm: Float[np.ndarray, "n S 3"], radii_mm: Float[np.ndarray, "n S"], of: Outline
 ) -> Bool[np.ndarray, "n"]:
-    """Whether one of the spheres is in front of the outline's back and overlaps its box; safe rather than exact."""
-    z, r = centers_mm[..., 2:], radii_mm[..., None] * 1.15
-    around = z <= r  # seen in every direction
+    """Return whether a sphere is in front of the outline's back and overlaps its box.
+
+    The test is conservative: it may report spheres that hide nothing.
+    """
+    z = centers_mm[..., 2:]
+    r = radii_mm[..., None] * 1.15
+    # Spheres around the camera may cover every direction.
+    around = z <= r
     z = np.maximum(z, 1.0)
-    slopes, wide = centers_mm[..., :2] / z, r / z
+    slopes = centers_mm[..., :2] / z
+    wide = r / z
     overlap = (slopes + wide > of.low[:, None]) & (slopes - wide < of.high[:, None])
     overlap = overlap.all(axis=-1) | (around[..., 0] & (centers_mm[..., 2] + radii_mm > 0))
     return np.any(overlap & (centers_mm[..., 2] - radii_mm < of.back_mm[:, None]), axis=1)
@@ -174,7 +193,7 @@ def may_hide(
 def hidden_share(
     hand_mm: Float[np.ndarray, "n H 3"], centers_mm: Float[np.ndarray, "n S 3"], radii_mm: Float[np.ndarray, "n S"]
 ) -> Float[np.ndarray, "n"]:
-    """Share of a hand's spheres whose middle other spheres hide from the camera."""
+    """Return the share of a hand's spheres whose centres are hidden from the camera by other spheres."""
     hidden = np.empty(hand_mm.shape[:2], np.bool_)
     _hide(np.ascontiguousarray(hand_mm), np.ascontiguousarray(centers_mm), np.ascontiguousarray(radii_mm), hidden)
     return hidden.mean(axis=1)
@@ -187,9 +206,11 @@ def _hide(hand_mm, centers_mm, radii_mm, out):
         for h in range(hand_mm.shape[1]):
             x, y, z = hand_mm[n, h, 0], hand_mm[n, h, 1], hand_mm[n, h, 2]
             distance = np.sqrt(x * x + y * y + z * z)
-            x, y, z, hidden = x / distance, y / distance, z / distance, False
+            x, y, z = x / distance, y / distance, z / distance
+            hidden = False
             for s in range(centers_mm.shape[1]):
-                cx, cy, cz, radius = centers_mm[n, s, 0], centers_mm[n, s, 1], centers_mm[n, s, 2], radii_mm[n, s]
+                cx, cy, cz = centers_mm[n, s, 0], centers_mm[n, s, 1], centers_mm[n, s, 2]
+                radius = radii_mm[n, s]
                 along = x * cx + y * cy + z * cz
                 off = cx * cx + cy * cy + cz * cz - along * along
                 hidden |= (off < radius * radius) & (along > 0) & (along < distance)
