@@ -25,14 +25,14 @@ FRAMES = 8
 
 @pytest.fixture(scope="module")
 def config() -> CrossnetsConfig:
-    """Two cameras."""
+    """A preset with two cameras."""
     whole = presets.crossnets(seed=3, precision="32-true")
     return replace(whole, rendered=replace(whole.rendered, sources=whole.rendered.sources[1:3]))
 
 
 @pytest.fixture(scope="module")
 def shipped(config: CrossnetsConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights as they come with a package, untrained."""
+    """A model folder with untrained weights in place of the shipped weights."""
     folder = tmp_path_factory.mktemp("weights")
     networks = build(config.networks, torch.Generator().manual_seed(0))
     bundle.save(config.model(networks, {}), folder)
@@ -55,24 +55,26 @@ class Made(NamedTuple):
     out: Path
     page: str
     printed: str
-    told: str
+    reported: str
     opened: list[str]
 
 
 @pytest.fixture(scope="module")
 def made(config: CrossnetsConfig, shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A demo with shipped weights."""
-    out, printed, told = tmp_path_factory.mktemp("demos") / "demo", io.StringIO(), io.StringIO()
+    """Results of a demo with shipped weights."""
+    out = tmp_path_factory.mktemp("demos") / "demo"
+    printed = io.StringIO()
+    reported = io.StringIO()
     opened: list[str] = []
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(told):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(reported):
         shrink(patch)
         patch.setattr(command, "SHIPPED", shipped)
         patch.setattr(command.webbrowser, "open", opened.append)
         page = run(config, out)
-    return Made(out, page, printed.getvalue(), told.getvalue(), opened)
+    return Made(out, page, printed.getvalue(), reported.getvalue(), opened)
 
 
-def test_the_page_shows_the_numbers_of_the_run(made: Made) -> None:
+def test_page_shows_the_measured_numbers(made: Made) -> None:
     page, printed = made.page, made.printed
     numbers = json.loads((made.out / "numbers.json").read_text())
     assert [model["name"] for model in numbers["models"]] == ["shipped model", "trained here, 0.1s"]
@@ -94,19 +96,20 @@ def test_the_page_shows_the_numbers_of_the_run(made: Made) -> None:
     assert f"{numbers['mean_pose_error_mm']:.2f} mm" in page
     assert "realsense-d435" in page
     assert f"Page: {made.out / 'index.html'}" in printed
-    assert "estimate 6/6 joints" in made.told
-    assert not made.opened  # standard output is no terminal
+    assert "estimate 6/6 joints" in made.reported
+    assert not made.opened  # standard output is not a terminal
     assert (made.out / "run" / "model" / "weights.safetensors").is_file()
 
 
-def test_the_page_is_one_file_with_all_its_pictures(made: Made) -> None:
+def test_page_embeds_all_pictures(made: Made) -> None:
     page = made.page
     assert not re.search(r"https?:|<script|<link|url\((?!#)|@import", page)
     assert not re.search(r'(src|href)="(?!data:image/|#)', page)
     assert str(made.out.parent) not in page
     images = re.findall(r'src="data:image/(\w+);base64', page)
-    rest = FRAMES - 5
-    assert images.count("png") == 5 + rest + rest + 2  # worst, others, others again, ends of the walk
+    others = FRAMES - 5
+    # The worst frames, the others for each of two models, and the ends of the walk.
+    assert images.count("png") == 5 + others + others + 2
     assert images.count("gif") == 1
     assert "The worst 5 of 8" in page
     assert page.count("<svg") == 3
@@ -114,14 +117,14 @@ def test_the_page_is_one_file_with_all_its_pictures(made: Made) -> None:
         assert film.n_frames > 10  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_without_shipped_weights_it_says_so_and_goes_on(
+def test_demo_without_shipped_weights(
     config: CrossnetsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shrink(monkeypatch)
     monkeypatch.setattr(command, "SHIPPED", tmp_path / "nothing")
     out = tmp_path / "demo"
     page = run(config, out)
-    said = "No weights come with this version, so the demo shows only the model that it trains itself."
+    said = "This version has no weights, so the demo shows only the model that it trains."
     assert capsys.readouterr().err.count(said) == 1
     assert said in page
     assert "shipped model" not in page
@@ -130,13 +133,13 @@ def test_without_shipped_weights_it_says_so_and_goes_on(
     assert f"{model['mean_mm']:.2f} mm" in page
 
 
-def test_an_earlier_demo_is_replaced_and_nothing_else(config: CrossnetsConfig, tmp_path: Path) -> None:
+def test_only_an_earlier_demo_is_replaced(config: CrossnetsConfig, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "run").write_text("mine")
-    with pytest.raises(FileExistsError, match="other holds files, but no demo, and is not overwritten"):
+    with pytest.raises(FileExistsError, match="other is not empty and does not contain a demo"):
         command._clear(other)
-    with pytest.raises(FileExistsError, match="is a file; give a folder"):
+    with pytest.raises(FileExistsError, match=r"is a file\. Give a folder"):
         command._clear(other / "run")
     assert (other / "run").read_text() == "mine"
     earlier = tmp_path / "earlier"
@@ -151,12 +154,12 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(config: CrossnetsConfig, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 1}, "--frames 1; expected 2 to 2000"),
+        ({"frames": 1}, "--frames 1, expected 2 to 2000"),
         ({"budget": "soon"}, "--budget soon: expected a time such as 90s"),
         ({"model": Path("nowhere")}, "No model at nowhere"),
     ],
 )
-def test_arguments_that_do_not_fit(config: CrossnetsConfig, tmp_path: Path, options: dict, message: str) -> None:
+def test_invalid_arguments_raise(config: CrossnetsConfig, tmp_path: Path, options: dict, message: str) -> None:
     out = tmp_path / "demo"
     given = {"budget": "1s", "frames": FRAMES, "model": None, "open_page": False} | options
     with pytest.raises((ValueError, OSError), match=message):
@@ -164,22 +167,22 @@ def test_arguments_that_do_not_fit(config: CrossnetsConfig, tmp_path: Path, opti
     assert not out.exists()
 
 
-def test_held_out_hands_are_those_of_no_training(config: CrossnetsConfig) -> None:
-    found = hands.HeldOutHands(config, 4)
-    assert [frame.key for frame in found.frames] == [
+def test_held_out_hands_are_reproducible_and_separate_from_training(config: CrossnetsConfig) -> None:
+    first = hands.HeldOutHands(config, 4)
+    assert [frame.key for frame in first.frames] == [
         "realsense-d435/000", "cvar-senz3d/000", "realsense-d435/001", "cvar-senz3d/001",
     ]  # fmt: skip
-    assert found.frames[0].depth_mm.shape == (480, 640)
-    assert found.frames[1].camera != found.frames[0].camera
+    assert first.frames[0].depth_mm.shape == (480, 640)
+    assert first.frames[1].camera != first.frames[0].camera
     again = hands.HeldOutHands(config, 4)
-    np.testing.assert_array_equal(found.centers_mm, again.centers_mm)
-    np.testing.assert_array_equal(found.frames[3].depth_mm, again.frames[3].depth_mm)
+    np.testing.assert_array_equal(first.centers_mm, again.centers_mm)
+    np.testing.assert_array_equal(first.frames[3].depth_mm, again.frames[3].depth_mm)
     other = hands.HeldOutHands(replace(config, seed=4), 4)
-    assert (found.joints_mm != other.joints_mm).any()
+    assert (first.joints_mm != other.joints_mm).any()
     assert all(source.seed < hands._HELD_OUT for source in config.rendered.sources)
 
 
-def test_the_command_line_gives_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict = {}
     monkeypatch.setattr(command, "demo_command", lambda config, **options: given.update(options, seed=config.seed))
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
@@ -190,7 +193,7 @@ def test_the_command_line_gives_its_options(tmp_path: Path, monkeypatch: pytest.
     assert given == expected
 
 
-def test_a_browser_opens_for_a_person_with_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_browser_opens_only_with_a_display(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(command.webbrowser, "open", opened.append)
     monkeypatch.setattr(command.platform, "system", lambda: "Linux")

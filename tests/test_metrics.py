@@ -1,4 +1,4 @@
-"""Metrics against cases whose answer is known."""
+"""Metrics on cases with known results."""
 
 import numpy as np
 import pytest
@@ -9,25 +9,25 @@ RNG = np.random.default_rng(0)
 LABELS = RNG.normal(size=(5, 6, 3)) * 40 + [10, -20, 600]
 
 
-def test_a_known_shift_is_the_error() -> None:
+def test_error_of_a_known_translation() -> None:
     errors = metrics.joint_errors_mm(LABELS + np.array([3.0, 4.0, 12.0]), LABELS)
     np.testing.assert_allclose(errors, 13.0)
 
 
-def test_roots_aligned_ignores_a_shift_but_not_a_scale() -> None:
+def test_root_alignment_removes_translation_but_not_scale() -> None:
     shifted = LABELS + RNG.normal(size=(5, 1, 3)) * 30
     np.testing.assert_allclose(metrics.align_roots(shifted, LABELS, 2), LABELS)
     larger = (LABELS - LABELS[:, 2:3]) * 1.2
     assert metrics.joint_errors_mm(metrics.align_roots(larger, LABELS, 2), LABELS).max() > 5
 
 
-def test_scale_is_found_frame_by_frame() -> None:
+def test_each_frame_has_its_own_scale() -> None:
     factors = np.array([0.5, 0.8, 1.0, 1.3, 2.0])[:, None, None]
     scaled = (LABELS - LABELS[:, 2:3]) * factors + [100, 0, 400]
     np.testing.assert_allclose(metrics.align_roots_and_scale(scaled, LABELS, 2), LABELS, atol=1e-9)
 
 
-def test_scale_is_the_least_squares_one() -> None:
+def test_scale_minimises_the_squared_error() -> None:
     noisy = LABELS + RNG.normal(size=LABELS.shape) * 10
     fitted = metrics.align_roots_and_scale(noisy, LABELS, 0)
     root = LABELS[:, :1]
@@ -36,7 +36,7 @@ def test_scale_is_the_least_squares_one() -> None:
         assert (((root + (fitted - root) * factor - LABELS) ** 2).sum((1, 2)) > best).all()
 
 
-def test_scale_never_mirrors_and_survives_a_point() -> None:
+def test_scale_is_finite_and_not_negative() -> None:
     mirrored = 2 * LABELS[:, :1] - LABELS
     np.testing.assert_allclose(
         metrics.align_roots_and_scale(mirrored, LABELS, 0), np.broadcast_to(LABELS[:, :1], LABELS.shape)
@@ -45,14 +45,14 @@ def test_scale_never_mirrors_and_survives_a_point() -> None:
     assert np.isfinite(metrics.align_roots_and_scale(point, LABELS, 0)).all()
 
 
-def test_success_counts_errors_at_the_threshold() -> None:
+def test_success_includes_errors_at_the_threshold() -> None:
     errors = np.array([[1.0, 20.0], [2.0, 20.5], [0.0, 90.0], [0.0, 0.0]])
     frames, joints = metrics.frame_success(errors), metrics.joint_success(errors)
     assert (frames[0], frames[19], frames[20], frames[21], frames[80]) == (0.25, 0.25, 0.5, 0.75, 0.75)
     assert (joints[0], joints[1], joints[2], joints[20], joints[80]) == (0.375, 0.5, 0.625, 0.75, 0.875)
 
 
-def test_area_is_one_for_perfect_zero_for_hopeless_and_half_for_a_ramp() -> None:
+def test_area_under_known_curves() -> None:
     assert metrics.area_under_curve(metrics.frame_success(np.zeros((3, 2)))) == 1.0
     assert metrics.area_under_curve(metrics.frame_success(np.full((3, 2), np.inf))) == 0.0
     assert metrics.area_under_curve(np.arange(81) / 80) == pytest.approx(0.5)
@@ -70,15 +70,15 @@ def test_area_is_one_for_perfect_zero_for_hopeless_and_half_for_a_ramp() -> None
         ((np.sin(0.5) * np.cos(0.3), -np.cos(0.5) * np.cos(0.3), -np.sin(0.3)), np.degrees(0.5), np.degrees(0.3)),
     ],
 )
-def test_palm_angles_of_built_palms(fingers: tuple[float, float, float], yaw: float, pitch: float) -> None:
+def test_palm_angles_of_known_directions(fingers: tuple[float, float, float], yaw: float, pitch: float) -> None:
     wrist = np.array([30.0, 20.0, 500.0])
     joints = np.stack([wrist, wrist + 80 * np.array(fingers), wrist + np.array([40.0, -60.0, 3.0])])[None]
     angles = metrics.palm_angles(joints, (0, 1, 2))
     np.testing.assert_allclose((angles.yaw_deg[0], angles.pitch_deg[0]), (yaw, pitch), atol=1e-9)
 
 
-def test_palm_angles_follow_the_fields_formula() -> None:
-    """Spec 6.1, written out: pitch = -asin(y_z), yaw = asin(y_x / cos pitch)."""
+def test_palm_angles_agree_with_the_published_formula() -> None:
+    """The formula of spec 6.1: pitch = -asin(y_z), yaw = asin(y_x / cos pitch)."""
     angles = metrics.palm_angles(LABELS, (0, 1, 2))
     y = LABELS[:, 1] - LABELS[:, 0]
     y /= np.linalg.norm(y, axis=1, keepdims=True)
@@ -87,7 +87,7 @@ def test_palm_angles_follow_the_fields_formula() -> None:
     np.testing.assert_allclose(angles.yaw_deg, np.degrees(np.arcsin(y[:, 0] / np.cos(pitch))))
 
 
-def test_bins_average_frames_and_leave_out_what_lies_outside() -> None:
+def test_bins_average_frames_within_the_edges() -> None:
     errors = np.array([[1.0, 3.0], [5.0, 5.0], [7.0, 9.0], [100.0, 100.0]])
     counts, means = metrics.mean_by_bin(errors, np.array([0.0, 1.9, 6.0, -3.0]), np.arange(0, 7, 2))
     assert counts.tolist() == [2, 0, 1]

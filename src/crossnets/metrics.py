@@ -10,48 +10,47 @@ import numpy as np
 from jaxtyping import Float, Int
 
 THRESHOLDS_MM: Int[np.ndarray, "T"] = np.arange(81)
-"""0, 1, ... 80 mm: the grid of both success curves (spec 6.1)."""
-
+"""Grid of both success curves: 0, 1, ... 80 mm (spec 6.1)."""
 
 SIGMAS: Float[np.ndarray, "K"] = np.arange(31) / 10
-"""0, 0.1, ... 3 standard deviations: the grid of the coverage."""
+"""Grid of the coverage: 0, 0.1, ... 3 standard deviations."""
 
 
 class PalmAngles(NamedTuple):
     """Directions of the palm in degrees. Both are 0 for fingers that point straight up or down in the image."""
 
     yaw_deg: Float[np.ndarray, "F"]
-    """-90 to 90; positive where the fingers point to the right of the image."""
+    """-90 to 90. It is positive for fingers that point to the right of the image."""
     pitch_deg: Float[np.ndarray, "F"]
-    """-90 to 90; positive where the fingers point at the camera."""
+    """-90 to 90. It is positive for fingers that point at the camera."""
 
 
 def joint_errors_mm(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"]
 ) -> Float[np.ndarray, "F J"]:
-    """Euclidean distance of every joint, absolute in camera space (spec 6.1)."""
+    """Euclidean distance between each predicted joint and its label in camera space. Nothing is aligned (spec 6.1)."""
     return np.linalg.norm(predicted_mm.astype(np.float64) - labels_mm, axis=-1)
 
 
 def frame_success(errors_mm: Float[np.ndarray, "F J"]) -> Float[np.ndarray, "81"]:
-    """FS(t): fraction of frames whose largest joint error is at most t = 0..80 mm. At least one frame."""
+    """FS(t): fraction of frames whose largest joint error is at most t = 0..80 mm. Needs at least one frame."""
     return _fraction_within(errors_mm.max(axis=-1))
 
 
 def joint_success(errors_mm: Float[np.ndarray, "F J"]) -> Float[np.ndarray, "81"]:
-    """JS(t): fraction of joints, over all frames, whose error is at most t = 0..80 mm. At least one frame."""
+    """JS(t): fraction of joints, over all frames, whose error is at most t = 0..80 mm. Needs at least one frame."""
     return _fraction_within(errors_mm.ravel())
 
 
 def area_under_curve(curve: Float[np.ndarray, "81"]) -> float:
-    """Area under a success curve by trapezoids over 0 to 80 mm, divided by 80: 1 where nothing is wrong."""
+    """Area under a success curve by trapezoids over 0 to 80 mm, divided by 80. Perfect predictions score 1."""
     return float(np.trapezoid(curve, THRESHOLDS_MM) / THRESHOLDS_MM[-1])
 
 
 def align_roots(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], reference: int
 ) -> Float[np.ndarray, "F J 3"]:
-    """Predictions moved, frame by frame, so that joint `reference` lies on its label."""
+    """Translate the prediction of each frame so that joint `reference` lies on its label."""
     predicted = predicted_mm.astype(np.float64)
     return predicted + (labels_mm - predicted)[:, reference, None]
 
@@ -59,13 +58,15 @@ def align_roots(
 def align_roots_and_scale(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], reference: int
 ) -> Float[np.ndarray, "F J 3"]:
-    r"""Predictions with roots aligned, then scaled about that root by the best factor of each frame alone.
+    r"""Align the root joints, then scale each frame about its root by the least-squares factor of that frame.
 
-    $s_f = \max(0, \langle p_f, l_f \rangle / \langle p_f, p_f \rangle)$ over the joints relative to the root: least
-    squares, never mirrored, one factor a frame (a factor a sequence would still punish a size that changes).
+    $s_f = \max(0, \langle p_f, l_f \rangle / \langle p_f, p_f \rangle)$ over the joints relative to the root.
+    The factor is never negative, so a pose is never mirrored. Each frame has its own factor because one factor for a
+    sequence would still penalise a predicted size that varies between frames.
     """
     root = labels_mm[:, reference, None].astype(np.float64)
-    p, label = align_roots(predicted_mm, labels_mm, reference) - root, labels_mm - root
+    p = align_roots(predicted_mm, labels_mm, reference) - root
+    label = labels_mm - root
     power = (p * p).sum((1, 2))
     s = np.maximum((p * label).sum((1, 2)), 0) / np.where(power > 0, power, 1)
     return p * s[:, None, None] + root
@@ -74,10 +75,11 @@ def align_roots_and_scale(
 def palm_angles(joints_mm: Float[np.ndarray, "F J 3"], palm_frame: tuple[int, int, int]) -> PalmAngles:
     """Yaw and pitch of the palm (spec 6.1), in the convention of the field's MSRA angles.
 
-    With y the unit vector from the wrist to the middle knuckle: pitch = -asin(y_z), yaw = asin(y_x / cos pitch). Those
-    angles are computed from pixels unprojected with z forward, which is our frame; whether y points up or down plays
-    no part, nor does the little knuckle, whose z axis of the palm neither formula uses. So this "yaw" is the direction
-    of the fingers seen in the image, not a turn about them. Straight at the camera, yaw is undefined and given as 0.
+    Let y be the unit vector from the wrist to the middle knuckle. Then pitch = -asin(y_z) and yaw = asin(y_x / cos
+    pitch). The field computes these angles from pixels unprojected with z forward, which is our frame. Neither formula
+    uses the image's y axis, so its sign does not matter. Neither uses the little knuckle, which only defines the z axis
+    of the palm. This "yaw" is therefore the direction of the fingers in the image, not a rotation about them. Yaw is
+    undefined for fingers that point straight at the camera and is then given as 0.
     """
     wrist, middle, _ = palm_frame
     y = joints_mm[:, middle].astype(np.float64) - joints_mm[:, wrist]
@@ -90,7 +92,7 @@ def palm_angles(joints_mm: Float[np.ndarray, "F J 3"], palm_frame: tuple[int, in
 def mean_by_bin(
     errors_mm: Float[np.ndarray, "F J"], angle_deg: Float[np.ndarray, "F"], edges_deg: Int[np.ndarray, "E"]
 ) -> tuple[Int[np.ndarray, "bins"], Float[np.ndarray, "bins"]]:
-    """Frames and mean error of each bin [edge, next edge), the last closed; NaN where a bin has no frame."""
+    """Number of frames and mean error of each bin [edge, next edge). The last bin is closed. An empty bin has NaN."""
     counts, _ = np.histogram(angle_deg, edges_deg)
     sums, _ = np.histogram(angle_deg, edges_deg, weights=errors_mm.mean(axis=-1))
     return counts, np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -103,11 +105,11 @@ def _fraction_within(errors_mm: Float[np.ndarray, "N"]) -> Float[np.ndarray, "81
 def coverage(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], std_mm: Float[np.ndarray, "F J"]
 ) -> Float[np.ndarray, "31"]:
-    """Fraction of coordinates (x, y and z apart) whose error is at most 0, 0.1, ... 3 of their joint's deviations."""
-    apart = np.abs(predicted_mm.astype(np.float64) - labels_mm) / std_mm[..., None]
-    return np.array([(apart <= sigmas).mean() for sigmas in SIGMAS])
+    """Fraction of coordinates (x, y, z separately) whose error is at most 0, 0.1, ... 3 deviations of their joint."""
+    error_in_deviations = np.abs(predicted_mm.astype(np.float64) - labels_mm) / std_mm[..., None]
+    return np.array([(error_in_deviations <= sigmas).mean() for sigmas in SIGMAS])
 
 
 def gaussian_coverage(sigmas: float) -> float:
-    """The `coverage` of a Gaussian."""
+    """Expected `coverage` where the errors are Gaussian with the stated deviations."""
     return erf(sigmas / sqrt(2))

@@ -1,4 +1,4 @@
-"""The whole benchmark on networks that are tiny."""
+"""The whole benchmark with tiny networks."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,8 @@ TINY = LatencyConfig(
 
 def described(model: onnx.ModelProto, key: str, text: str) -> onnx.ModelProto:
     entry = model.metadata_props.add()
-    entry.key, entry.value = key, text
+    entry.key = key
+    entry.value = text
     return model
 
 
@@ -60,70 +61,73 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[Presets]:
     return iter([Presets(estimators=(presets.paper(MSRA21),), shipped="none", detector=presets.detector())])
 
 
-def test_everything_is_measured_and_written(
-    tiny: Iterator[Presets], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_of_a_benchmark(tiny: Iterator[Presets], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "latency.json"
     latency_command(next(tiny), TINY, as_json=True, out=out)
-    found = json.loads(capsys.readouterr().out)
-    assert found == json.loads(out.read_text())
-    assert (found["format"], found["version"], found["threads"], found["frames"]) == ("crossnets-latency", 1, 1, 2)
-    assert found["machine"]["processor"]
-    assert found["machine"]["packages"]["onnxruntime"]
-    assert found["peak_gflops"]["onnxruntime"] > 0
-    assert [row["name"] for row in found["networks"]] == ["tiny", "detector", "DeepPrior"]
-    for row in found["networks"]:
+    written = json.loads(capsys.readouterr().out)
+    assert written == json.loads(out.read_text())
+    assert (written["format"], written["version"], written["threads"], written["frames"]) == (
+        "crossnets-latency",
+        1,
+        1,
+        2,
+    )
+    assert written["machine"]["processor"]
+    assert written["machine"]["packages"]["onnxruntime"]
+    assert written["peak_gflops"]["onnxruntime"] > 0
+    assert [row["name"] for row in written["networks"]] == ["tiny", "detector", "DeepPrior"]
+    for row in written["networks"]:
         assert row["macs"] > 0
         assert row["calls"] >= 3
         assert 0 < row["least_ms"] <= row["median_ms"] <= row["p90_ms"]
         assert row["share_of_peak"] > 0
-    assert [(row["preset"], row["engine"], row["mode"]) for row in found["whole_frames"]] == [
+    assert [(row["preset"], row["engine"], row["mode"]) for row in written["whole_frames"]] == [
         ("tiny", "onnxruntime", "predict"),
         ("tiny", "onnxruntime", "track"),
     ]
-    for row in found["whole_frames"]:
+    for row in written["whole_frames"]:
         assert set(row["stages_ms"]) == {"find", "crop", "network", "joints"}
-        assert row["share_with_hand"] == 1, "the detector of random weights is told where the hand is"
-    predict, track = found["whole_frames"]
+        assert row["share_with_hand"] == 1, "the detector with random weights returns the known place of the hand"
+    predict, track = written["whole_frames"]
     assert track["stages_ms"]["find"] < predict["stages_ms"]["find"] / 5
-    (process,) = found["processes"]
+    (process,) = written["processes"]
     assert not process["with_torch"]
     assert 0 < process["import_s"] < process["first_prediction_s"]
     assert 10 < process["resident_mb"] <= process["most_resident_mb"]
-    assert len(found["goals"]) == 6
+    assert len(written["goals"]) == 6
 
 
-def test_tables(tiny: Iterator[Presets], capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_tables(tiny: Iterator[Presets], capsys: pytest.CaptureFixture[str]) -> None:
     latency_command(next(tiny), TINY, as_json=False, out=None)
     text = capsys.readouterr().out
     for words in ("Networks alone", "DeepPrior", "2,076,308", "Whole frames", "New processes", "1,000 frames/s"):
         assert words in text
 
 
-def test_a_detector_that_comes_with_the_package_is_listened_to(tmp_path: Path) -> None:
-    """One that finds nothing, so there is nothing to crop."""
-    deaf = replace(tiny_detector(tmp_path, threshold=1 - 1e-9), weights="shipped")
+def test_output_of_a_shipped_detector_is_used(tmp_path: Path) -> None:
+    """The detector finds no hand, so the network must not run."""
+    blind = replace(tiny_detector(tmp_path, threshold=1 - 1e-9), weights="shipped")
     frames = raw_frames(1)
-    whole = WholeFrames(frames, tiny_estimator(tmp_path), deaf, "onnxruntime")
+    whole = WholeFrames(frames, tiny_estimator(tmp_path), blind, "onnxruntime")
     stages = whole.case("predict").call()
     assert stages is not None
     assert stages["find"] > 0 == stages["network"]
     assert whole.share_with_hand("predict") == 0
-    with pytest.raises(ValueError, match="finds no hand in 1 rendered frames; give more as --frames"):
-        with_hand(frames, deaf)
+    with pytest.raises(ValueError, match=r"finds no hand in 1 rendered frames\. Increase --frames"):
+        with_hand(frames, blind)
 
 
-def test_what_cannot_be_done_is_said(tmp_path: Path, tiny: Iterator[Presets]) -> None:
+def test_invalid_options_raise(tmp_path: Path, tiny: Iterator[Presets]) -> None:
     measured = next(tiny)
-    with pytest.raises(ValueError, match=r"--frames 0; expected 1 or more"):
+    with pytest.raises(ValueError, match=r"--frames 0, expected 1 or more"):
         latency_command(measured, LatencyConfig(frames=0), as_json=True, out=None)
-    with pytest.raises(ValueError, match=r"--seconds 0.0; expected more than 0"):
+    with pytest.raises(ValueError, match=r"--seconds 0.0, expected more than 0"):
         latency_command(measured, LatencyConfig(seconds=0.0), as_json=True, out=None)
-    with pytest.raises(IsADirectoryError, match=r"is a folder; give a file"):
+    with pytest.raises(IsADirectoryError, match=r"is a folder\. Give a file"):
         latency_command(measured, TINY, as_json=True, out=tmp_path)
 
 
-def test_an_unknown_action_and_a_missing_runtime_end_in_one_message(
+def test_unknown_action_and_missing_runtime_exit_with_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["crossnets", "benchmark", "speed"])

@@ -1,4 +1,4 @@
-"""Our own networks as the benchmark times them."""
+"""Our own networks in the benchmark."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from crossnets.training import presets
 pytest.importorskip("onnxruntime")
 
 
-def test_a_known_hand_is_found_where_it_is() -> None:
+def test_known_hand_is_detected_at_its_place() -> None:
     (frame,) = raw_frames(1)
     assert frame.depth_mm.dtype == np.uint16
     assert frame.depth_mm.shape == (480, 640)
@@ -33,15 +33,17 @@ def test_a_known_hand_is_found_where_it_is() -> None:
 
 
 @pytest.mark.slow
-def test_random_weights_cost_what_the_networks_cost_and_answer_sensibly(
+def test_random_weights_have_the_cost_of_the_networks_and_plausible_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ours, "SHIPPED", tmp_path / "a copy without weights")
-    detector, config = detector_file(presets.detector(), tmp_path), presets.crossnets()
+    detector = detector_file(presets.detector(), tmp_path)
+    config = presets.crossnets()
     file = estimator_file(config, tmp_path, may_be_shipped=False)
-    found, expected = cost(onnx.load(file.path), (1, 128, 128)), complexity(config.networks)["test"]
-    assert found.macs == expected.macs
-    assert 0.99 * expected.parameters < found.parameters <= expected.parameters, "normalisation may be folded"
+    counted = cost(onnx.load(file.path), (1, 128, 128))
+    expected = complexity(config.networks)["test"]
+    assert counted.macs == expected.macs
+    assert 0.99 * expected.parameters < counted.parameters <= expected.parameters, "normalisation may be folded"
     frames = raw_frames(2)
     tracker, known = tracker_for(file, detector, "onnxruntime")
     assert known is not None

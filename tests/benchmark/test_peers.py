@@ -1,4 +1,4 @@
-"""Peers' graphs have the layers of their papers, and run."""
+"""Graphs of published architectures have the layers of their papers and run."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from crossnets.benchmark.graphs import INPUT, Cost, Graph, cost, input_shape
 from crossnets.benchmark.peers import PEERS
 
 RESNET50 = 25_557_032 - 2_049_000
-"""Parameters as torchvision's documentation has them, without the classifier of 1,000 classes."""
+"""Number of parameters in torchvision's documentation, without the classifier of 1,000 classes."""
 
 
 def layer(inputs: int, outputs: int, side: int = 1, places: int = 1, *, bias: bool = True) -> np.ndarray:
@@ -26,7 +26,7 @@ def norm(channels: int) -> np.ndarray:
 
 
 def deep_prior() -> np.ndarray:
-    """128 to 124, 31, 27, 13 and 11."""
+    """The sides of the maps are 128, 124, 31, 27, 13 and 11."""
     convs = layer(1, 8, 5, 124**2) + layer(8, 8, 5, 27**2) + layer(8, 8, 3, 11**2)
     return convs + deep_prior_head(8 * 11**2)
 
@@ -58,7 +58,7 @@ def ren() -> np.ndarray:
 
 
 def resnet50_macs(sizes: tuple[int, ...]) -> int:
-    """At these sizes after the first convolution, the pooling, and each stage."""
+    """`sizes` are the sides after the first convolution, the pooling, and each stage."""
     total = layer(3, 64, 7, sizes[0] ** 2)[1]
     before = 64
     for inner, count, size_in, size in zip((64, 128, 256, 512), (3, 4, 6, 3), sizes[1:-1], sizes[2:], strict=True):
@@ -87,33 +87,34 @@ def built() -> dict[str, onnx.ModelProto]:
     ("name", "side", "layers"),
     [("DeepPrior", 128, deep_prior), ("DeepPrior++", 128, deep_prior_pp), ("REN-9x6x6", 96, ren)],
 )
-def test_the_graphs_cost_what_their_layers_cost(
+def test_cost_of_a_graph_is_the_cost_of_its_layers(
     built: dict[str, onnx.ModelProto], name: str, side: int, layers: object
 ) -> None:
     assert callable(layers)
     assert input_shape(built[name]) == (1, side, side)
-    found = cost(built[name])
+    counted = cost(built[name])
     onnx.checker.check_model(built[name])
-    assert [found.parameters, found.macs] == layers().tolist()
+    assert [counted.parameters, counted.macs] == layers().tolist()
 
 
-def test_deep_prior_is_as_its_description_says(built: dict[str, onnx.ModelProto]) -> None:
+def test_cost_of_deep_prior_agrees_with_its_docstring(built: dict[str, onnx.ModelProto]) -> None:
     assert cost(built["DeepPrior"]) == Cost(2_076_308, 6_383_084)
 
 
-def test_a2j_is_resnet50_and_three_branches(built: dict[str, onnx.ModelProto]) -> None:
-    found, (parameters, macs) = cost(built["A2J"]), a2j_branches()
+def test_a2j_has_a_resnet50_and_three_branches(built: dict[str, onnx.ModelProto]) -> None:
+    counted = cost(built["A2J"])
+    parameters, macs = a2j_branches()
     assert input_shape(built["A2J"]) == (1, 176, 176)
-    assert found.parameters - parameters == RESNET50
-    assert found.macs - macs == resnet50_macs((88, 44, 44, 22, 11, 11))
+    assert counted.parameters - parameters == RESNET50
+    assert counted.macs - macs == resnet50_macs((88, 44, 44, 22, 11, 11))
 
 
-def test_resnet50_costs_what_is_published() -> None:
+def test_macs_of_resnet50_agree_with_the_published_number() -> None:
     assert resnet50_macs((112, 56, 56, 28, 14, 7)) + 2048 * 1000 == pytest.approx(4.09e9, rel=0.001)
 
 
 @pytest.mark.parametrize("name", ["DeepPrior++", "REN-9x6x6", "A2J"])
-def test_both_runtimes_say_the_same(built: dict[str, onnx.ModelProto], name: str, tmp_path: Path) -> None:
+def test_runtimes_agree(built: dict[str, onnx.ModelProto], name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     path = tmp_path / "peer.onnx"
@@ -126,9 +127,7 @@ def test_both_runtimes_say_the_same(built: dict[str, onnx.ModelProto], name: str
 
 
 @pytest.mark.parametrize(("row", "column", "anchor"), [(0, 0, (0, 0)), (3, 7, (1, 2)), (10, 4, (3, 3))])
-def test_a2j_answers_with_the_anchor_that_is_proposed(
-    row: int, column: int, anchor: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a2j_returns_the_proposed_anchor(row: int, column: int, anchor: tuple[int, int], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     g = Graph("votes", (16, 11, 11))
     zeros = {count: g.constant(np.zeros((1, count, 11, 11), np.float32)) for count in (16, 32)}
@@ -137,16 +136,16 @@ def test_a2j_answers_with_the_anchor_that_is_proposed(
     onnx.save_model(g.finish(peers._vote(g, INPUT, zeros[32], zeros[16], 1)), str(path))
     proposals = np.zeros((1, 16, 11, 11), np.float32)
     proposals[0, 4 * anchor[0] + anchor[1], row, column] = 50
-    (found,) = open_run(path, "onnxruntime", ["joints"])(proposals)
+    (joints,) = open_run(path, "onnxruntime", ["joints"])(proposals)
     expected = [16 * row + 2 + 4 * anchor[0], 16 * column + 2 + 4 * anchor[1], 0]
-    np.testing.assert_allclose(found[0, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(joints[0, 0], expected, atol=1e-3)
 
 
-def test_sizes_that_are_not_known_are_named() -> None:
+def test_unknown_size_raises() -> None:
     g = Graph("open", (1, 8, 8))
     model = g.finish(g.conv(INPUT, 4, 3))
     for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.Clear()
-    with pytest.raises(ValueError, match=r"The size of Conv .* is not known"):
+    with pytest.raises(ValueError, match=r"The size of Conv .* is unknown"):
         cost(model)
     assert cost(model, (1, 8, 8)) == Cost(40, 9 * 4 * 64)

@@ -1,4 +1,4 @@
-"""Things are timed in turns."""
+"""Timing of cases in turns."""
 
 import time
 
@@ -8,7 +8,7 @@ import pytest
 from crossnets.benchmark.timing import LEAST_ROUNDS, Case, Times, measure
 
 
-def test_cases_take_turns_and_warm_up() -> None:
+def test_cases_run_in_turns_after_a_warm_up() -> None:
     called: list[str] = []
 
     def slow(name: str) -> None:
@@ -26,7 +26,7 @@ def test_cases_take_turns_and_warm_up() -> None:
     assert elapsed == sorted(elapsed)
 
 
-def test_times_are_of_one_frame() -> None:
+def test_times_are_per_frame() -> None:
     def call() -> dict[str, float]:
         time.sleep(0.03)
         return {"find": 20.0, "network": 10.0}
@@ -36,7 +36,7 @@ def test_times_are_of_one_frame() -> None:
     assert times[0].stages() == {"find": 2.0, "network": 1.0}
 
 
-def test_medians() -> None:
+def test_statistics_of_times() -> None:
     times = Times([3.0, 1.0, 100.0], [2.0, 1.0, 9.0], [{"find": 1.0}, {"find": 5.0}, {"find": 2.0}])
     assert (times.median_ms, times.least_ms, times.median_cpu_ms, times.least_cpu_ms) == (3, 1, 2, 1)
     assert times.p90_ms == pytest.approx(np.quantile([3, 1, 100], 0.9))

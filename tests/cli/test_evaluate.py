@@ -78,7 +78,7 @@ def test_icvl_prior_needs_to_be_told(real_data: Path, capsys: pytest.CaptureFixt
         evaluate("icvl", **files)
     result = _json(capsys, "icvl", first=702, **files)
     assert list(result["sequences"]) == ["seq1"]
-    assert result["notes"] == ["702 frames; the full protocol of icvl has 1596."]
+    assert result["notes"] == ["702 frames. The full protocol of icvl has 1596."]
 
 
 def test_all_36_joints_are_reduced_to_the_evaluated_and_give_angles(
@@ -90,7 +90,7 @@ def test_all_36_joints_are_reduced_to_the_evaluated_and_give_angles(
     assert result["mean_mm"] == pytest.approx(5, abs=0.01)
     assert result["skeleton"] == "nyu14"
     assert result["by_yaw"] is not None
-    assert result["notes"] == ["6 frames; the full protocol of nyu has 8252."]
+    assert result["notes"] == ["6 frames. The full protocol of nyu has 8252."]
 
 
 def test_several_files_are_joined_and_a_list_names_sequences(
@@ -179,12 +179,12 @@ def test_depths_that_no_joint_has_are_told(tmp_path: Path, capsys: pytest.Captur
         evaluate(dataset="nyu", predictions=(tmp_path / "huge.txt",), labels=good)
     write_uvd_text(tmp_path / "metres.txt", project(joints_mm, NYU_CAMERA) / np.array([1, 1, 1000]))
     result = _json(capsys, "nyu", predictions=(tmp_path / "metres.txt",), labels=good)
-    assert "The predictions are 0.6" in result["notes"][-1]
+    assert "The median depth of the predictions is 0.6" in result["notes"][-1]
     (tmp_path / "list.txt").write_text("A/1.png\n" * 5)
     with pytest.raises(ValueError, match=r"names 5 frames, but .*good\.txt has 4"):
         evaluate(dataset="nyu", predictions=(good,), labels=good, list_file=tmp_path / "list.txt")
     evaluate(dataset="nyu", predictions=(behind,), labels=good, json=True)
-    assert "at or behind the camera, scored as they are: 1." in json.loads(capsys.readouterr().out)["notes"][-1]
+    assert "at or behind the camera: 1. They are scored unchanged." in json.loads(capsys.readouterr().out)["notes"][-1]
 
 
 def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_files_of_different_kinds_or_joints_are_refused(tmp_path: Path) -> None:
     write_predictions(own, PredictionHeader("nyu36", "image", "m"), [])
     write_predictions(other, PredictionHeader("nyu36", "label", "m"), [])
     for files, message in (
-        ((text, own), "two kinds, expected one"),
+        ((text, own), "two formats, expected one"),
         ((text, fewer), "different numbers of joints"),
         ((own, other), "differ in skeleton, centres or refinement"),
     ):

@@ -136,7 +136,9 @@ def test_the_first_frames_of_a_data_set(tmp_path: Path, capsys: pytest.CaptureFi
     assert _json(capsys, "cvar", model="run", data="tiny", first=2, out=tmp_path)["frames"] == 2
     with pytest.raises(ValueError, match="Asked for the first 9 frames, but there are 8"):
         evaluate("cvar", model="run", data="tiny", first=9, out=tmp_path / "b")
-    message = r"run .* has 2 frames, but the data set has 8, 6 of them .* 4 of these are not predicted: cvar/3"
+    message = (
+        r"run .* has 2 frames, but the data set has 8, 6 of them .* 4 labelled frames are not predicted, such as cvar/3"
+    )
     with pytest.raises(ValueError, match=message):
         evaluate("cvar", predictions=(tmp_path / "predictions.jsonl",), data="tiny")
 
@@ -171,7 +173,7 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert "l on nyu, 14 joints (nyu14)" in printed
     assert "100.0 %" in printed
-    assert "the full protocol of nyu has 8252" in printed
+    assert "The full protocol of nyu has 8252" in printed
 
 
 def test_another_skeleton_scores_the_shared_joints_and_says_so(
@@ -183,4 +185,4 @@ def test_another_skeleton_scores_the_shared_joints_and_says_so(
     result = _json(capsys, "cvar", predictions=(tmp_path / "p.jsonl",), data="tiny")
     assert len(result["per_joint_mm"]) == 20
     assert result["mean_mm"] == pytest.approx(np.sqrt(12), abs=1e-3)
-    assert any("Only 20 of the 21 joints of cvar21 are in msra21; left out: palm" in note for note in result["notes"])
+    assert any("Only 20 of the 21 joints of cvar21 are in msra21. Left out: palm" in note for note in result["notes"])

@@ -17,7 +17,7 @@ from crossnets.types import PredictedFrame
 HEADER = PredictionHeader("nyu14", "image", "model-a", "energy")
 
 
-def test_text_survives_a_round_trip(tmp_path: Path) -> None:
+def test_text_file_round_trip(tmp_path: Path) -> None:
     uvd = np.random.default_rng(0).uniform(0, 900, (7, 14, 3)).round(3)
     write_uvd_text(tmp_path / "new" / "a.txt", uvd)
     np.testing.assert_allclose(read_uvd_text(tmp_path / "new" / "a.txt", (14, 36)), uvd)
@@ -36,13 +36,13 @@ def test_text_survives_a_round_trip(tmp_path: Path) -> None:
         ("1 2 3 4 5 6\n1 2 nan 4 5 6\n1 2 inf 4 5 6\n", r"a\.txt:2: found a value that is not finite.*2 such lines"),
     ],
 )
-def test_broken_text_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+def test_error_in_text_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_uvd_text(tmp_path / "a.txt", (2, 3))
 
 
-def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+def test_missing_and_binary_files_raise(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No file .*none\.txt"):
         read_uvd_text(tmp_path / "none.txt", (2,))
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
@@ -50,7 +50,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
         read_uvd_text(tmp_path / "b.txt", (2,))
 
 
-def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
+def test_json_lines_round_trip(tmp_path: Path) -> None:
     joints = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32) * 300
     frames = [
         PredictedFrame("nyu/1", "s1", np.array([1, 2, 600.5], np.float32), joints, np.full(14, 7.5, np.float32)),
@@ -83,7 +83,7 @@ def test_own_format_survives_a_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("joints", [np.zeros((3, 3)), np.full((14, 3), np.nan)])
-def test_what_cannot_be_written_leaves_no_file(tmp_path: Path, joints: np.ndarray) -> None:
+def test_failed_write_leaves_no_file(tmp_path: Path, joints: np.ndarray) -> None:
     frame = PredictedFrame("nyu/1", "s1", None, joints.astype(np.float32))
     with pytest.raises(ValueError, match=r"has 3 joints, but nyu14 has 14|JSON"):
         write_predictions(tmp_path / "p.jsonl", HEADER, [frame])
@@ -101,10 +101,10 @@ NONE = '{"key": "a", "sequence": "s", "center_mm": null, "joints_mm": null}\n'
         ("[1]\n", r"p\.jsonl:1: found list, expected a JSON object"),
         (
             '{"format": "x"}\n',
-            r"p\.jsonl:1: found format 'x', version None; expected 'crossnets-predictions', v",
+            r"p\.jsonl:1: found format 'x', version None\. Expected 'crossnets-predictions', v",
         ),
         (HEAD.replace("nyu14", "nyu15"), r"p\.jsonl:1: found skeleton 'nyu15', expected one of .*nyu14"),
-        (HEAD + NONE + NONE, r"p\.jsonl:3: frame 'a' is there twice"),
+        (HEAD + NONE + NONE, r"p\.jsonl:3: the key 'a' is repeated"),
         (HEAD + NONE[:20], r"p\.jsonl:2: this line is not JSON .* cut off"),
         (HEAD + "{}\n", r"p\.jsonl:2: found no `key`"),
         (HEAD + '{"key": "a", "joints_mm": [[1, 2, 3]]}\n', r"p\.jsonl:2: `joints_mm` is not 14 x 3 finite numbers"),
@@ -112,7 +112,7 @@ NONE = '{"key": "a", "sequence": "s", "center_mm": null, "joints_mm": null}\n'
         (HEAD + '{"key": "a", "joints_mm": [[1], [2, 3]]}\n', r"p\.jsonl:2: `joints_mm` is not"),
     ],
 )
-def test_broken_own_files_name_the_line(tmp_path: Path, text: str, message: str) -> None:
+def test_error_in_json_lines_names_the_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "p.jsonl").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_predictions(tmp_path / "p.jsonl")

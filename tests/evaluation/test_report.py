@@ -29,7 +29,7 @@ def _without_pictures(page: str) -> str:
 
 
 @pytest.mark.parametrize("dataset", ["cvar", "nyu", "icvl", "msra"])
-def test_the_page_loads_nothing(tmp_path: Path, tiny: TinyDataset, dataset: str) -> None:
+def test_page_has_no_external_resources(tmp_path: Path, tiny: TinyDataset, dataset: str) -> None:
     path = write_report(tmp_path / "report", _evaluation(tiny, dataset), tiny)
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
     page = _without_pictures(path.read_text(encoding="utf-8"))
@@ -43,20 +43,20 @@ def test_the_page_loads_nothing(tmp_path: Path, tiny: TinyDataset, dataset: str)
     assert "a <model>" not in page
 
 
-def test_frames_are_shown_where_there_are_images(tmp_path: Path, tiny: TinyDataset) -> None:
+def test_page_shows_frames_of_a_data_set(tmp_path: Path, tiny: TinyDataset) -> None:
     page = write_report(tmp_path, _evaluation(tiny), tiny).read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 10  # the five predicted frames, twice
     assert "Frames without a prediction: 1 of 6." in page
     assert "data:image/png" not in write_report(tmp_path, _evaluation(tiny), None).read_text(encoding="utf-8")
 
 
-def test_worst_come_first_and_missed_are_left_out(tiny: TinyDataset) -> None:
+def test_worst_and_median_frames_exclude_missed_frames(tiny: TinyDataset) -> None:
     worst, median = worst_and_median(_evaluation(tiny).compared)
     assert worst.tolist() == [5, 4, 3, 2, 0]
     assert sorted(median.tolist()) == [0, 2, 3, 4, 5]
 
 
-def test_published_numbers_are_the_specs() -> None:
+def test_published_numbers_agree_with_the_spec() -> None:
     nyu = {method.name: method for method in published_methods("nyu")}
     assert nyu["Crossing Nets"].mean_mm == 15.5
     assert nyu["Crossing Nets"].within_percent[30] == 48.4

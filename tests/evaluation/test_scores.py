@@ -19,14 +19,14 @@ def _strict(scores: object) -> dict:
     return json.loads(json.dumps(scores, allow_nan=False), parse_constant=refuse)
 
 
-def test_perfect_predictions() -> None:
+def test_perfect_predictions_have_zero_error() -> None:
     scores = score(LABELS, LABELS, NAMES, CVAR21)
     assert (scores.frames, scores.missed, scores.mean_mm, scores.median_mm) == (6, 0, 0, 0)
     assert (scores.auc_frames, scores.auc_joints) == (1, 1)
     assert {name: part.frames for name, part in scores.sequences.items()} == {"a": 2, "b": 4}
 
 
-def test_a_shift_is_in_the_absolute_error_only() -> None:
+def test_translation_changes_only_the_absolute_error() -> None:
     scores = score(LABELS + np.array([0, 6.0, 8.0]), LABELS, NAMES, CVAR21)
     assert scores.mean_mm == pytest.approx(10)
     assert scores.median_mm == pytest.approx(10)
@@ -35,7 +35,7 @@ def test_a_shift_is_in_the_absolute_error_only() -> None:
     assert (scores.frames_within_mm[9], scores.frames_within_mm[11]) == (0, 1)
 
 
-def test_missed_frames_are_outside_every_threshold_and_in_no_mean() -> None:
+def test_missed_frames_exceed_every_threshold_and_are_left_out_of_means() -> None:
     predicted = LABELS.copy()
     predicted[0] = np.nan
     scores = score(predicted, LABELS, NAMES, CVAR21)
@@ -46,7 +46,7 @@ def test_missed_frames_are_outside_every_threshold_and_in_no_mean() -> None:
     assert scores.sequences["b"].missed == 0
 
 
-def test_nothing_predicted_is_null_in_strict_json() -> None:
+def test_missing_predictions_give_null_in_strict_json() -> None:
     result = _strict(score(np.full_like(LABELS, np.nan), LABELS, NAMES, CVAR21).to_dict())
     assert result["mean_mm"] is None
     assert result["per_joint_mm"]["thumb_tip"] is None
@@ -54,7 +54,7 @@ def test_nothing_predicted_is_null_in_strict_json() -> None:
     assert result["sequence_mean_mm"] is None
 
 
-def test_json_has_every_key() -> None:
+def test_json_keys() -> None:
     result = _strict(score(LABELS + 1, LABELS, NAMES, CVAR21).to_dict())
     keys = {
         "frames", "missed", "mean_mm", "median_mm", "root_aligned_mean_mm", "scale_aligned_mean_mm", "frames_within_mm",
@@ -68,12 +68,13 @@ def test_json_has_every_key() -> None:
     assert {part["mean_mm"] for part in result["by_yaw"] if not part["frames"]} <= {None}
 
 
-def test_coverage_counts_coordinates_within_their_deviations() -> None:
+def test_coverage_of_gaussian_errors() -> None:
     rng = np.random.default_rng(5)
     labels = np.repeat(LABELS, 50, axis=0)
     std = rng.uniform(2, 20, labels.shape[:2])
     predicted = labels + std[..., None] * rng.standard_normal(labels.shape)
-    predicted[7], std[8] = np.nan, np.nan
+    predicted[7] = np.nan
+    std[8] = np.nan
     scores = score(predicted, labels, ["a"] * 150 + ["b"] * 150, CVAR21, std_mm=std)
     within = _strict(scores.to_dict())["within_sigmas"]
     assert within["1"] == pytest.approx(0.6827, abs=0.01)
@@ -85,7 +86,7 @@ def test_coverage_counts_coordinates_within_their_deviations() -> None:
     assert score(LABELS, LABELS, NAMES, CVAR21).coverage is None
 
 
-def test_folds_are_averaged_with_the_same_weight() -> None:
+def test_sequences_have_equal_weight_in_their_mean() -> None:
     predicted = LABELS.copy()
     predicted[:2] += [9.0, 0, 0]
     scores = score(predicted, LABELS, NAMES, CVAR21)
@@ -93,7 +94,7 @@ def test_folds_are_averaged_with_the_same_weight() -> None:
     assert scores.sequence_mean_mm == pytest.approx(4.5)
 
 
-def test_palm_angles_come_from_the_skeleton_or_the_caller() -> None:
+def test_palm_angles_from_skeleton_or_argument() -> None:
     labels = LABELS[:, :14]
     assert score(labels, labels, NAMES, NYU14).by_yaw is None
     angles = PalmAngles(np.full(6, 11.0), np.full(6, 90.0))
@@ -105,10 +106,10 @@ def test_palm_angles_come_from_the_skeleton_or_the_caller() -> None:
     assert sum(b.frames for b in scores.sequences["a"].by_yaw or ()) == 2
 
 
-def test_what_cannot_be_scored_is_refused() -> None:
+def test_invalid_input_raises() -> None:
     with pytest.raises(ValueError, match="no labelled frames"):
         score(LABELS[:0], LABELS[:0], [], CVAR21)
-    with pytest.raises(ValueError, match=r"6 frames of 21 joints and 6 sequence names; expected 14 joints \(nyu14\)"):
+    with pytest.raises(ValueError, match=r"6 frames of 21 joints and 6 sequence names. Expected 14 joints \(nyu14\)"):
         score(LABELS, LABELS, NAMES, NYU14)
     with pytest.raises(ValueError, match="label of frame 0 is not finite"):
         score(LABELS, LABELS * np.nan, NAMES, CVAR21)

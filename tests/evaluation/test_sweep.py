@@ -1,4 +1,4 @@
-"""Experiments: what a file asks for, what is finished, and the table."""
+"""Sweeps: reading the file, finished runs, the table of results."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def written(folder: Path, text: str = FILE) -> Path:
     return path
 
 
-def test_every_combination_is_a_run(tmp_path: Path) -> None:
+def test_each_combination_is_a_run(tmp_path: Path) -> None:
     cells = read_sweep(written(tmp_path), {"cvar": "/data"})
     assert len(cells) == 8
     one = next(cell for cell in cells if cell.name == "P5-2pct-without_L_smo-seed2")
@@ -67,17 +67,17 @@ def test_every_combination_is_a_run(tmp_path: Path) -> None:
         (FILE.replace('name = "paper"', 'nome = "paper"'), "a variant has the key 'nome'"),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_file_raises(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read_sweep(written(tmp_path, text), {"cvar": "/data"})
 
 
-def test_the_experiments_of_the_repository_can_be_read() -> None:
+def test_experiments_of_the_repository_are_valid() -> None:
     for path in (Path(__file__).parents[2] / "experiments").glob("*.toml"):
         assert len(read_sweep(path, {"cvar": "/data"})) == 30
 
 
-def test_the_table_has_means_and_spreads_of_what_is_finished(tmp_path: Path) -> None:
+def test_table_has_means_and_ranges_of_finished_runs(tmp_path: Path) -> None:
     cells = read_sweep(written(tmp_path), {"cvar": "/data"})
     for k, cell in enumerate(cells[:-1]):
         folder = tmp_path / cell.name / "score"
@@ -95,7 +95,7 @@ def test_the_table_has_means_and_spreads_of_what_is_finished(tmp_path: Path) -> 
     assert scores_of(tmp_path, cells[-1]) is None
 
 
-def test_options_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_options_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--set cvar: expected NAME=VALUE"):
         sweep(written(tmp_path), tmp_path / "out", set=("cvar",))
     with pytest.raises(ValueError, match="--parallel 0"):
@@ -103,7 +103,7 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_twice_finishes(tmp_path: Path) -> None:
+def test_sweep_resumes_after_being_killed_twice(tmp_path: Path) -> None:
     make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.9, "P5": 1.1}, frames=8)
     tiny = '["pose_vae=1", "depth_gan=1", "warm_up=1", "joint=1"]'
     text = FILE.replace('labels = ["2%", "all"]', 'labels = ["50%"]').replace('["joint=22"]', tiny)

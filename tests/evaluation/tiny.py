@@ -1,4 +1,4 @@
-"""A small data set without files, and its predictions."""
+"""A small data set in memory."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CAMERA = Pinhole(224.5, 230.5, 160.0, 120.0)
 
 
 class TinyDataset:
-    """Eight frames of CVAR's skeleton in two sequences: the third has no label, the fifth no image."""
+    """Eight frames of CVAR's skeleton in two sequences. The third has no label and the fifth has no image."""
 
     def __init__(self) -> None:
         self.name = "cvar"

@@ -1,1 +1,1 @@
-"""Costs of a prediction: time, memory, and the share of the processor's peak that it reaches."""
+"""Cost of predictions: time, memory, and the share of the processor's peak performance."""

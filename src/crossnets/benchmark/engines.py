@@ -1,4 +1,4 @@
-"""The engines that run a network: a runtime and a precision, on one thread."""
+"""Engines that run a network on one thread. An engine is a runtime with a precision."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -17,17 +17,17 @@ TITLES: dict[Engine, str] = {
 
 
 def runtime_of(engine: Engine) -> Runtime:
-    """Which library."""
+    """Library that runs the engine."""
     return "onnxruntime" if engine == "onnxruntime" else "openvino"
 
 
 def precision_of(engine: Engine) -> Precision:
-    """Number format in which an engine computes."""
+    """Number format in which the engine computes."""
     return "bfloat16" if engine == "openvino-bf16" else "float32"
 
 
 def available() -> tuple[Engine, ...]:
-    """Engines that are installed and for which this processor has instructions."""
+    """Engines that are installed and that this processor supports."""
     return tuple(
         engine
         for engine in ENGINES
@@ -36,11 +36,11 @@ def available() -> tuple[Engine, ...]:
 
 
 def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
-    """The engines that were asked for, each once. Without any, all available engines.
+    """The wanted engines without repetitions, or all available engines if none are wanted.
 
     Raises:
-        ModuleNotFoundError: one is not installed, or none is.
-        ValueError: the processor has no bfloat16.
+        ModuleNotFoundError: a wanted engine is not installed, or no engine is.
+        ValueError: the processor does not support bfloat16.
     """
     if not wanted:
         wanted = available() or ("onnxruntime",)
@@ -49,20 +49,19 @@ def chosen(wanted: Sequence[Engine]) -> tuple[Engine, ...]:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
     if "openvino-bf16" in wanted and not _has_bf16():
         raise ValueError(
-            "This processor has no instructions for bfloat16, so OpenVINO would not be faster with it; leave "
-            "openvino-bf16 out of --runtimes."
+            "This processor has no instructions for bfloat16, so OpenVINO would not be faster with it. "
+            "Leave openvino-bf16 out of --runtimes."
         )
     return tuple(dict.fromkeys(wanted))
 
 
 def open_run(path: Path, engine: Engine, names: Sequence[str]) -> Run:
-    """A function that runs a network file on one thread, from images to outputs.
+    """Open a network file as a function from images to outputs that runs on one thread.
 
     Raises:
-        ValueError: the file is no network.
+        ValueError: the file does not contain a network.
     """
-    runtime, precision = runtime_of(engine), precision_of(engine)
-    _, run = open_network(path, runtime, threads=1, precision=precision, names=names)
+    _, run = open_network(path, runtime_of(engine), threads=1, precision=precision_of(engine), names=names)
     return run
 
 

@@ -1,4 +1,4 @@
-"""Raw depth images to measure on: one rendered hand in clutter each, as a camera gives it."""
+"""Raw depth images for measurements. Each shows one rendered hand in clutter, as a camera outputs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
 
 SEED = 64_000
-"""Seed of frames that no training and no other command renders."""
+"""Seed that no training and no other command uses."""
 
 
 @dataclass(frozen=True)
 class RawFrame:
-    """One image and where its hand is."""
+    """One image and the place of its hand."""
 
     depth_mm: UInt16[np.ndarray, "H W"]
     camera: Pinhole
@@ -25,13 +25,13 @@ class RawFrame:
 
 
 def raw_frames(count: int, on_frame: Callable[[int], None] = lambda done: None) -> list[RawFrame]:
-    """Frames of 640x480 pixels in whole millimetres, with everything the renderer puts around a hand but a second one.
+    """Render frames of 640x480 pixels in whole millimetres, with all clutter of the renderer except a second hand.
 
     Raises:
-        ValueError: no frame was asked for.
+        ValueError: `count` is less than 1.
     """
     if count < 1:
-        raise ValueError(f"Found --frames {count}; expected 1 or more.")
+        raise ValueError(f"Found --frames {count}, expected 1 or more.")
     hands = SyntheticHands(SyntheticConfig(seed=SEED, clutter=Clutter(second_hand=0.0)))
     frames = []
     for index in range(count):

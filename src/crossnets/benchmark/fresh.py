@@ -1,8 +1,9 @@
-"""Run by path in a new process: what importing, loading and predicting take. Prints one line of JSON.
+"""Script that measures import, loading and prediction in a new process. It prints one line of JSON.
 
-Its argument is JSON: estimator and detector (paths, or null for what the package loads by itself), runtime, precision,
-frame (path of raw uint16), shape, camera (fx, fy, cx, cy in pixels), center_mm (of the hand: a given detector has
-random weights, so it runs and is not listened to), predictions (how many).
+Its argument is a JSON object with these keys: estimator and detector (paths, or null for the files of the package),
+runtime, precision, frame (path of raw uint16 depth), shape, camera (fx, fy, cx, cy in pixels), center_mm (centre of the
+hand) and predictions (their number). A given detector has random weights. It runs, but its output is replaced by the
+centre of the hand.
 """
 
 import json
@@ -13,61 +14,63 @@ from typing import Any
 
 
 def main() -> None:
-    """Predict, and tell."""
-    asked: dict[str, Any] = json.loads(sys.argv[1])
-    raw = Path(asked["frame"]).read_bytes()
-    began, cpu_began = time.perf_counter(), time.process_time()
+    """Predict, then print the measurements."""
+    request: dict[str, Any] = json.loads(sys.argv[1])
+    raw = Path(request["frame"]).read_bytes()
+    began = time.perf_counter()
+    cpu_began = time.process_time()
     import crossnets
 
     imported = time.perf_counter()
-    tracker = _tracker(asked)
+    tracker = _tracker(request)
     loaded = time.perf_counter()
     import numpy as np
 
-    depth_mm = np.frombuffer(raw, np.uint16).reshape(asked["shape"])
-    camera = crossnets.Pinhole(*asked["camera"])
+    depth_mm = np.frombuffer(raw, np.uint16).reshape(request["shape"])
+    camera = crossnets.Pinhole(*request["camera"])
     tracker.predict(depth_mm, camera)
     if not tracker.stages_ms["network"]:
         raise RuntimeError("No hand was found, so the network did not run.")
-    predicted, cpu_predicted = time.perf_counter(), time.process_time()
-    for _ in range(asked["predictions"] - 1):
+    predicted = time.perf_counter()
+    cpu_predicted = time.process_time()
+    for _ in range(request["predictions"] - 1):
         tracker.predict(depth_mm, camera)
-    now_mb, most_mb = _resident_mb()
-    found = {
+    resident_mb, most_resident_mb = _resident_mb()
+    measured = {
         "import_s": imported - began,
         "load_s": loaded - imported,
         "first_prediction_s": predicted - began,
         "first_prediction_cpu_s": cpu_predicted - cpu_began,
-        "resident_mb": now_mb,
-        "most_resident_mb": most_mb,
+        "resident_mb": resident_mb,
+        "most_resident_mb": most_resident_mb,
         "with_torch": "torch" in sys.modules,
     }
-    print(json.dumps(found))
+    print(json.dumps(measured))
 
 
-def _tracker(asked: dict[str, Any]) -> Any:
+def _tracker(request: dict[str, Any]) -> Any:
     import crossnets
 
-    options = {"runtime": asked["runtime"], "threads": 1, "precision": asked["precision"]}
-    if asked["detector"] is None:
-        return crossnets.load(asked["estimator"], **options)
+    options = {"runtime": request["runtime"], "threads": 1, "precision": request["precision"]}
+    if request["detector"] is None:
+        return crossnets.load(request["estimator"], **options)
     import numpy as np
 
     from crossnets.inference.detector import Detection, load_detector
     from crossnets.inference.engines import load_exported
 
-    detector = load_detector(Path(asked["detector"]), **options)
-    center_mm = np.array(asked["center_mm"], np.float32)
+    detector = load_detector(Path(request["detector"]), **options)
+    center_mm = np.array(request["center_mm"], np.float32)
 
     def finder(depth_mm: Any, camera: Any) -> list[Any]:
         detector.find(depth_mm, camera)
         return [Detection(center_mm, 1.0, 0.5, 180.0)]
 
-    return crossnets.Tracker(load_exported(Path(asked["estimator"]), **options), finder)
+    return crossnets.Tracker(load_exported(Path(request["estimator"]), **options), finder)
 
 
 def _resident_mb() -> tuple[float, float]:
-    """Memory of this process in 10^6 bytes: now, and at most; the same twice where the system tells no more."""
+    """Current and largest memory of this process in 10^6 bytes. Both are the largest on systems without /proc."""
     path = Path("/proc/self/status")
     if path.is_file():
         rows = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)

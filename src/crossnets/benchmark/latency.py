@@ -36,31 +36,34 @@ from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperCo
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyConfig:
-    """The measurements of a benchmark, and how long they take."""
+    """Measurements of a benchmark and their duration."""
 
     frames: int = 32
+    """Number of rendered frames."""
     engines: tuple[Engine, ...] = ()
-    """All that are available unless given."""
+    """Engines to measure. Empty stands for all available engines."""
     peers: tuple[str, ...] = tuple(PEERS)
+    """Names of the published architectures to measure."""
     seconds: float = 60.0
-    """Seconds of timing. Preparation and the new processes take time besides."""
+    """Seconds of timing. Preparation and the new processes take additional time."""
     process_runs: int = 5
+    """Number of new processes for each network and engine."""
     gemm: tuple[int, int] = (SIDE, PRODUCTS)
-    """Side of the matrices, and how many are multiplied."""
+    """Side of the matrices of the peak measurement, and their number of products."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Presets:
-    """Trainings whose networks are measured."""
+    """Presets whose networks are measured."""
 
     estimators: Sequence[PaperConfig | CrossnetsConfig]
     shipped: str
-    """Name of the one whose weights come with the package, in releases that have them."""
+    """Name of the preset whose weights come with the package. Some releases have no weights."""
     detector: DetectorTraining
 
 
 class _Bars:
-    """A bar for each part of the work, where someone watches."""
+    """Progress bars for the parts of a benchmark. They are shown on terminals only."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description:<28}"), BarColumn(30), TimeElapsedColumn())
@@ -78,18 +81,18 @@ def latency_command(presets: Presets, config: LatencyConfig, *, as_json: bool, o
     """Measure, print, and write.
 
     Args:
-        presets: Whose networks.
-        config: What else, and how long.
-        as_json: Print JSON alone.
-        out: A file for the JSON.
+        presets: Presets whose networks are measured.
+        config: Other measurements and their duration.
+        as_json: Whether to print JSON instead of tables.
+        out: Optional file for the JSON.
 
     Raises:
-        ModuleNotFoundError: an extra is missing.
+        ModuleNotFoundError: an extra is not installed.
         OSError: the file cannot be written.
-        ValueError: a number is not what can be done.
+        ValueError: a number is out of range.
     """
     if out is not None and out.is_dir():
-        raise IsADirectoryError(f"{out} is a folder; give a file for the JSON as --out.")
+        raise IsADirectoryError(f"{out} is a folder. Give a file for the JSON as --out.")
     report = benchmark(presets, config, Console(stderr=True))
     text = json.dumps(report.to_json(), indent=2, allow_nan=False)
     if out is not None:
@@ -102,14 +105,16 @@ def latency_command(presets: Presets, config: LatencyConfig, *, as_json: bool, o
 
 
 def benchmark(presets: Presets, config: LatencyConfig, console: Console) -> Report:
-    """Measure everything.
+    """Run all measurements.
 
     Raises:
-        ModuleNotFoundError, ValueError: as `latency_command`.
+        ModuleNotFoundError, ValueError: as for `latency_command`.
     """
     if not 0 < config.seconds < np.inf:
-        raise ValueError(f"Found --seconds {config.seconds}; expected more than 0.")
-    before, engines, bars = machine(), chosen(config.engines), _Bars(console)
+        raise ValueError(f"Found --seconds {config.seconds}, expected more than 0.")
+    before = machine()
+    engines = chosen(config.engines)
+    bars = _Bars(console)
     with tempfile.TemporaryDirectory() as name, _one_thread(), bars.progress:
         work = _Work(Path(name), presets, config, engines, bars)
         return work.report(before)
@@ -117,7 +122,7 @@ def benchmark(presets: Presets, config: LatencyConfig, console: Console) -> Repo
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Limit OpenCV to one thread, like the runtimes."""
+    """Limit OpenCV to one thread, as the runtimes are limited."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -127,28 +132,31 @@ def _one_thread() -> Iterator[None]:
 
 
 class _Work:
-    """A benchmark in the making."""
+    """State of a running benchmark."""
 
     def __init__(
         self, folder: Path, presets: Presets, config: LatencyConfig, engines: tuple[Engine, ...], bars: _Bars
     ) -> None:
-        self._folder, self._config, self._bars = folder, config, bars
+        self._folder = folder
+        self._config = config
+        self._bars = bars
         self._engines: tuple[Engine, ...] = engines
         self._networks: dict[str, Network] = {}
-        with bars.part("rendering frames", config.frames) as tell:
-            self._frames: list[RawFrame] = raw_frames(config.frames, tell)
-        with bars.part("exporting networks", len(presets.estimators) + 1) as tell:
+        with bars.part("rendering frames", config.frames) as on_progress:
+            self._frames: list[RawFrame] = raw_frames(config.frames, on_progress)
+        with bars.part("exporting networks", len(presets.estimators) + 1) as on_progress:
             self._detector = detector_file(presets.detector, folder)
-            tell(1)
+            on_progress(1)
             self._estimators: list[NetworkFile] = []
             for preset in presets.estimators:
                 shipped = preset.preset == presets.shipped
                 self._estimators.append(estimator_file(preset, folder, may_be_shipped=shipped))
-                tell(1 + len(self._estimators))
+                on_progress(1 + len(self._estimators))
 
     def report(self, before: Machine) -> Report:
-        """Do it all: new processes first, while this one is small, then everything else in turns."""
-        starts, macs = self._starts(), 0
+        """Run all measurements. New processes come first, while this one is small. Other cases are timed in turns."""
+        starts = self._starts()
+        macs = 0
         trackers: dict[tuple[str, Engine], WholeFrames] = {}
         cases: dict[Alone | Whole, Case] = {}
         for engine in self._engines:
@@ -158,17 +166,17 @@ class _Work:
         cases |= self._alone()
         for (preset, engine), tracker in trackers.items():
             cases |= {Whole(preset, engine, mode): tracker.case(mode) for mode in MODES}
-        with self._bars.part("timing", self._config.seconds) as tell:
-            times, measured = measure(cases, self._config.seconds, tell)
-        alone = {key: found for key, found in times.items() if isinstance(key, Alone)}
-        whole = {key: found for key, found in times.items() if isinstance(key, Whole)}
+        with self._bars.part("timing", self._config.seconds) as on_progress:
+            times, measured = measure(cases, self._config.seconds, on_progress)
+        alone = {key: timed for key, timed in times.items() if isinstance(key, Alone)}
+        whole = {key: timed for key, timed in times.items() if isinstance(key, Whole)}
         peaks: dict[Engine, float] = {e: 1e3 * macs / alone[Alone(PEAK, e)].least_cpu_ms for e in self._engines}
         return Report(
             machine=before,
             measured=measured,
             frames=len(self._frames),
             networks=self._networks,
-            alone={key: found for key, found in alone.items() if key.network != PEAK},
+            alone={key: timed for key, timed in alone.items() if key.network != PEAK},
             whole=whole,
             found={key: trackers[key.preset, key.engine].share_with_hand(key.mode) for key in whole},
             peaks=peaks,
@@ -178,30 +186,32 @@ class _Work:
 
     def _starts(self) -> dict[Alone, Start]:
         starts: dict[Alone, Start] = {}
-        runs, frame = self._config.process_runs, with_hand(self._frames, self._detector)
-        with self._bars.part("new processes", len(self._estimators) * len(self._engines)) as tell:
+        runs = self._config.process_runs
+        frame = with_hand(self._frames, self._detector)
+        with self._bars.part("new processes", len(self._estimators) * len(self._engines)) as on_progress:
             for file in self._estimators:
                 for engine in self._engines:
-                    found = start(self._folder, frame, file, self._detector, engine, runs)
-                    starts[Alone(file.name, engine)] = found
-                    tell(len(starts))
+                    measured = start(self._folder, frame, file, self._detector, engine, runs)
+                    starts[Alone(file.name, engine)] = measured
+                    on_progress(len(starts))
         return starts
 
     def _alone(self) -> dict[Alone, Case]:
-        """Networks without anything around them, each with one image."""
+        """Cases that run a network alone on one image."""
         frame = self._frames[0]
         thinned = as_image(thin(frame.depth_mm, stride_of(frame.camera))).shape
         cases: dict[Alone, Case] = {}
-        with self._bars.part("loading networks", len(self._config.peers)) as tell:
+        with self._bars.part("loading networks", len(self._config.peers)) as on_progress:
             for file in self._estimators:
                 cases |= self._cases(file, (1, CROP_PX, CROP_PX), OUTPUTS)
             cases |= self._cases(self._detector, thinned, [OUTPUT])
             for number, name in enumerate(self._config.peers):
-                path, peer = self._folder / f"{name}.onnx", PEERS[name]()
+                path = self._folder / f"{name}.onnx"
+                peer = PEERS[name]()
                 onnx.save_model(peer, str(path))
                 cases |= self._cases(NetworkFile(name, path, "random"), input_shape(peer), ["joints"])
                 path.unlink()
-                tell(number + 1)
+                on_progress(number + 1)
         return cases
 
     def _cases(self, file: NetworkFile, shape: tuple[int, ...], outputs: Sequence[str]) -> dict[Alone, Case]:

@@ -1,4 +1,4 @@
-"""The machine of a benchmark."""
+"""Description of the machine that runs a benchmark."""
 
 import os
 import platform
@@ -12,33 +12,33 @@ _PACKAGES = ("crossnets", "numpy", "opencv-python-headless", "onnx", "onnxruntim
 
 @dataclass(frozen=True)
 class Machine:
-    """The processor and the installed versions."""
+    """Processor, system and versions of the installed packages."""
 
     processor: str
     cores: int
     load: float | None
-    """Processes that wanted the processor in the minute before; None where the system does not count them."""
+    """Mean number of runnable processes in the minute before. None if the system does not count them."""
     system: str
     python: str
     packages: dict[str, str]
 
 
 def machine() -> Machine:
-    """This one, now."""
+    """Describe this machine at this time."""
     return Machine(
         _processor(),
         os.cpu_count() or 1,
         round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         f"{platform.system()} {platform.machine()}",
         platform.python_version(),
-        {name: found for name in _PACKAGES if (found := _version(name))},
+        {name: installed for name in _PACKAGES if (installed := _version(name))},
     )
 
 
 def _processor() -> str:
-    """Its name, and the instructions that matter to networks."""
-    found = processor_instructions()
-    return processor_name() + (f" ({', '.join(found)})" if found else "")
+    """Name of the processor and its instructions that speed up networks."""
+    instructions = processor_instructions()
+    return processor_name() + (f" ({', '.join(instructions)})" if instructions else "")
 
 
 def _version(package: str) -> str | None:

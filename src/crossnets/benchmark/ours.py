@@ -1,8 +1,9 @@
-"""Our own networks as files: those that come with the package, or of random weights.
+"""Files of our own networks. They come with the package or are exported with random weights.
 
-Random weights cost what trained ones cost, but their answers would lead the next step astray: to a second pass at
-nothing, or a hand that is lost at once. So they are replaced, after they were computed, by answers such as trained
-weights would give: the joints are where the crop is centred, the hand where it was rendered.
+Random weights take as long as trained weights, but their outputs would change the work of later steps. A second pass
+could crop an empty place, or tracking could lose the hand at once. The outputs are therefore computed and then replaced
+by outputs that trained weights could give. The joints lie at the centre of the crop, and the hand is detected where it
+was rendered.
 """
 
 from collections.abc import Sequence
@@ -45,8 +46,9 @@ from crossnets.weights import SHIPPED
 
 Weights: TypeAlias = Literal["shipped", "random"]
 _SEED = 3
-_SURE, _NO = 6.0, -12.0
-"""Logits of the replaced answers."""
+_SURE = 6.0
+_NO = -12.0
+"""Logits of the replaced outputs: `_SURE` for yes, `_NO` for no."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class NetworkFile:
 
 
 def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
-    """The network of a preset. A new one of random weights in `folder` unless the package has it."""
+    """Network of a preset. It is exported to `folder` with random weights unless the package has it."""
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
     networks = build(config.networks, torch.Generator().manual_seed(_SEED))
@@ -70,7 +72,7 @@ def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_b
 
 
 def detector_file(config: DetectorTraining, folder: Path) -> NetworkFile:
-    """As `estimator_file`, for the detector."""
+    """Network of the detector. It is exported to `folder` with random weights unless the package has it."""
     if (SHIPPED / DETECTOR).is_file():
         return NetworkFile(config.preset, SHIPPED / DETECTOR, "shipped")
     networks = DetectorNet(config.networks, torch.Generator().manual_seed(_SEED))
@@ -80,32 +82,32 @@ def detector_file(config: DetectorTraining, folder: Path) -> NetworkFile:
 
 
 def with_hand(frames: Sequence[RawFrame], detector: NetworkFile) -> RawFrame:
-    """The first frame in which the detector finds a hand. One of random weights will be told.
+    """The first frame in which the detector finds a hand. With random weights it is the first frame.
 
     Raises:
-        ValueError: it finds none.
+        ValueError: the detector finds no hand.
     """
     if detector.weights == "random":
         return frames[0]
     find = load_detector(detector.path, "onnxruntime").find
-    seen = next((frame for frame in frames if find(frame.depth_mm, frame.camera)), None)
-    if seen is None:
-        raise ValueError(f"The detector finds no hand in {len(frames)} rendered frames; give more as --frames.")
-    return seen
+    with_detection = next((frame for frame in frames if find(frame.depth_mm, frame.camera)), None)
+    if with_detection is None:
+        raise ValueError(f"The detector finds no hand in {len(frames)} rendered frames. Increase --frames.")
+    return with_detection
 
 
 class KnownHand:
-    """Finds a hand as a detector of random weights does, and then says where it is known to be."""
+    """Runs a detector with random weights, then returns the known place of the hand."""
 
     def __init__(self, detector: HandDetector) -> None:
         self._detector = detector
         self.center_mm = np.array([0, 0, 500], np.float32)
-        """Place of the next frame's hand."""
+        """Centre of the hand in the next frame."""
 
     def __call__(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
     ) -> list[Detection]:
-        """All steps of `HandDetector.find`. The maps are replaced by those of a sure detector."""
+        """Run all steps of `HandDetector.find`, with maps that contain the known hand."""
         image = as_image(thin(depth_mm, stride_of(camera)))[None]
         maps = self._detector.maps(image)
         maps[:] = 0
@@ -113,7 +115,8 @@ class KnownHand:
         known.score[:] = _NO
         u, v, z = project(self.center_mm[None], thinned_camera(camera, stride_of(camera)))[0]
         height, width = known.score.shape[1:]
-        row, column = min(max(int(v / CELL_PX), 0), height - 1), min(max(int(u / CELL_PX), 0), width - 1)
+        row = min(max(int(v / CELL_PX), 0), height - 1)
+        column = min(max(int(u / CELL_PX), 0), width - 1)
         known.score[0, row, column] = _SURE
         known.column[0, row, column] = (u - (CELL_PX - 1) / 2) / CELL_PX - column
         known.row[0, row, column] = (v - (CELL_PX - 1) / 2) / CELL_PX - row
@@ -122,7 +125,7 @@ class KnownHand:
 
 
 def _at_the_centre(raw: Raw) -> Raw:
-    """The answer of a trained network to a well cut crop."""
+    """Output that a trained network could give for a crop around a hand."""
     joints = np.zeros_like(raw.joints)
     if raw.log_spread is None or raw.side is None or raw.log_size is None:
         return Raw(joints)
@@ -131,8 +134,11 @@ def _at_the_centre(raw: Raw) -> Raw:
 
 
 def tracker_for(estimator: NetworkFile, detector: NetworkFile, engine: Engine) -> tuple[Tracker, KnownHand | None]:
-    """The tracker that `crossnets.load` returns for these files. A finder comes with it if the hand's place has to be
-    set."""
+    """Build the tracker that `crossnets.load` returns for these files.
+
+    Returns:
+        The tracker. Also its detector if that has random weights and needs the place of the hand, else None.
+    """
     runtime = runtime_of(engine)
     loaded = load_exported(estimator.path, runtime, threads=1, precision=precision_of(engine))
     if estimator.weights == "random":

@@ -1,7 +1,7 @@
-"""Architectures of published hand pose estimators, to compare times with: the layers are theirs, the weights random.
+"""Architectures of published hand pose estimators with random weights, for comparisons of time.
 
-Each is built as its authors published it, for the 14 joints that papers report on NYU. Dropout, which does nothing at
-prediction, is left out; normalisation stays a step of its own, which runtimes fold into convolutions where they can.
+Each is built as its authors published it, for the 14 joints that papers report on NYU. Dropout has no effect in
+prediction and is left out. Normalisation is a separate layer, which runtimes fold into convolutions where possible.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ JOINTS = 14
 def deep_prior(joints: int = JOINTS) -> onnx.ModelProto:
     """DeepPrior: Oberweger, Wohlhart, Lepetit, "Hands Deep in Deep Learning", CVWW 2015, figure 1 with 30 dimensions.
 
-    Crops of 128x128; three convolutions without padding; linear layers of 1024, 1024, 30 and the joints. 2,076,308
-    parameters and 6,383,084 multiply-adds for 14 joints.
+    The input is a crop of 128x128. Three convolutions without padding are followed by linear layers of 1024, 1024, 30
+    and the joints. It has 2,076,308 parameters and 6,383,084 multiply-adds for 14 joints.
     """
     g = Graph("DeepPrior", (1, 128, 128))
     x = g.relu(g.pool(g.conv(INPUT, 8, 5, same=False), 4))
@@ -30,8 +30,9 @@ def deep_prior(joints: int = JOINTS) -> onnx.ModelProto:
 def deep_prior_pp(joints: int = JOINTS) -> onnx.ModelProto:
     """DeepPrior++: Oberweger and Lepetit, ICCV workshops 2017, section 3.3, with the sizes of the authors' code.
 
-    Crops of 128x128; a convolution and four stages of five bottlenecks with the normalisation first (He et al. 2016,
-    "Identity mappings"), of 64, 128, 256 and 256 channels at strides 4, 8, 16 and 16; then DeepPrior's linear layers.
+    The input is a crop of 128x128. A convolution is followed by four stages of five bottlenecks with the normalisation
+    first (He et al. 2016, "Identity mappings"). They have 64, 128, 256 and 256 channels at strides 4, 8, 16 and 16.
+    DeepPrior's linear layers follow.
     """
     g = Graph("DeepPrior++", (1, 128, 128))
     x = g.pool(g.conv(INPUT, 32, 5), 2)
@@ -42,7 +43,10 @@ def deep_prior_pp(joints: int = JOINTS) -> onnx.ModelProto:
 
 
 def _identity_block(g: Graph, x: str, channels: int, stride: int) -> str:
-    """As in the authors' code, a stage whose channels do not change has no projection, so it keeps its size too."""
+    """Bottleneck with the normalisation first.
+
+    As in the authors' code, a stage with unchanged channels has no projection and therefore also keeps its size.
+    """
     project = g.shapes[x][0] != channels
     first = g.relu(g.norm(x))
     y = g.conv(first, channels // 4, 1, stride=stride if project else 1)
@@ -60,8 +64,9 @@ def _deep_prior_head(g: Graph, x: str, joints: int) -> str:
 def ren(joints: int = JOINTS) -> onnx.ModelProto:
     """REN-9x6x6: Wang, Chen, Guo, Zhang, "Region Ensemble Network", JVCI 2018 (arXiv:1707.07248), and its prototxt.
 
-    Crops of 96x96; six 3x3 convolutions with two residual connections and three poolings to 64 maps of 12x12; nine
-    regions of 6x6, three by three and half overlapping, each with two linear layers of 2048; one more for all.
+    The input is a crop of 96x96. Six 3x3 convolutions with two residual connections and three poolings give 64 maps of
+    12x12. Nine regions of 6x6, three by three and half overlapping, have two linear layers of 2048 each. One more layer
+    joins all regions.
     """
     g = Graph("REN-9x6x6", (1, 96, 96))
     x = g.conv(g.relu(g.conv(INPUT, 16, 3)), 16, 3)
@@ -80,8 +85,9 @@ def ren(joints: int = JOINTS) -> onnx.ModelProto:
 def a2j(joints: int = JOINTS) -> onnx.ModelProto:
     """A2J: Xiong et al., "A2J: Anchor-to-Joint Regression Network", ICCV 2019, section 3, and the authors' code.
 
-    Crops of 176x176; ResNet-50 whose last stage keeps stride 16 and is dilated, 23,508,032 parameters; three branches
-    of five 3x3 convolutions on 11x11 cells of 16 anchors; joints are the anchors' votes weighed by a softmax (eq. 1).
+    The input is a crop of 176x176. The backbone is ResNet-50 with 23,508,032 parameters. Its last stage is dilated and
+    keeps stride 16. Three branches of five 3x3 convolutions follow on 11x11 cells of 16 anchors. Each joint is the mean
+    of the anchors' votes, weighted by a softmax (eq. 1).
     """
     g = Graph("A2J", (1, 176, 176))
     x = g.relu(g.norm(g.conv(g.concat([INPUT] * 3), 64, 7, stride=2, bias=False)))
@@ -89,16 +95,18 @@ def a2j(joints: int = JOINTS) -> onnx.ModelProto:
     for stage, (channels, count) in enumerate(((64, 3), (128, 4), (256, 6))):
         for number in range(count):
             x = _bottleneck(g, x, channels, stride=2 if stage and number == 0 else 1)
-    common, x = x, _bottleneck(g, x, 512)
+    common = x
+    x = _bottleneck(g, x, 512)
     for _ in range(2):
         x = _bottleneck(g, x, 512, dilation=2)
     proposals = _branch(g, common, 16 * joints)
-    offsets, depths = _branch(g, x, 2 * 16 * joints), _branch(g, x, 16 * joints)
+    offsets = _branch(g, x, 2 * 16 * joints)
+    depths = _branch(g, x, 16 * joints)
     return g.finish(_vote(g, proposals, offsets, depths, joints))
 
 
 def _bottleneck(g: Graph, x: str, channels: int, *, stride: int = 1, dilation: int = 1) -> str:
-    """A bottleneck of ResNet-50, with the stride in its 3x3 convolution."""
+    """Bottleneck of ResNet-50 with the stride in its 3x3 convolution."""
     y = g.relu(g.norm(g.conv(x, channels, 1, bias=False)))
     y = g.relu(g.norm(g.conv(y, channels, 3, stride=stride, dilation=dilation, bias=False)))
     y = g.norm(g.conv(y, 4 * channels, 1, bias=False))
@@ -114,22 +122,24 @@ def _branch(g: Graph, x: str, outputs: int) -> str:
 
 
 def _vote(g: Graph, proposals: str, offsets: str, depths: str, joints: int) -> str:
-    """Row, column and depth of each joint: equation (1)."""
+    """Row, column and depth of each joint by equation (1)."""
+    # Each cell of 16 x 16 px has 4 x 4 anchors. The order of the anchors is that of `_by_anchor`.
     count = 16 * 11 * 11
     inside = np.stack(np.meshgrid([2, 6, 10, 14], [2, 6, 10, 14], indexing="ij"), axis=-1).reshape(1, 16, 2)
     cells = 16 * np.stack(np.meshgrid(np.arange(11), np.arange(11)), axis=-1).reshape(-1, 1, 2)
     anchors = g.constant((cells + inside).reshape(1, count, 1, 2).astype(np.float32))
-    weights, at, deep = (
-        _by_anchor(g, x, (count, joints, *rest)) for x, rest in ((proposals, (1,)), (offsets, (2,)), (depths, (1,)))
-    )
-    weights = g.node("Softmax", [weights], (count, joints, 1), axis=1)
-    places = g.node("Add", [at, anchors], (count, joints, 2))
-    votes = g.node("Concat", [places, deep], (count, joints, 3), axis=3)
-    weighed = g.node("Mul", [votes, weights], (count, joints, 3))
-    return g.node("ReduceSum", [weighed, g.constant(np.array([1], np.int64))], (joints, 3), keepdims=0)
+    scores = _by_anchor(g, proposals, (count, joints, 1))
+    in_plane = _by_anchor(g, offsets, (count, joints, 2))
+    depth = _by_anchor(g, depths, (count, joints, 1))
+    weights = g.node("Softmax", [scores], (count, joints, 1), axis=1)
+    places = g.node("Add", [in_plane, anchors], (count, joints, 2))
+    votes = g.node("Concat", [places, depth], (count, joints, 3), axis=3)
+    weighted = g.node("Mul", [votes, weights], (count, joints, 3))
+    return g.node("ReduceSum", [weighted, g.constant(np.array([1], np.int64))], (joints, 3), keepdims=0)
 
 
 def _by_anchor(g: Graph, x: str, shape: tuple[int, ...]) -> str:
+    """Reorder maps to (width, height, channels), then reshape them so that the first axis counts anchors."""
     channels, height, width = g.shapes[x]
     turned = g.node("Transpose", [x], (width, height, channels), perm=[0, 3, 2, 1])
     return g.node("Reshape", [turned, g.constant(np.array([1, *shape], np.int64))], shape)

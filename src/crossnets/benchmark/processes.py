@@ -1,4 +1,4 @@
-"""Memory and start-up, each measured in a process of its own."""
+"""Memory and start-up time, measured in new processes."""
 
 import json
 import subprocess
@@ -15,40 +15,44 @@ from crossnets.benchmark.frames import RawFrame
 from crossnets.benchmark.ours import NetworkFile
 
 PREDICTIONS = 50
-"""Predictions in each process before its memory is read."""
+"""Number of predictions in each process before its memory is read."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Start-up of one new process, or medians over several."""
+    """Start-up of one new process, or the medians over several."""
 
     import_s: float
-    """`import crossnets`."""
+    """Seconds of `import crossnets`."""
     load_s: float
-    """`crossnets.load`."""
+    """Seconds of `crossnets.load`."""
     first_prediction_s: float
     """Seconds from before the import to the end of the first prediction."""
     first_prediction_cpu_s: float
-    """The same by processor time."""
+    """The same interval in processor time."""
     resident_mb: float
     """Memory after the predictions, 10^6 bytes."""
     most_resident_mb: float
+    """Largest memory of the process, 10^6 bytes."""
     with_torch: bool
-    """Whether anything imported torch."""
+    """Whether torch was imported."""
 
 
 def start(
     folder: Path, frame: RawFrame, estimator: NetworkFile, detector: NetworkFile, engine: Engine, times: int
 ) -> Start:
-    """Medians over new processes.
+    """Start `times` new processes one after the other and return the medians of their measurements.
 
     Raises:
         RuntimeError: a process failed.
     """
     raw = folder / "frame.raw"
     raw.write_bytes(frame.depth_mm.tobytes())
-    asked = {
-        "estimator": None if estimator.weights == "shipped" else str(estimator.path),
+    # With a shipped detector `fresh.py` calls `crossnets.load`, where None stands for the shipped estimator. With
+    # another detector it opens both files itself and needs both paths.
+    both_shipped = estimator.weights == "shipped" and detector.weights == "shipped"
+    request = {
+        "estimator": None if both_shipped else str(estimator.path),
         "detector": None if detector.weights == "shipped" else str(detector.path),
         "runtime": runtime_of(engine),
         "precision": precision_of(engine),
@@ -58,17 +62,15 @@ def start(
         "center_mm": frame.center_mm.tolist(),
         "predictions": PREDICTIONS,
     }
-    if asked["detector"] is not None:
-        asked["estimator"] = str(estimator.path)
-    return _medians([_one(json.dumps(asked)) for _ in range(times)])
+    return _medians([_one(json.dumps(request)) for _ in range(times)])
 
 
-def _one(asked: str) -> Start:
-    # -P: the modules beside the script are no top-level ones.
-    command = [sys.executable, "-P", str(Path(fresh.__file__)), asked]
+def _one(request: str) -> Start:
+    # Without -P the folder of the script would be on the import path, and its modules would hide others.
+    command = [sys.executable, "-P", str(Path(fresh.__file__)), request]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if ended.returncode:
-        raise RuntimeError(f"A process that should predict failed: {ended.stderr.strip()[-500:]}")
+        raise RuntimeError(f"A process of the benchmark failed: {ended.stderr.strip()[-500:]}")
     return Start(**json.loads(ended.stdout.splitlines()[-1]))
 
 

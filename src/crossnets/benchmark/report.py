@@ -1,4 +1,4 @@
-"""Results of a latency benchmark as data: results, goals, JSON."""
+"""Results of a latency benchmark: measurements, goals and JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,21 +12,26 @@ from crossnets.benchmark.processes import Start
 from crossnets.benchmark.timing import Measured, Times
 from crossnets.benchmark.whole import MODES, Mode
 
-FRAMES_A_SECOND, RESIDENT_MB, FIRST_S = 1000.0, 150.0, 0.5
-"""The goals: whole frames a second on one core; with ONNX Runtime, resident memory, and the time from before the import
-to the first prediction. Besides, what is around a network takes no longer than the network."""
+# A further goal is that find, crop and joints together take no longer than the network.
+FRAMES_PER_SECOND = 1000.0
+"""Goal for whole frames per second on one core."""
+RESIDENT_MB = 150.0
+"""Goal for the resident memory with ONNX Runtime, in 10^6 bytes."""
+FIRST_S = 0.5
+"""Goal for the time from before the import to the end of the first prediction with ONNX Runtime."""
 _DIGITS = 4
+"""Significant digits of numbers in the JSON."""
 
 
 class Alone(NamedTuple):
-    """A network and a runtime."""
+    """Key of a network that is timed alone."""
 
     network: str
     engine: Engine
 
 
 class Whole(NamedTuple):
-    """A preset, a runtime, and how frames are taken."""
+    """Key of whole frames: preset, engine and mode."""
 
     preset: str
     engine: Engine
@@ -35,7 +40,7 @@ class Whole(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """One that is timed alone."""
+    """A network that is timed alone."""
 
     weights: Weights
     input: tuple[int, ...]
@@ -44,7 +49,7 @@ class Network:
 
 
 class Goal(NamedTuple):
-    """One of the goals, for one preset."""
+    """Result of one goal for one preset."""
 
     name: str
     found: str
@@ -53,7 +58,7 @@ class Goal(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured."""
+    """All measurements."""
 
     machine: Machine
     measured: Measured
@@ -62,37 +67,37 @@ class Report:
     alone: dict[Alone, Times]
     whole: dict[Whole, Times]
     found: dict[Whole, float]
-    """Share of the frames in which a hand was found."""
+    """Share of the frames in which a hand is found."""
     peaks: dict[Engine, float]
-    """Multiply-adds a second of processor time in matrix products, at most."""
+    """Largest measured number of multiply-adds per second of processor time in matrix products."""
     starts: dict[Alone, Start]
     process_runs: int
 
     def share_of_peak(self, key: Alone) -> float:
-        """Multiply-adds a second of processor time over the most that was measured."""
+        """Multiply-adds per second of processor time, divided by the measured peak of the same engine."""
         return 1e3 * self.networks[key.network].cost.macs / self.alone[key].median_cpu_ms / self.peaks[key.engine]
 
     def presets(self) -> tuple[str, ...]:
-        """Presets whose whole frames were measured."""
+        """Presets whose whole frames are measured."""
         return tuple(dict.fromkeys(key.preset for key in self.whole))
 
     def best(self, preset: str, mode: Mode) -> tuple[Whole, Times]:
-        """The fastest runtime."""
+        """Key and times of the fastest engine."""
         keys = [key for key in self.whole if (key.preset, key.mode) == (preset, mode)]
         key = min(keys, key=lambda k: self.whole[k].median_ms)
         return key, self.whole[key]
 
     def goals(self) -> list[Goal]:
-        """Each goal, and whether it is met."""
+        """Results of all goals."""
         return [goal for preset in self.presets() for goal in self._goals(preset)]
 
     def _goals(self, preset: str) -> Iterator[Goal]:
         for mode in MODES:
             key, times = self.best(preset, mode)
             rate = 1e3 / times.median_ms
-            name = f"{preset}, {mode}: {FRAMES_A_SECOND:,.0f} frames/s with the best runtime"
+            name = f"{preset}, {mode}: {FRAMES_PER_SECOND:,.0f} frames/s with the best runtime"
             found = f"{rate:,.0f} ({TITLES[key.engine]}), {1e3 / times.median_cpu_ms:,.0f} by processor time"
-            yield Goal(name, found, rate >= FRAMES_A_SECOND)
+            yield Goal(name, found, rate >= FRAMES_PER_SECOND)
         for mode in MODES:
             key, times = self.best(preset, mode)
             around, network = around_and_network(times.stages())
@@ -107,9 +112,12 @@ class Report:
             yield Goal(name, found, start.first_prediction_s < FIRST_S)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data. Times are in ms, rates in 10^9 operations a second of processor time, two for a multiply-add."""
+        """Results as strict JSON.
+
+        Times are in ms. Rates are in 10^9 operations per second of processor time. A multiply-add is two operations.
+        """
         goals = [{"goal": goal.name, "found": goal.found, "met": goal.met} for goal in self.goals()]
-        found = {
+        result = {
             "format": "crossnets-latency",
             "version": 1,
             "machine": asdict(self.machine),
@@ -126,7 +134,7 @@ class Report:
             ],
             "goals": goals,
         }
-        return _rounded(found)
+        return _rounded(result)
 
     def _network_json(self, key: Alone) -> dict[str, Any]:
         network = self.networks[key.network]
@@ -153,7 +161,7 @@ class Report:
 
 
 def around_and_network(stages_ms: dict[str, float]) -> tuple[float, float]:
-    """Milliseconds of the work around the network, and of the network."""
+    """Milliseconds of the stages around the network, and of the network."""
     return sum(stages_ms[name] for name in ("find", "crop", "joints")), stages_ms["network"]
 
 
@@ -168,7 +176,7 @@ def _times_json(times: Times) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to four digits."""
+    """Round all floating point numbers in nested data to four significant digits."""
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple) and not isinstance(value, str):
@@ -177,6 +185,5 @@ def _rounded(value: Any) -> Any:
 
 
 def weights_notes(report: Report, names: Sequence[str]) -> str:
-    """Which weights these networks have, as a sentence."""
-    kinds = [(name, report.networks[name].weights) for name in names]
-    return "Weights: " + ", ".join(f"{name} {weights}" for name, weights in kinds) + "."
+    """Sentence that names the weights of these networks."""
+    return "Weights: " + ", ".join(f"{name} {report.networks[name].weights}" for name in names) + "."

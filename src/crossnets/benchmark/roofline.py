@@ -1,7 +1,7 @@
-"""Peak of the processor: matrix products of one size after another, by the same runtimes as the networks.
+"""Peak performance of the processor, measured by matrix products with the same runtimes as the networks.
 
-The roofline here is that of arithmetic alone (Williams, Waterman, Patterson, "Roofline", 2009, its flat part): networks
-whose weights do not fit the cache are bound by memory before they come near it.
+This is the arithmetic limit of the roofline model, its flat part (Williams, Waterman, Patterson, "Roofline", 2009).
+Networks whose weights exceed the cache are bound by memory before they come near it.
 """
 
 from pathlib import Path
@@ -13,15 +13,18 @@ from crossnets.benchmark.engines import Engine, open_run
 from crossnets.benchmark.graphs import INPUT, Graph, cost
 from crossnets.benchmark.timing import Case
 
-SIDE, PRODUCTS = 512, 16
-"""Runtimes are fastest at this size among 256, 512, 1024 and 2048."""
-PEAK, OUTPUT = "products of matrices", "sums"
+SIDE = 512
+"""Side of the matrices. Runtimes are fastest at this side among 256, 512, 1024 and 2048."""
+PRODUCTS = 16
+PEAK = "products of matrices"
+OUTPUT = "sums"
 
 
 def gemm(side: int = SIDE, products: int = PRODUCTS) -> onnx.ModelProto:
-    """A square matrix times `products` others. The last step sums rows, so that little is copied out."""
+    """Graph that multiplies a square matrix by `products` others. It outputs sums, so that little data is copied."""
     g = Graph(PEAK, (1, side, side))
-    rng, x = np.random.default_rng(0), g.node("Squeeze", [INPUT, g.constant(np.array([0, 1], np.int64))], (side, side))
+    rng = np.random.default_rng(0)
+    x = g.node("Squeeze", [INPUT, g.constant(np.array([0, 1], np.int64))], (side, side))
     for _ in range(products):
         weights = rng.standard_normal((side, side), np.float32) * np.float32(side**-0.5)
         x = g.node("MatMul", [x, g.constant(weights)], (side, side))
@@ -29,8 +32,9 @@ def gemm(side: int = SIDE, products: int = PRODUCTS) -> onnx.ModelProto:
 
 
 def gemm_case(folder: Path, engine: Engine, side: int = SIDE, products: int = PRODUCTS) -> tuple[Case, int]:
-    """The timed call, and its multiply-adds."""
-    path, model = folder / "gemm.onnx", gemm(side, products)
+    """The timed call and its number of multiply-adds."""
+    path = folder / "gemm.onnx"
+    model = gemm(side, products)
     onnx.save_model(model, str(path))
     run = open_run(path, engine, [OUTPUT])
     matrix = np.random.default_rng(1).standard_normal((1, 1, side, side), np.float32)

@@ -1,4 +1,4 @@
-"""A latency benchmark as tables for people."""
+"""Tables of a latency benchmark on the console."""
 
 from rich.console import Console
 from rich.table import Table
@@ -15,12 +15,12 @@ def print_report(report: Report, console: Console) -> None:
     """Print all tables."""
     machine = report.machine
     console.print(f"{machine.processor}, {machine.cores} cores, one thread, {machine.system}", highlight=False)
-    versions = ", ".join(f"{name} {found}" for name, found in machine.packages.items())
+    versions = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     console.print(f"Python {machine.python}, {versions}", style=_DIM, highlight=False)
     console.print(_networks(report))
     console.print(
-        "Median of all calls; beside it the share of the peak, which is what the same runtime reaches in products of "
-        f"{SIDE}x{SIDE} matrices, both by processor time.",
+        "The time is the median of all calls. The percentage is the share of the peak, by processor time. The peak is "
+        f"the rate of the same runtime in products of {SIDE}x{SIDE} matrices.",
         style=_DIM,
     )
     console.print(_whole(report))
@@ -29,15 +29,15 @@ def print_report(report: Report, console: Console) -> None:
     if report.starts:
         console.print(_starts(report))
         console.print(
-            f"Medians over {report.process_runs} new processes. Start: from before `import crossnets` to the end of "
-            f"the first prediction. Memory: resident after {PREDICTIONS} predictions.",
+            f"Medians over {report.process_runs} new processes. Start is the time from before `import crossnets` to "
+            f"the end of the first prediction. Memory is resident memory after {PREDICTIONS} predictions.",
             style=_DIM,
         )
     console.print(_goals(report))
 
 
 def _table(title: str, *heads: str, texts: int = 1) -> Table:
-    """The first `texts` columns are of text, the others of numbers."""
+    """An empty table. The first `texts` columns are for text, the others for numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, head in enumerate(heads):
         table.add_column(head, justify="left" if number < texts else "right", no_wrap=True)
@@ -79,17 +79,17 @@ def _whole(report: Report) -> Table:
 
 
 def _notes(report: Report) -> list[str]:
-    found = min(report.found.values(), default=1.0)
+    share = min(report.found.values(), default=1.0)
     lines = [
-        "predict: each frame by itself, searched whole. track: found anew every 15 frames and followed in between; a "
-        "fifteenth of the time of 15.",
-        weights_notes(report, [*report.presets(), "detector"]) + " Random weights take as long as trained ones; their "
-        "answers are replaced by the known place of the hand.",
-        f"{report.frames} frames, {report.measured.rounds} rounds, everything in turns; the process used "
-        f"{report.measured.cores_used:.2f} cores; load of the machine before: {report.machine.load}. Processor time is "
-        "that of this process alone; on a quiet machine it is the time by the clock.",
+        "predict detects hands in each frame. track detects hands in one of 15 frames and follows them in the others. "
+        "The time of track is the mean of these 15 frames.",
+        weights_notes(report, [*report.presets(), "detector"]) + " Random weights take as long as trained ones. Their "
+        "outputs are replaced by the known place of the hand.",
+        f"{report.frames} frames and {report.measured.rounds} rounds, all cases in turns. The process used "
+        f"{report.measured.cores_used:.2f} cores. The load of the machine before was {report.machine.load}. Processor "
+        "time is that of this process alone. On an idle machine it equals the elapsed time.",
     ]
-    return lines if found > 0.995 else [*lines, f"A hand was found in {100 * found:.0f} % of the frames or more."]
+    return lines if share > 0.995 else [*lines, f"A hand was found in {100 * share:.0f} % of the frames or more."]
 
 
 def _starts(report: Report) -> Table:
@@ -104,7 +104,7 @@ def _starts(report: Report) -> Table:
 
 
 def _goals(report: Report) -> Table:
-    table = _table("Goals", "goal", "found", "met", texts=3)
+    table = _table("Goals", "goal", "measured", "met", texts=3)
     for goal in report.goals():
         table.add_row(goal.name, goal.found, "yes" if goal.met else "[red]no[/red]")
     return table

@@ -1,4 +1,4 @@
-"""Whole frames: from a raw depth image to joints in millimetres."""
+"""Timing of whole frames, from a raw depth image to joints in millimetres."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
@@ -12,12 +12,12 @@ from crossnets.benchmark.timing import Case
 from crossnets.inference.tracker import FINDS_EVERY
 
 Mode: TypeAlias = Literal["predict", "track"]
-"""Each frame by itself, searched whole; or a hand that is followed, which holds still for 15 frames."""
+"""`predict` detects hands in each frame. `track` follows a hand that holds still for 15 frames."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class WholeFrames:
-    """One tracker, timed on frame after frame."""
+    """Timed calls of one tracker on successive frames."""
 
     def __init__(
         self, frames: Sequence[RawFrame], estimator: NetworkFile, detector: NetworkFile, engine: Engine
@@ -28,11 +28,11 @@ class WholeFrames:
         self._hands: dict[Mode, list[int]] = {"predict": [], "track": []}
 
     def share_with_hand(self, mode: Mode) -> float:
-        """Share of the frames so far in which a hand was found."""
+        """Share of the frames so far in which a hand is found."""
         return float(np.mean([count > 0 for count in self._hands[mode]]))
 
     def case(self, mode: Mode) -> Case:
-        """The timed call."""
+        """Case that times the given mode."""
         if mode == "predict":
             return Case(self._predict)
         return Case(self._track, FINDS_EVERY)
@@ -51,7 +51,7 @@ class WholeFrames:
         return dict(self._tracker.stages_ms)
 
     def _track(self) -> dict[str, float]:
-        """Track as many frames as there are from one search to the next, so that one of them is searched."""
+        """Track as many frames as lie between two detections, so that hands are detected in one of them."""
         frame = self._frame()
         self._tracker.reset()
         stages = []

@@ -1,1 +1,1 @@
-"""The command `demo`: from nothing to a page with hands, skeletons and errors in a few minutes."""
+"""The command `demo`: render hands, estimate them, train a small model, and show all results on one page."""

@@ -1,4 +1,4 @@
-"""Charts of the demo, dressed as those of a report."""
+"""Charts of the demo, in the style of report charts."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,13 @@ from crossnets.evaluation.report import charts
 from crossnets.metrics import THRESHOLDS_MM
 
 COLOURS = ("#2f81d8", "#e2703a")
-"""Colours of the first and the second model."""
+"""Colours of the shipped model and of the model trained in the demo."""
 _SMOOTHED = 9
+"""Largest number of values in the running mean of the loss."""
 
 
 def curves(results: Sequence[Result]) -> str:
-    """Frames (solid) and joints (dashed) within a distance, of each model."""
+    """Success curves of each model: solid for frames, dashed for joints."""
     figure, axes = charts.new_figure(7.6, 4.2)
     for colour, result in zip(COLOURS[-len(results) :], results, strict=True):
         scores = result.evaluation.scores
@@ -27,29 +28,16 @@ def curves(results: Sequence[Result]) -> str:
 
 
 def joints(results: Sequence[Result]) -> str:
-    """A bar for each joint's mean error and model."""
-    skeleton = results[0].evaluation.compared.skeleton
-    figure, axes = charts.new_figure(7.6, 0.9 + 0.12 * len(skeleton) * (1 + len(results)))
-    rows, height = np.arange(len(skeleton)), 0.8 / len(results)
-    most = 1.0
-    for number, (colour, result) in enumerate(zip(COLOURS[-len(results) :], results, strict=True)):
-        values = [result.evaluation.scores.per_joint_mm[name] or 0.0 for name in skeleton.joints]
-        places = rows + (number - (len(results) - 1) / 2) * height
-        axes.barh(places, values, color=colour, height=0.9 * height, label=result.name)
-        for place, value in zip(places, values, strict=True):
-            axes.text(value, place, f" {value:.1f}", va="center", color=charts.INK, fontsize=7)
-        most = max(most, *values)
-    axes.set_yticks(rows, [name.replace("_", " ") for name in skeleton.joints])
-    axes.set_ylim(len(skeleton) - 0.4, -0.6)
-    axes.set_xlim(0, 1.3 * most)
-    axes.set_xlabel("mean error, mm")
-    axes.grid(visible=False, axis="y")
-    axes.legend(loc="upper right", frameon=False, labelcolor=charts.INK, fontsize=8.5)
-    return charts.to_svg(figure)
+    """Bars of the mean error of each joint, side by side for all models."""
+    models = [
+        charts.JointBars(result.evaluation.scores.per_joint_mm, colour, result.name)
+        for colour, result in zip(COLOURS[-len(results) :], results, strict=True)
+    ]
+    return charts.joint_chart(models, results[0].evaluation.compared.skeleton)
 
 
 def loss(learned: Learned) -> str:
-    """The distance of the joints in each batch, faint, and its running mean."""
+    """Mean joint distance of each batch as a faint line, and its running mean."""
     figure, axes = charts.new_figure(7.6, 3.2)
     distance = np.array(learned.distance)
     axes.plot(learned.steps, distance, color=COLOURS[1], alpha=0.3, linewidth=1.0)
@@ -59,5 +47,5 @@ def loss(learned: Learned) -> str:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
-    axes.set_ylabel("distance, halves of the cube")
+    axes.set_ylabel("distance in half cube sides")
     return charts.to_svg(figure)

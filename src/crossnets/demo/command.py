@@ -1,4 +1,4 @@
-"""The command `demo`: render, estimate, train, score, and show it all on one page."""
+"""The command `demo`: render, estimate, train, score, and show all results on one page."""
 
 import json
 import os
@@ -31,14 +31,14 @@ from crossnets.training.schedule import parse_budget
 from crossnets.weights import SHIPPED
 
 MARK = "demo.json"
-"""File that marks a folder as that of a demo. Only such a folder is written to again."""
-_MADE = ("index.html", "walk.gif", "numbers.json")
+"""File that marks the folder of a demo. Other folders with files are not overwritten."""
+_OUTPUTS = ("index.html", "walk.gif", "numbers.json")
 _MOST_FRAMES = 2000
-"""They are kept in memory, 1.3 MB each."""
+"""Largest number of frames. They are held in memory and take 1.3 MB each."""
 
 
 class _Steps:
-    """The steps of a demo: a bar for each, and how long it took."""
+    """Steps of a demo, with their times and progress bars."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,24 +64,27 @@ class _Steps:
 def demo_command(
     config: CrossnetsConfig, *, out: Path, budget: str, frames: int, model: Path | None, open_page: bool
 ) -> Path:
-    """Run everything and write `out/index.html`; returns its path.
+    """Run the demo and write `out/index.html`.
 
     Args:
-        config: The training whose cameras, clutter and seed are taken, and of which a smaller one is done.
-        out: A new folder, or that of an earlier demo, which is replaced.
+        config: Training that defines cameras, clutter and seed. The demo trains a smaller version of it.
+        out: A new folder, or the folder of an earlier demo, which is replaced.
         budget: Time for the training, such as 60s.
-        frames: Hands to estimate.
-        model: Instead of the shipped weights.
-        open_page: In a browser, if there is a display and a person in front of it.
+        frames: Number of hands to estimate.
+        model: Run or model folder to use instead of the shipped weights.
+        open_page: Whether to open the page in a browser if a display and a terminal are present.
+
+    Returns:
+        Path of the page.
 
     Raises:
-        FileExistsError: `out` holds something else than a demo.
-        FileNotFoundError: there is no model at `model`.
-        ValueError: a number or the budget is not what can be done, or the model predicts other joints.
+        FileExistsError: `out` contains other files than those of a demo.
+        FileNotFoundError: `model` does not exist.
+        ValueError: the number of frames or the budget is invalid, or the model predicts other joints.
     """
     parse_budget(budget)
     if not 2 <= frames <= _MOST_FRAMES:
-        raise ValueError(f"Found --frames {frames}; expected 2 to {_MOST_FRAMES}.")
+        raise ValueError(f"Found --frames {frames}, expected 2 to {_MOST_FRAMES}.")
     shipped, notes = _model(model)
     _clear(out)
     console = Console(stderr=True)
@@ -110,27 +113,27 @@ def demo_command(
 
 
 def _model(model: Path | None) -> tuple[Estimator | None, tuple[str, ...]]:
-    """The model that is shown beside the one trained here, and what must be said about it."""
+    """Load the model that is compared with the one trained in the demo, and notes about it."""
     if model is not None:
         return bundle.load(model), ()
     if (SHIPPED / "weights.safetensors").is_file():
         return bundle.load(SHIPPED), ()
-    return None, ("No weights come with this version, so the demo shows only the model that it trains itself.",)
+    return None, ("This version has no weights, so the demo shows only the model that it trains.",)
 
 
 def _clear(out: Path) -> None:
-    """Make the folder, or empty that of an earlier demo of what a demo makes.
+    """Create the folder, or delete the outputs of an earlier demo in it.
 
     Raises:
-        FileExistsError: it holds something else.
+        FileExistsError: the folder contains other files than those of a demo.
     """
     if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file; give a folder as --out.")
+        raise FileExistsError(f"{out} is a file. Give a folder as --out.")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise FileExistsError(f"{out} holds files, but no demo, and is not overwritten. Give --out a new folder.")
+        raise FileExistsError(f"{out} is not empty and does not contain a demo. Give a new folder as --out.")
     write_text(out / MARK, json.dumps({"format": "crossnets-demo", "version": 1}) + "\n")
     shutil.rmtree(out / "run", ignore_errors=True)
-    for name in _MADE:
+    for name in _OUTPUTS:
         (out / name).unlink(missing_ok=True)
 
 
@@ -144,7 +147,7 @@ def _finish(
     notes: tuple[str, ...],
     started: dict,
 ) -> Demo:
-    """Draw everything, and write the page and its numbers."""
+    """Draw all pictures, then write the page and its numbers."""
     with steps.step("drawing"):
         walk: Walk | None = None
         if shipped is not None:
@@ -159,24 +162,25 @@ def _finish(
 
 
 def _print_table(demo: Demo) -> None:
-    """The errors, on standard output."""
+    """Print the errors to standard output."""
     console = Console()
-    table = Table(title=f"{len(demo.hands)} rendered hands that no training has seen", title_justify="left")
+    table = Table(title=f"{len(demo.hands)} rendered hands that no training uses", title_justify="left")
     for number, head in enumerate(HEADS):
         table.add_column(head, justify="right" if number else "left", no_wrap=True)
     for result in demo.results:
         table.add_row(result.name, *cells(result))
     (console if console.is_terminal else Console(width=110)).print(table)
-    total, constant = sum(demo.steps_s.values()), demo.hands.mean_pose_error_mm()
     print(
-        "≤ 40 mm: frames whose worst joint is. Crops centred on the labelled hand, moved at random by "
-        f"{demo.hands.spread_mm:g} mm.\nAlways answering the mean pose would give {constant:.2f} mm "
-        f"in the mean. All in {total:.0f} s."
+        "≤ 40 mm is the share of frames whose worst joint is within 40 mm. Crops are centred on the labelled hand plus "
+        f"random offsets with a deviation of {demo.hands.spread_mm:g} mm in each axis.\nThe mean pose as a constant "
+        f"estimate has a mean error of {demo.hands.mean_pose_error_mm():.2f} mm. "
+        f"The demo took {sum(demo.steps_s.values()):.0f} s."
     )
 
 
 def _show(path: Path, wanted: bool) -> None:
-    """Open the page in a browser, where a person would see it."""
-    shown = platform.system() in ("Darwin", "Windows") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if wanted and shown and sys.stdout.isatty():
+    """Open the page in a browser if a display and a terminal are present."""
+    windowed = platform.system() in ("Darwin", "Windows")
+    has_display = windowed or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if wanted and has_display and sys.stdout.isatty():
         webbrowser.open(path.absolute().as_uri())

@@ -1,4 +1,4 @@
-"""Rendered hands that no training sees, kept in memory as a data set."""
+"""Held-out rendered hands: a data set in memory that no training uses."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,13 +17,13 @@ from crossnets.types import HandFrame
 from crossnets.weights import SHIPPED
 
 _HELD_OUT = 10**12
-"""The first seed of such hands: a training would reach it with --seed 250000000000."""
+"""First seed of held-out hands. A training would reach it with --seed 250000000000."""
 FOUND_MM = 60.0
-"""A centre this close to the mean of the joints keeps most of the hand in the crop."""
+"""Largest distance of a detection from the mean of the joints. Within it most of the hand lies in the crop."""
 
 
 class HeldOutHands:
-    """Whole frames with labels, one camera after the other, in the cameras, noise and clutter of a training."""
+    """Labelled whole frames from the cameras of a training in turn, with its noise and clutter."""
 
     def __init__(
         self, config: CrossnetsConfig, count: int, on_progress: Callable[[int, int], None] = lambda done, total: None
@@ -35,12 +35,14 @@ class HeldOutHands:
         ]
         self.name = "rendered"
         self.skeleton: Skeleton | None = SKELETONS[config.skeleton]
-        self.camera = streams[0].camera  # a frame knows its own
+        # Each frame has a camera of its own. This one serves code that expects one camera for the data set.
+        self.camera = streams[0].camera
         self.problems: list[Problem] = []
         self.frames: list[HandFrame] = []
         for index in range(count):
             number, camera = divmod(index, len(streams))
-            frame, name = streams[camera].frame(number), sources[camera].camera
+            frame = streams[camera].frame(number)
+            name = sources[camera].camera
             self.frames.append(replace(frame, key=f"{name}/{number:03d}", sequence=name))
             on_progress(index + 1, count)
         self.joints_mm = np.stack([frame.joints_mm for frame in self.frames if frame.joints_mm is not None])
@@ -48,7 +50,7 @@ class HeldOutHands:
         self.spread_mm = sources[0].center_spread_mm
         noise = self.spread_mm * rng.standard_normal((count, 3))
         self.centers_mm: Float32[np.ndarray, "N 3"] = (self.joints_mm.mean(axis=1) + noise).astype(np.float32)
-        """Centres of the crops: the mean of the joints, moved at random, as in training."""
+        """Centres of the crops: the mean of the joints plus a random offset, as in training."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -57,19 +59,20 @@ class HeldOutHands:
         return self.frames[index]
 
     def sequence_of(self, index: int) -> str:
-        """The camera's name."""
+        """Name of the camera of a frame."""
         return self.frames[index].sequence
 
     def share_found(self) -> float:
-        """Share of the frames in which a hand that is found in the image alone is within 60 mm of the labelled one."""
-        found, detector = 0, load_detector(SHIPPED / DETECTOR)
+        """Share of the frames in which the detector finds a hand within 60 mm of the labelled one."""
+        hits = 0
+        detector = load_detector(SHIPPED / DETECTOR)
         for frame, mean in zip(self.frames, self.joints_mm.mean(axis=1), strict=True):
-            seen = detector(frame.depth_mm, frame.camera)
-            found += any(np.linalg.norm(detection.center_mm - mean) < FOUND_MM for detection in seen)
-        return found / len(self.frames)
+            detections = detector(frame.depth_mm, frame.camera)
+            hits += any(np.linalg.norm(detection.center_mm - mean) < FOUND_MM for detection in detections)
+        return hits / len(self.frames)
 
     def mean_pose_error_mm(self) -> float:
-        """Mean error of the best constant answer: the mean of all poses, relative to the crops' centres."""
+        """Mean error of a constant estimate: the mean of all poses relative to the centres of the crops."""
         relative = self.joints_mm - self.centers_mm[:, None]
         constant = np.broadcast_to(relative.mean(axis=0), relative.shape)
         return float(metrics.joint_errors_mm(constant, relative).mean())

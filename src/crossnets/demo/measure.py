@@ -1,4 +1,4 @@
-"""Estimates of one model on the held-out hands, frame by frame: errors and time."""
+"""Errors and times of one model on the held-out hands."""
 
 import time
 from collections.abc import Callable
@@ -20,9 +20,9 @@ class Result:
     name: str
     evaluation: Evaluation
     ms_per_frame: float
-    """Median over the frames, each alone: from the whole frame and the centre to joints in mm."""
+    """Median time from a whole frame and a given centre to joints in mm. Frames are estimated one by one."""
     parameters: int
-    """Parameters of the part that estimates."""
+    """Number of parameters of the networks that estimate joints."""
 
     @property
     def within_40(self) -> float:
@@ -39,7 +39,7 @@ def measure(
     """Estimate and score every frame.
 
     Raises:
-        ValueError: the model predicts other joints than the labels have.
+        ValueError: the joints of the model differ from those of the labels.
     """
     assert hands.skeleton is not None
     estimator = estimator.speaking(hands.skeleton)
@@ -48,8 +48,10 @@ def measure(
             f"The model predicts the joints of {estimator.skeleton.name}, but the rendered hands have those of "
             f"{hands.skeleton.name}. Give a model of the preset crossnets as --model."
         )
-    _estimate(estimator, hands, 0)  # the first pass is slower than the others
-    joints, times = [], []
+    # The first estimate is slower than the others, so it is not timed.
+    _estimate(estimator, hands, 0)
+    joints = []
+    times = []
     for index in range(len(hands)):
         began = time.perf_counter()
         joints.append(_estimate(estimator, hands, index))
@@ -71,6 +73,6 @@ def measure(
 
 
 def _estimate(estimator: Estimator, hands: HeldOutHands, index: int) -> np.ndarray:
-    """Joints of the hand at the given centre of one frame."""
+    """Joints of one frame, estimated from a crop around the given centre."""
     estimated = estimate_hands(estimator, hands[index], [Detection.at(hands.centers_mm[index])])
     return estimated.estimates.joints_mm[0]

@@ -1,10 +1,9 @@
-"""The page of a demo: one file that loads nothing."""
+"""HTML page of a demo. It is a single file that loads no others."""
 
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,23 @@ from crossnets.demo.measure import Result
 from crossnets.demo.small import Learned
 from crossnets.demo.walk import Walk
 from crossnets.evaluation.report.examples import Example, pictures
-from crossnets.evaluation.report.page import gallery_html, row_html, section_html, table_html
+from crossnets.evaluation.report.page import (
+    figure_html,
+    gallery_html,
+    page_html,
+    row_html,
+    section_html,
+    table_html,
+    tiles_html,
+)
 from crossnets.evaluation.table import mm
 
-WORST, OTHERS, AGAIN = 5, 20, 5
-"""Pictures of the best model's worst frames, of others, and of the other model on the first of these."""
+WORST = 5
+"""Number of pictures of the first model's worst frames."""
+OTHERS = 20
+"""Number of pictures of its other frames."""
+REPEATED = 5
+"""Number of these other frames that are shown again for the second model."""
 HEADS = ("", "mean mm", "median mm", "≤ 40 mm", "ms/frame", "parameters")
 _STYLE = """
 .frames { grid-template-columns: repeat(5, 1fr); }
@@ -38,52 +49,51 @@ class Demo:
 
     hands: HeldOutHands
     results: tuple[Result, ...]
-    """The shipped model's, where there is one, and that of the model trained here."""
+    """Results of the shipped model, if it exists, and of the model trained in the demo."""
     learned: Learned
     walk: Walk | None
     notes: tuple[str, ...]
     share_found: float
     steps_s: dict[str, float]
     environment: dict[str, Any]
-    """Environment of the run, as in a run folder."""
+    """Environment of the demo, as a run folder stores it."""
     command: str
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """A row of pictures."""
+    """A titled group of pictures."""
 
     title: str
     examples: list[Example]
 
 
 def cells(result: Result) -> list[str]:
-    """A row under `HEADS`, but for the name."""
+    """Cells of a table row under `HEADS`, without the name."""
     scores = result.evaluation.scores
     within = f"{100 * result.within_40:.1f} %"
     return [mm(scores.mean_mm), mm(scores.median_mm), within, f"{result.ms_per_frame:.1f}", f"{result.parameters:,}"]
 
 
 def galleries(hands: HeldOutHands, results: Sequence[Result]) -> list[Gallery]:
-    """The worst frames of the first model, the first of the others as they were rendered, and the second model's."""
+    """The first model's worst frames, its first other frames in rendering order, and some of these for other models."""
     compared = results[0].evaluation.compared
     errors = metrics.joint_errors_mm(compared.predicted_mm, compared.labels_mm).mean(axis=1)
     worst = np.argsort(-errors, kind="stable")[:WORST].tolist()
     others = [index for index in range(len(hands)) if index not in worst][:OTHERS]
     first = results[0].name
-    found = [
+    shown = [
         Gallery(f"The worst {len(worst)} of {len(hands)}: {first}", pictures(compared, hands, worst)),
-        Gallery(f"As they came, but for the worst {len(worst)}: {first}", pictures(compared, hands, others)),
+        Gallery(f"The first frames except the worst {len(worst)}: {first}", pictures(compared, hands, others)),
     ]
     for result in results[1:]:
-        again = pictures(result.evaluation.compared, hands, others[:AGAIN])
-        found.append(Gallery(f"The first of those hands again: {result.name}", again))
-    return found
+        repeated = pictures(result.evaluation.compared, hands, others[:REPEATED])
+        shown.append(Gallery(f"The same hands: {result.name}", repeated))
+    return shown
 
 
 def page(demo: Demo, shown: Sequence[Gallery]) -> str:
-    """The whole page."""
-    style = (files("crossnets.evaluation.report") / "style.css").read_text(encoding="utf-8") + _STYLE
+    """HTML of the page."""
     worst, *others = (gallery_html(gallery.title, gallery.examples) for gallery in shown)
     body = [
         "<h1>3D hand pose from one depth image</h1>",
@@ -99,28 +109,24 @@ def page(demo: Demo, shown: Sequence[Gallery]) -> str:
         _training(demo),
         *others[1:],
         _machine(demo),
-        '<p class="soft">Made by crossnets. Every number was measured in this run. One file, which loads nothing.</p>',
+        '<p class="soft">Made by crossnets. All numbers were measured in this run. '
+        "This page is a single file and loads no others.</p>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>crossnets demo</title>\n<style>\n{style}</style></head>\n"
-        "<body><main>\n" + "\n".join(part for part in body if part) + "\n</main></body></html>\n"
-    )
+    return page_html("crossnets demo", body, _STYLE)
 
 
-_WITHIN = "A frame is within t when its worst joint is; dashed: every joint for itself."
+_WITHIN = "A frame is within t if its worst joint is. Dashed curves count each joint singly."
 
 
 def _circumstances(demo: Demo) -> str:
     hands = demo.hands
     cameras = list(dict.fromkeys(frame.sequence for frame in hands.frames))
     return (
-        f"{len(hands)} rendered hands that no training has seen, in {len(cameras)} cameras ({', '.join(cameras)}), "
-        "with their noise and with sleeves, things, other hands and people around. They are rendered, not real. "
-        "Crops are centred on the mean of the labelled joints, moved at random by "
-        f"{hands.spread_mm:g} mm in each axis, as in training. From the image alone a hand is found within "
-        f"{FOUND_MM:g} mm of the labelled one in {100 * demo.share_found:.0f} % of these frames."
+        f"{len(hands)} rendered hands that no training uses, seen by {len(cameras)} cameras ({', '.join(cameras)}) "
+        "with their sensor noise. The scenes have sleeves, objects, other hands and people. The hands are rendered, "
+        "not real. Crops are centred on the mean of the labelled joints plus random offsets with a deviation of "
+        f"{hands.spread_mm:g} mm in each axis, as in training. The detector finds a hand within {FOUND_MM:g} mm of the "
+        f"labelled one in {100 * demo.share_found:.0f} % of these frames."
     )
 
 
@@ -129,12 +135,11 @@ def _tiles(demo: Demo) -> str:
     tiles = [
         (f"{mm(first.evaluation.scores.mean_mm)} mm", f"mean joint error, {first.name}"),
         (f"{100 * first.within_40:.1f} %", "frames whose worst joint is within 40 mm"),
-        (f"{first.ms_per_frame:.1f} ms", f"for one frame, {_threads(demo)}"),
+        (f"{first.ms_per_frame:.1f} ms", f"per frame, {_threads(demo)}"),
     ]
     tiles += [(f"{mm(r.evaluation.scores.mean_mm)} mm", f"mean joint error, {r.name}") for r in demo.results[1:]]
-    tiles += [(f"{sum(demo.steps_s.values()):.0f} s", "for all of this")]
-    inside = "".join(f'<div class="tile"><b>{escape(b)}</b><span>{escape(name)}</span></div>' for b, name in tiles)
-    return f'<div class="tiles">{inside}</div>'
+    tiles += [(f"{sum(demo.steps_s.values()):.0f} s", "for the whole demo")]
+    return tiles_html(tiles)
 
 
 def _summary(demo: Demo) -> str:
@@ -146,38 +151,34 @@ def _summary(demo: Demo) -> str:
             row = [f"{result.name}: {camera}", mm(part.mean_mm), mm(part.median_mm), within, "", ""]
             cameras.append(row_html(row, ""))
     text = (
-        "Distances between estimated and true joints in camera space, nothing aligned; frames whose worst joint is "
-        "within 40 mm; time of a frame alone. Always answering the mean of these poses, in the middle of the crop, "
-        f"would give {mm(demo.hands.mean_pose_error_mm())} mm."
+        "Distances between estimated and labelled joints in camera space without alignment. ≤ 40 mm is the share of "
+        "frames whose worst joint is within 40 mm. Times are for single frames. A constant estimate, the mean of these "
+        f"poses at the centre of the crop, has an error of {mm(demo.hands.mean_pose_error_mm())} mm."
     )
     return section_html("Errors", text, table_html(HEADS, rows + "".join(cameras)))
 
 
-def _walk(found: Walk | None) -> str:
-    if found is None:
+def _walk(walk: Walk | None) -> str:
+    if walk is None:
         return ""
-    start, end = found.ends
-    gif = base64.b64encode(found.path.read_bytes()).decode("ascii")
-    inside = (
-        _picture(f"from {start.key}", "png", start.png_base64)
-        + _picture("generated, with and without the pose that the same latents decode to", "gif", gif)
-        + _picture(f"to {end.key}", "png", end.png_base64)
+    start, end = walk.ends
+    gif = base64.b64encode(walk.path.read_bytes()).decode("ascii")
+    pictures_of_walk = (
+        (f"from {start.key}", "png", start.png_base64),
+        ("generated, with and without the pose decoded from the same latents", "gif", gif),
+        (f"to {end.key}", "png", end.png_base64),
     )
-    text = "A straight line between the latents of two images; each point of it decodes to a pose and to a depth map."
+    inside = "".join(figure_html(caption, kind, data, [caption]) for caption, kind, data in pictures_of_walk)
+    text = "A straight line between the latents of two images. Each point on it decodes to a pose and a depth map."
     return section_html("A walk through the latent space", text, f'<div class="walk">{inside}</div>')
-
-
-def _picture(caption: str, kind: str, data: str) -> str:
-    text = escape(caption)
-    return f'<figure><img alt="{text}" src="data:image/{kind};base64,{data}"><figcaption>{text}</figcaption></figure>'
 
 
 def _training(demo: Demo) -> str:
     learned = demo.learned
     text = (
-        f"{learned.steps[-1]:,} steps, {learned.samples:,} rendered hands (half of them mirrors of the others), from "
-        "random weights. The distance of the joints from where they are, mean of each batch, in halves of its crops' "
-        f"cubes, which are {learned.cube_mm[0]:g} to {learned.cube_mm[1]:g} mm wide."
+        f"Training began with random weights and took {learned.steps[-1]:,} steps on {learned.samples:,} rendered "
+        "hands. Half of the hands are mirror images of the others. The curve shows the mean joint distance of each "
+        f"batch in half sides of the crops' cubes, which are {learned.cube_mm[0]:g} to {learned.cube_mm[1]:g} mm wide."
     )
     return section_html("Training from scratch", text, charts.loss(learned))
 
@@ -192,7 +193,7 @@ def _machine(demo: Demo) -> str:
         "started": environment["started"],
         **{name: f"{seconds:.1f} s" for name, seconds in demo.steps_s.items()},
     }
-    body = "".join(_fact(name, value) for name, value in rows.items())
+    body = "".join(row_html([name, value], "") for name, value in rows.items())
     return section_html("How this page was made", "", f'<table class="wide"><tbody>{body}</tbody></table>')
 
 
@@ -201,12 +202,8 @@ def _threads(demo: Demo) -> str:
     return f"{count} thread{'s' * (count != 1)}"
 
 
-def _fact(name: str, value: str) -> str:
-    return f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
-
-
 def numbers(demo: Demo) -> dict[str, Any]:
-    """Numbers of the page, as strict JSON."""
+    """Numbers of the page as strict JSON."""
     models: Iterable[dict[str, Any]] = (
         {
             "name": result.name,

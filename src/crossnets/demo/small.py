@@ -1,4 +1,4 @@
-"""A model small enough to learn something within a minute."""
+"""Training of a model that is small enough to learn within a minute."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,33 +15,35 @@ from crossnets.training.progress import LOG
 from crossnets.training.run import request_of
 from crossnets.training.schedule import parse_budget
 
-_WIDTHS, _DEPTHS = (12, 32, 64, 96), (1, 1, 1, 1)
+_WIDTHS = (12, 32, 64, 96)
+_DEPTHS = (1, 1, 1, 1)
 _KEPT = 256
-"""Only the pose VAE, which is not trained here, starts from rendered hands that are kept."""
+"""Number of rendered hands to store. It is small because only the pose VAE, which is not trained here, uses them."""
 _MIN_STEPS = 20
 _SHARE = 0.8
-"""Share of the budget for training steps. The processor also renders, which the plan of a training does not count."""
+"""Share of the budget for training steps. Rendering takes time that the plan of a training does not count."""
 _ENDLESS = 10**6
-"""Rounds, of which the budget leaves some."""
+"""Number of rounds that no budget allows. The budget ends the training."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A training's model and its losses."""
+    """Model and losses of a training."""
 
     estimator: Estimator
     steps: list[int]
     distance: list[float]
-    """Mean distance of the joints in a batch of new hands, in halves of the crop's cube."""
+    """Mean joint distance in each batch of new hands, in half sides of the crop's cube."""
     samples: int
     cube_mm: tuple[float, float]
-    """Least and most side of the crops' cubes."""
+    """Smallest and largest side of the crops' cubes."""
 
 
 def small(config: CrossnetsConfig) -> CrossnetsConfig:
-    """Only the estimator, with fewer channels and small batches: what counts in a minute is the number of steps.
+    """Reduce a configuration to the estimator, with fewer channels and small batches.
 
-    It looks once: after so little training, a crop about its own estimate is worse than the first one.
+    Small batches allow more steps, which matter most in a training of a minute. The model makes one pass only. After
+    so short a training, a crop around its own estimate is worse than the first crop.
     """
     stage = StageConfig(
         name="estimate", batch=16, lr=3e-3, epochs=_ENDLESS, schedule="cosine", min_steps=_MIN_STEPS, log_every=5
@@ -59,11 +61,11 @@ def small(config: CrossnetsConfig) -> CrossnetsConfig:
 
 
 def train_small(config: CrossnetsConfig, run: Path, budget: str, console: Console) -> Learned:
-    """Train in the new folder `run`, showing the loss.
+    """Train in the new folder `run` and show the loss.
 
     Raises:
-        ValueError: the budget is no time.
-        TrainingStoppedError, DivergedError: as `loop.train`.
+        ValueError: the budget is not a valid time.
+        TrainingStoppedError, DivergedError: as for `loop.train`.
     """
     config = small(config)
     frames = rendering.kept(config.rendered, SKELETONS[config.skeleton], run / "crops")

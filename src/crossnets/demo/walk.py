@@ -1,4 +1,4 @@
-"""A walk through the latent space of a model, from an open hand to a closed one, as a film."""
+"""Animation of a walk through the latent space of a model, from an open hand to a closed one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,21 @@ from crossnets.latent.generate import joints_in_crop_px, walk
 
 STEPS = 16
 _TIMES = 2
+"""Magnification of the generated depth maps."""
 _TURN_COSTS = 1.0
-"""A pair whose palms point a right angle apart must differ by this many more hand lengths to be preferred."""
+"""Penalty in hand lengths for a pair of hands. It counts once for each of two palm axes that differs by 90 degrees."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The film and the frames at its ends."""
+    """The animation and the frames at its ends."""
 
     path: Path
     ends: list[Example]
 
 
 def film(estimator: Estimator, hands: HeldOutHands, result: Result, path: Path) -> Walk | None:
-    """Write the film from the latents of two images; None for a model without a latent space."""
+    """Write the animation between the latents of two images. Return None if the model has no latent space."""
     try:
         nets = estimator.latent_networks()
     except ValueError:
@@ -52,16 +53,22 @@ def film(estimator: Estimator, hands: HeldOutHands, result: Result, path: Path) 
 
 
 def open_and_closed(hands: HeldOutHands, result: Result) -> tuple[int, int]:
-    """Two frames among the better half of the estimates: fingers straight, and bent, seen from about the same side."""
+    """Choose a frame with straight and one with bent fingers, from similar views.
+
+    Only the better half of the estimates is considered.
+    """
     assert hands.skeleton is not None
     compared = result.evaluation.compared
     errors = metrics.joint_errors_mm(compared.predicted_mm, compared.labels_mm).mean(axis=1)
     rows = np.argsort(errors, kind="stable")[: max(2, len(errors) // 2)]
-    joints, names = hands.joints_mm[rows].astype(np.float64), hands.skeleton.joints
+    joints = hands.joints_mm[rows].astype(np.float64)
+    names = hands.skeleton.joints
     wrist, middle, little = (joints[:, names.index(name)] for name in ("wrist", "middle_mcp", "little_mcp"))
     tips = joints[:, [joint for joint, name in enumerate(names) if name.endswith("tip") and "thumb" not in name]]
     reach = np.linalg.norm(tips - wrist[:, None], axis=-1).mean(axis=1) / np.linalg.norm(middle - wrist, axis=-1)
-    forward, across = _unit(middle - wrist), _unit(little - middle)
+    forward = _unit(middle - wrist)
+    across = _unit(little - middle)
+    # Each axis of the palm adds 1 - cos of the angle between the two hands: 0 for the same direction, 1 at 90 degrees.
     turned = 2 - forward @ forward.T - across @ across.T
     gain = reach[:, None] - reach[None, :] - _TURN_COSTS * turned
     np.fill_diagonal(gain, -np.inf)

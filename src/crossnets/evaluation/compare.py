@@ -1,4 +1,4 @@
-"""Predictions and labels from their files or data set, brought frame to frame and joint to joint."""
+"""Read predictions and labels from files or a data set, and match them frame by frame and joint by joint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import Pinhole, PredictedFrame
 
 _LABEL_CENTERS = (
-    "The crops were centred on the labels, which nobody has in use: "
-    "results are better than with centres found in the image."
+    "The crops were centred on the labels, which are unavailable in practice. "
+    "Results are better than with centres detected in the image."
 )
 
 _FARTHEST = 1e5
-"""A coordinate beyond is a typing error, as in label files of data sets."""
+"""A coordinate beyond this is an error in the file. Some label files of data sets have such errors."""
 _METRES_MM = 50.0
-"""No depth camera sees so near: a file whose joints are there is in another unit."""
+"""Depth cameras cannot measure this near. A file whose joints lie nearer is probably in another unit than mm."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Predicted:
     """Joints from one or more files, in file order."""
 
     joints_mm: Float[np.ndarray, "F J 3"]
-    """NaN throughout a frame without a prediction."""
+    """A frame without a prediction is NaN throughout."""
     skeleton: Skeleton
     centers: str
     source: str
@@ -43,14 +43,14 @@ class Predicted:
 
     @property
     def found(self) -> Bool[np.ndarray, "F"] | None:
-        """Frames in which `Tracker.predict` finds a hand. None where the files do not say."""
+        """Frames in which `Tracker.predict` finds a hand. None if the files do not mark them."""
         if self.frames is None or not self.forced_marked:
             return None
         return np.array([frame.joints_mm is not None and not frame.forced for frame in self.frames], np.bool_)
 
     @property
     def std_mm(self) -> Float[np.ndarray, "F J"] | None:
-        """Standard deviation of each joint in each axis, NaN throughout a frame without; None where no frame has."""
+        """Standard deviation of each joint in each axis. It is NaN in frames without one and None if all lack it."""
         if self.frames is None or all(frame.std_mm is None for frame in self.frames):
             return None
         std_mm = np.full(self.joints_mm.shape[:2], np.nan)
@@ -62,7 +62,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labels of the frames that have one."""
+    """Labels of all labelled frames."""
 
     joints_mm: Float[np.ndarray, "F J 3"]
     skeleton: Skeleton
@@ -74,35 +74,38 @@ class Labelled:
 
 
 def read_predicted(paths: Sequence[Path], protocol: Protocol, camera: Pinhole) -> Predicted:
-    """Read files of predictions, all text or all our own, one after the other.
+    """Read prediction files and concatenate them. All must be text, or all must be in our own format.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is broken, or the files are of different kinds.
     """
-    own = [is_prediction_file(path) for path in paths]
+    is_own = [is_prediction_file(path) for path in paths]
     source = paths[0].stem if len(paths) == 1 else f"{paths[0].stem} and {len(paths) - 1} more"
-    if not any(own):
-        parts = [read_text_mm(path, protocol, camera) for path in paths]
-        if len({skeleton for _, skeleton in parts}) > 1:
+    if not any(is_own):
+        parts, skeletons = zip(*(read_text_mm(path, protocol, camera) for path in paths), strict=True)
+        if len(set(skeletons)) > 1:
             raise ValueError(f"The files {', '.join(map(str, paths))} have different numbers of joints.")
-        joints_mm = np.concatenate([part for part, _ in parts])
-        return Predicted(joints_mm, parts[0][1], "unknown", source)
-    if not all(own):
-        kinds = ", ".join(f"{path} ({'JSON lines' if ours else 'text'})" for path, ours in zip(paths, own, strict=True))
-        raise ValueError(f"Found files of two kinds, expected one: {kinds}.")
+        return Predicted(np.concatenate(parts), skeletons[0], "unknown", source)
+    if not all(is_own):
+        kinds = ", ".join(
+            f"{path} ({'JSON lines' if ours else 'text'})" for path, ours in zip(paths, is_own, strict=True)
+        )
+        raise ValueError(f"Found files in two formats, expected one: {kinds}.")
     return joined([read_predictions(path) for path in paths])
 
 
 def joined(files: Sequence[PredictionFile]) -> Predicted:
-    """Files of our own as one.
+    """Concatenate files in our own format.
 
     Raises:
-        ValueError: they have different skeletons or centres.
+        ValueError: the files differ in skeleton, centres or refinement.
     """
     heads = {(file.header.skeleton, file.header.centers, file.header.refine) for file in files}
     if len(heads) > 1:
-        raise ValueError(f"The files differ in skeleton, centres or refinement: {sorted(heads)}; score each by itself.")
+        raise ValueError(
+            f"The files differ in skeleton, centres or refinement: {sorted(heads)}. Score each separately."
+        )
     frames = tuple(frame for file in files for frame in file.frames)
     joints_mm = np.full((len(frames), len(files[0].skeleton), 3), np.nan)
     for row, frame in enumerate(frames):
@@ -116,14 +119,14 @@ def joined(files: Sequence[PredictionFile]) -> Predicted:
 
 
 def read_text_mm(path: Path, protocol: Protocol, camera: Pinhole) -> tuple[Float[np.ndarray, "F J 3"], Skeleton]:
-    """A text file in mm, with the skeleton that its number of joints says: the annotated or the evaluated one."""
+    """Read a text file in mm. Its number of joints decides between the annotated and the evaluated skeleton."""
     skeletons = {len(s): s for s in (protocol.skeleton.evaluated(), protocol.skeleton)}
     uvd = read_uvd_text(path, tuple(skeletons))
     line, joint, _ = np.unravel_index(np.abs(uvd).argmax(), uvd.shape)
     if np.abs(uvd[line, joint]).max() > _FARTHEST:
         raise ValueError(
-            f"{path}:{line + 1}: joint {joint} is at {', '.join(f'{value:.4g}' for value in uvd[line, joint])}; "
-            f"expected u and v in px and d in mm, none above {_FARTHEST:.0f}."
+            f"{path}:{line + 1}: joint {joint} is at {', '.join(f'{value:.4g}' for value in uvd[line, joint])}. "
+            f"Expected u and v in px and d in mm, none above {_FARTHEST:.0f}."
         )
     joints_mm = unproject(uvd, camera)
     return joints_mm, skeletons[joints_mm.shape[1]]
@@ -132,13 +135,13 @@ def read_text_mm(path: Path, protocol: Protocol, camera: Pinhole) -> tuple[Float
 def read_label_file(
     path: Path, protocol: Protocol, camera: Pinhole, listed: Sequence[str] | None, first: int | None
 ) -> Labelled:
-    """Labels in the field's format, all or the first so many lines.
+    """Read labels in the field's format, all lines or the first `first`.
 
-    Sequences are told by place where the file is the whole test set, or so many first lines of it were asked for.
+    The position of a line decides its sequence if the file is the whole test set, or if `first` or a list is given.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is broken or has fewer lines than asked for.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is broken or has fewer than `first` lines.
     """
     joints_mm, skeleton = read_text_mm(path, protocol, camera)
     behind = np.argwhere(joints_mm[..., 2] <= 0)
@@ -149,10 +152,10 @@ def read_label_file(
             "In these files z points away from the camera."
         )
     if first is not None and not 1 <= first <= len(joints_mm):
-        raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames; expected 1 to that.")
+        raise ValueError(f"--first is {first}, but {path} has {len(joints_mm)} frames. Expected 1 to {len(joints_mm)}.")
     if listed is not None and len(listed) != len(joints_mm):
         raise ValueError(
-            f"The list names {len(listed)} frames, but {path} has {len(joints_mm)}; expected one name for each line."
+            f"The list names {len(listed)} frames, but {path} has {len(joints_mm)}. Expected one name for each line."
         )
     whole = first is not None or listed is not None or len(joints_mm) == protocol.frames
     joints_mm = joints_mm[:first]
@@ -162,7 +165,7 @@ def read_label_file(
 
 
 def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem]) -> Labelled:
-    """Labels of every readable frame of a data set; broken frames go to `problems`.
+    """Read the labels of every readable frame of a data set. Unreadable frames are appended to `problems`.
 
     Raises:
         ValueError: the data set has no labels.
@@ -172,8 +175,8 @@ def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem
     rows = [(index, frame.key, frame.sequence, frame.joints_mm) for index, frame in readable_frames(dataset, problems)]
     labelled = [(i, key, sequence, joints_mm) for i, key, sequence, joints_mm in rows if joints_mm is not None]
     if not labelled:
-        told = f" Left out: {len(problems)}, first {problems[0]}" if problems else ""
-        raise ValueError(f"No frame of the data set has a label and a readable image: nothing to score.{told}")
+        reason = f" Left out: {len(problems)}, first {problems[0]}" if problems else ""
+        raise ValueError(f"No frame of the data set has a label and a readable image. Nothing can be scored.{reason}")
     indices, keys, sequences, joints = zip(*labelled, strict=True)
     notes = _partial(len(rows), protocol)
     if len(rows) > len(labelled):
@@ -182,56 +185,57 @@ def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem
 
 
 def match_lines(predicted: Predicted, labelled: Labelled, first: int | None) -> Predicted:
-    """Predictions of the labelled lines of a text file, by their order.
+    """Match predictions to the labels of a text file by the order of their lines.
 
     Raises:
-        ValueError: there are more or fewer predictions than labels. The message has both counts.
+        ValueError: there are more or fewer predictions than labels. The message states both counts.
     """
-    found, expected = len(predicted.joints_mm), len(labelled.joints_mm)
-    if first is not None and found > expected:
+    count = len(predicted.joints_mm)
+    expected = len(labelled.joints_mm)
+    if first is not None and count > expected:
         return _rows(predicted, range(expected))
-    if found != expected:
-        hint = f" If they are for the first {found} of the labels, add --first {found}." if found < expected else ""
-        raise ValueError(f"{predicted.source} has {found} frames, but there are {expected} labels.{hint}")
+    if count != expected:
+        hint = f" If they are for the first {count} of the labels, add --first {count}." if count < expected else ""
+        raise ValueError(f"{predicted.source} has {count} frames, but there are {expected} labels.{hint}")
     return predicted
 
 
 def match_dataset(predicted: Predicted, labelled: Labelled, frames: int, first: int | None) -> Predicted:
-    """Predictions of the labelled frames of a data set, by key, or by order where a text file has none.
+    """Match predictions to the labelled frames of a data set by key. Text files have no keys and are matched by order.
 
     Args:
-        predicted: For every frame of the data set.
-        labelled: Its labelled frames.
-        frames: Number of its frames, labelled or not.
-        first: How many of the first frames were asked for. More lines of a text file are those of later ones.
+        predicted: Predictions for every frame of the data set.
+        labelled: Labelled frames of the data set.
+        frames: Number of all frames of the data set, labelled or not.
+        first: Requested number of first frames. Further lines of a text file belong to later frames and are ignored.
 
     Raises:
-        ValueError: there are predictions for other frames. The message has both counts.
+        ValueError: there are predictions for other frames. The message states both counts.
     """
-    found = len(predicted.joints_mm)
+    count = len(predicted.joints_mm)
     if predicted.frames is None:
         assert labelled.indices is not None
-        if found != frames and not (first is not None and found > frames):
-            hint = f" If they are for the first {found} of them, add --first {found}." if found < frames else ""
-            raise ValueError(f"{predicted.source} has {found} frames, but the data set has {frames}.{hint}")
+        if count != frames and not (first is not None and count > frames):
+            hint = f" If they are for the first {count} of them, add --first {count}." if count < frames else ""
+            raise ValueError(f"{predicted.source} has {count} frames, but the data set has {frames}.{hint}")
         return _rows(predicted, labelled.indices)
     row_of = {frame.key: row for row, frame in enumerate(predicted.frames)}
     absent = [key for key in labelled.keys if key not in row_of]
     if absent:
         raise ValueError(
-            f"{predicted.source} has {found} frames, but the data set has {frames}, {len(labelled.keys)} of them with "
-            f"labels, and {len(absent)} of these are not predicted: {absent[0]}, for one. A frame that was tried "
-            "without success has a line with null; --first chooses frames."
+            f"{predicted.source} has {count} frames, but the data set has {frames}, {len(labelled.keys)} of them with "
+            f"labels. {len(absent)} labelled frames are not predicted, such as {absent[0]}. Write a line with null for "
+            "a frame in which prediction failed, or choose frames with --first."
         )
     return _rows(predicted, [row_of[key] for key in labelled.keys])
 
 
 def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
-    """The joints that papers report and both have, frame by frame."""
+    """Select the joints that papers report and that both predictions and labels have."""
     full = labelled.skeleton
     angles = None if full.palm_frame is None else metrics.palm_angles(labelled.joints_mm, full.palm_frame)
     evaluated = full.evaluated()
-    kept = [full.joints.index(name) for name in evaluated.joints]
+    of_full = [full.joints.index(name) for name in evaluated.joints]
     of_label, of_prediction = evaluated.shared_with(predicted.skeleton)
     skeleton = subset_of(evaluated, of_label)
     notes = list(labelled.notes)
@@ -239,22 +243,22 @@ def meet(predicted: Predicted, labelled: Labelled, camera: Pinhole) -> Compared:
         left_out = ", ".join(name for name in evaluated.joints if name not in skeleton.joints)
         notes.append(
             f"Only {len(skeleton)} of the {len(evaluated)} joints of {evaluated.name} are in "
-            f"{predicted.skeleton.name}; left out: {left_out}. Not comparable with published numbers. "
+            f"{predicted.skeleton.name}. Left out: {left_out}. The errors are not comparable with published numbers. "
             f"Aligned errors use {skeleton.joints[skeleton.reference]}."
         )
     behind = int((predicted.joints_mm[..., 2] <= 0).any(axis=1).sum())
-    for what, found_mm in (("labels", labelled.joints_mm), ("predictions", predicted.joints_mm)):
-        depth_mm = float(np.nanmedian(found_mm[..., 2])) if np.isfinite(found_mm).any() else np.inf
+    for kind, joints_mm in (("labels", labelled.joints_mm), ("predictions", predicted.joints_mm)):
+        depth_mm = float(np.nanmedian(joints_mm[..., 2])) if np.isfinite(joints_mm).any() else np.inf
         if 0 < depth_mm < _METRES_MM:
-            notes.append(f"The {what} are {depth_mm:.3g} mm from the camera in the median: is that another unit?")
+            notes.append(f"The median depth of the {kind} is {depth_mm:.3g} mm. They may be in another unit than mm.")
     if behind:
-        notes.append(f"Frames with a predicted joint at or behind the camera, scored as they are: {behind}.")
+        notes.append(f"Frames with a predicted joint at or behind the camera: {behind}. They are scored unchanged.")
     if predicted.centers == "label":
         notes.append(_LABEL_CENTERS)
     std_mm = predicted.std_mm
     return Compared(
         predicted_mm=predicted.joints_mm[:, list(of_prediction)],
-        labels_mm=labelled.joints_mm[:, kept][:, list(of_label)],
+        labels_mm=labelled.joints_mm[:, of_full][:, list(of_label)],
         sequences=labelled.sequences,
         skeleton=skeleton,
         camera=camera,
@@ -277,4 +281,4 @@ def _rows(predicted: Predicted, rows: Sequence[int]) -> Predicted:
 def _partial(count: int, protocol: Protocol) -> tuple[str, ...]:
     if protocol.frames in (None, count):
         return ()
-    return (f"{count} frames; the full protocol of {protocol.name} has {protocol.frames}.",)
+    return (f"{count} frames. The full protocol of {protocol.name} has {protocol.frames}.",)

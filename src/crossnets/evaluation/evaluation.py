@@ -14,34 +14,34 @@ from crossnets.types import Pinhole, PredictedFrame
 
 @dataclass(frozen=True)
 class Compared:
-    """Predictions beside labels, frame by frame, of the joints that are scored."""
+    """Predictions and labels of the scored joints, frame by frame."""
 
     predicted_mm: Float[np.ndarray, "F J 3"]
-    """NaN throughout a frame without a prediction."""
+    """A frame without a prediction is NaN throughout."""
     labels_mm: Float[np.ndarray, "F J 3"]
     sequences: tuple[str, ...]
     skeleton: Skeleton
     camera: Pinhole
     centers: str
-    """Where the predictions' crops were centred; `unknown` for text files, which do not say."""
+    """How the crops were centred. Text files do not contain this, so they have `unknown`."""
     source: str
-    """The model, or the file of predictions."""
+    """Name of the model or of the prediction file."""
     angles: PalmAngles | None = None
-    """Directions of the labels' palms, where their joints are labelled but not scored."""
+    """Palm directions of the labels. None if the joints of the palm are not labelled."""
     frames: tuple[PredictedFrame, ...] | None = None
-    """The predictions with their keys, where these are known."""
+    """Predictions with their keys. None if the keys are unknown."""
     indices: tuple[int, ...] | None = None
-    """Index of each frame in the data set, if there is one."""
+    """Index of each frame in the data set. None without a data set."""
     notes: tuple[str, ...] = ()
     std_mm: Float[np.ndarray, "F J"] | None = None
-    """Standard deviation of each predicted joint in each axis; None where the predictions do not say."""
+    """Standard deviation of each predicted joint in each axis. None if the predictions do not state it."""
     found: Bool[np.ndarray, "F"] | None = None
-    """Frames in which `Tracker.predict` finds a hand; None where the predictions do not say."""
+    """Frames in which `Tracker.predict` finds a hand. None if the predictions do not mark them."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores with their circumstances."""
+    """Scores, with the predictions and labels that they were computed from."""
 
     dataset: str
     compared: Compared
@@ -49,21 +49,21 @@ class Evaluation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks that a reader of the numbers needs."""
+        """Remarks that are needed to interpret the scores."""
         if not self.scores.missed:
             return self.compared.notes
         missed = f"Frames without a prediction: {self.scores.missed} of {self.scores.frames}. "
-        return (*self.compared.notes, missed + "They count as outside every threshold, and are in no mean.")
+        return (*self.compared.notes, missed + "They count as outside every threshold and are left out of all means.")
 
     @property
     def title(self) -> str:
-        """One line: source, data set, joints, centres."""
+        """Source, data set, joints and centres in one line."""
         compared = self.compared
         joints = f"{len(compared.skeleton)} joints ({compared.skeleton.name})"
         return f"{compared.source} on {self.dataset}, {joints}, centres: {compared.centers}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Strict JSON: the scores' keys, and where they come from."""
+        """Scores and their origin as strict JSON."""
         compared = self.compared
         return {
             "dataset": self.dataset,

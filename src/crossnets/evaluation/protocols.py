@@ -14,21 +14,21 @@ DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How results on one data set are compared."""
+    """Rules by which results on one data set are compared."""
 
     name: str
     skeleton: Skeleton
-    """All annotated joints; papers report `skeleton.evaluated()`."""
+    """All annotated joints. Papers report `skeleton.evaluated()`."""
     camera: Pinhole
-    """Used to score text files. The field's own, whatever a reader takes."""
+    """Camera that the field uses to score text files. A reader of the data set may use another."""
     parts: tuple[tuple[str, int], ...]
-    """Sequences of the full test set, in file order, with their numbers of frames; empty where it has no fixed one."""
+    """Names and numbers of frames of the full test set's sequences, in file order. Empty if no test set is fixed."""
     folds: bool = False
-    """Each sequence is a subject, left out of the training of the model that is tested on it."""
+    """Whether each sequence is a subject that is left out of the training of the model tested on it."""
 
     @property
     def frames(self) -> int | None:
-        """Frames of the full protocol. None if their number is not fixed."""
+        """Number of frames of the full protocol. None if it is not fixed."""
         return sum(count for _, count in self.parts) or None
 
     def sequences(self, count: int, listed: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class Protocol:
 
         Args:
             count: Number of frames.
-            listed: Paths of the frames in file order, from the data set's test list, where there is one.
+            listed: Paths of the frames in file order, from the data set's test list. None without a list.
 
         Raises:
             ValueError: the list has fewer entries than there are frames.
@@ -65,38 +65,41 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "cvar": Protocol("cvar", CVAR21, CAMERAS["cvar-senz3d"].pinhole, ()),
 }
-"""Splits from spec 1.8: NYU's first 2,440 frames show the training subject; ICVL has two recordings."""
+"""Splits from spec 1.8. NYU's first 2,440 frames show the training subject. ICVL has two recordings."""
 
 
 def scoring_camera(text: str) -> Pinhole:
-    """A named preset, or `fx,fy,cx,cy` in pixels.
+    """Parse the name of a preset, or `fx,fy,cx,cy` in pixels.
 
     Raises:
-        ValueError: neither a preset nor four numbers that a camera has; in these files v points down.
+        ValueError: the text is neither a preset nor four valid numbers. Focal lengths are positive because v points
+            down in these files.
     """
     if text.count(",") == 4:
-        raise ValueError(f"Found camera {text!r}, expected fx,fy,cx,cy: scores have no use for a depth unit.")
+        raise ValueError(f"Found camera {text!r}, expected fx,fy,cx,cy. Scoring does not use a depth unit.")
     return parse_camera(text).pinhole
 
 
 def read_list(path: Path) -> tuple[str, ...]:
-    """Paths of a test list, one a line.
+    """Read the paths of a test list, one per line.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"No test list at {path}. It holds one image path a line, in the order of the labels.")
+        raise FileNotFoundError(
+            f"No test list at {path}. Expected one image path per line, in the order of the labels."
+        )
     return tuple(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
 def subset_of(skeleton: Skeleton, joints: Sequence[int]) -> Skeleton:
-    """The skeleton of some joints in the given order. A bone skips joints that are left out."""
+    """Skeleton of the given joints, in the given order. Bones skip joints that are left out."""
     order = tuple(joints)
     if order == tuple(range(len(skeleton))):
         return skeleton
 
-    def nearest_kept(joint: int) -> int:
+    def nearest_remaining_ancestor(joint: int) -> int:
         parent = skeleton.parents[joint]
         while parent >= 0 and parent not in order:
             parent = skeleton.parents[parent]
@@ -109,7 +112,7 @@ def subset_of(skeleton: Skeleton, joints: Sequence[int]) -> Skeleton:
     return Skeleton(
         f"{skeleton.name}-{len(order)}",
         tuple(skeleton.joints[joint] for joint in order),
-        tuple(nearest_kept(joint) for joint in order),
+        tuple(nearest_remaining_ancestor(joint) for joint in order),
         place(skeleton.reference),
         place(skeleton.center),
         (place(palm[0]), place(palm[1]), place(palm[2])) if palm and set(palm) <= set(order) else None,
@@ -117,6 +120,6 @@ def subset_of(skeleton: Skeleton, joints: Sequence[int]) -> Skeleton:
 
 
 def _sequence_of(path: str) -> str:
-    """First folder of a listed path; `test/` is not one, and ICVL's and NYU's lists need no list at all."""
+    """First folder of a listed path other than `test/`. `all` if it has none."""
     folders = [part for part in Path(path).parts[:-1] if part != "test"]
     return folders[0] if folders else "all"

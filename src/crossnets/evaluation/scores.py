@@ -1,4 +1,4 @@
-"""Numbers of one evaluation: of all frames, and of each sequence."""
+"""Scores of all frames of an evaluation and of each sequence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,27 +13,25 @@ from crossnets.metrics import PalmAngles
 
 YAW_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-40, 41, 2)
 PITCH_EDGES_DEG: Int[np.ndarray, "E"] = np.arange(-10, 91, 2)
-"""MSRA's viewpoint analysis (spec 6.1). Palms outside count in every other number."""
-
-
+"""Bins of MSRA's viewpoint analysis (spec 6.1). Palms outside them count in all other scores."""
 _SIGMAS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""Multiples of the deviation. A Gaussian has 38, 68, 87, 95, 99 and 100 % within them."""
+"""Multiples of the deviation. 38, 68, 87, 95, 99 and 100 % of a Gaussian lie within them."""
 
 
 @dataclass(frozen=True)
 class AngleBin:
-    """Frames whose palm points within two degrees."""
+    """Frames whose palm direction lies in one bin of two degrees."""
 
     from_deg: int
     to_deg: int
     frames: int
     mean_mm: float | None
-    """None without frames."""
+    """None if the bin is empty."""
 
 
 @dataclass(frozen=True)
 class FoundScores:
-    """Frames in which `Tracker.predict` finds a hand, and the errors of those alone."""
+    """Share and errors of the frames in which `Tracker.predict` finds a hand."""
 
     share: float
     """Share of all frames, 0 to 1."""
@@ -44,20 +42,20 @@ class FoundScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """Errors of a set of frames. Means are None where no frame has a prediction."""
+    """Errors of a set of frames. Means are None if no frame has a prediction."""
 
     frames: int
-    """All of them, those without a prediction too."""
+    """Number of all frames, including those without a prediction."""
     missed: int
-    """Frames without a prediction: outside every threshold, and in no mean."""
+    """Frames without a prediction. They count as outside every threshold and are left out of all means."""
     mean_mm: float | None
-    """Over all joints of all predicted frames, absolute in camera space."""
+    """Mean over all joints of all predicted frames in camera space, without alignment."""
     median_mm: float | None
-    """Median of the same errors, joint by joint."""
+    """Median of the same joint errors."""
     root_aligned_mean_mm: float | None
-    """The reference joint moved to its label."""
+    """Mean error after the reference joint is moved to its label."""
     scale_aligned_mean_mm: float | None
-    """As above, then scaled by the best factor of each frame."""
+    """Mean error after root alignment and scaling by the best factor of each frame."""
     frames_within_mm: Float[np.ndarray, "81"]
     """FS(t), t = 0..80 mm."""
     joints_within_mm: Float[np.ndarray, "81"]
@@ -66,22 +64,22 @@ class Scores:
     auc_joints: float
     per_joint_mm: dict[str, float | None]
     by_yaw: tuple[AngleBin, ...] | None
-    """None if the palm's direction is unknown because its joints are not labelled."""
+    """None if the palm's direction is unknown because the joints of the palm are not labelled."""
     by_pitch: tuple[AngleBin, ...] | None
     coverage: Float[np.ndarray, "31"] | None = None
     """Shares of coordinates within 0, 0.1, ... 3 of their deviations. None if the predictions state no deviations."""
     found: FoundScores | None = None
-    """None if the predictions do not mark the frames in which an answer was forced."""
+    """None if the predictions do not mark frames with a forced answer."""
     sequences: dict[str, "Scores"] = field(default_factory=dict)
 
     @property
     def sequence_mean_mm(self) -> float | None:
-        """Unweighted mean over sequences: for leave-one-subject-out, the average of the folds."""
+        """Unweighted mean over sequences. In leave-one-subject-out evaluation it is the average of the folds."""
         means = [part.mean_mm for part in self.sequences.values() if part.mean_mm is not None]
         return float(np.mean(means)) if means else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Strict JSON: no NaN, text keys, numbers of Python."""
+        """Scores as strict JSON: no NaN, keys of text, Python numbers."""
         result: dict[str, Any] = {
             "frames": self.frames,
             "missed": self.missed,
@@ -116,27 +114,28 @@ def score(
     std_mm: Float[np.ndarray, "F J"] | None = None,
     found: Bool[np.ndarray, "F"] | None = None,
 ) -> Scores:
-    """Score every frame, and each sequence alone where there is more than one.
+    """Score all frames together and each sequence separately.
 
     Args:
-        predicted_mm: Camera frame. A frame without a prediction is NaN throughout.
-        labels_mm: Camera frame, finite.
+        predicted_mm: Joints in the camera frame. A frame without a prediction is NaN throughout.
+        labels_mm: Joints in the camera frame. All must be finite.
         sequences: Name of the sequence of each frame.
-        skeleton: The joints' names and reference joint.
-        angles: Palm directions of the labels; from `skeleton.palm_frame` where not given.
-        std_mm: Standard deviation of each predicted joint in each axis; NaN where the prediction does not say.
-        found: Frames in which `Tracker.predict` finds a hand. In the others an answer was forced, or is missing.
+        skeleton: Defines the names of the joints and the reference joint.
+        angles: Palm directions of the labels. Computed from `skeleton.palm_frame` if None.
+        std_mm: Standard deviation of each predicted joint in each axis. NaN for predictions without one.
+        found: Frames in which `Tracker.predict` finds a hand. In other frames the answer was forced or is missing.
 
     Raises:
-        ValueError: no frames, other numbers of joints or names, a label that is not finite, half a prediction.
+        ValueError: there are no frames, numbers of joints or names do not agree, a label is not finite, or a
+            prediction lacks some of its joints.
     """
     _check(predicted_mm, labels_mm, sequences, skeleton)
     if angles is None and skeleton.palm_frame is not None:
         angles = metrics.palm_angles(labels_mm, skeleton.palm_frame)
-    everything = _score_set(predicted_mm, labels_mm, skeleton, angles, std_mm, found)
+    whole = _score_set(predicted_mm, labels_mm, skeleton, angles, std_mm, found)
     names = list(dict.fromkeys(sequences))
     if len(names) < 2:
-        return replace(everything, sequences={names[0]: everything})
+        return replace(whole, sequences={names[0]: whole})
     of_frame = np.asarray(sequences)
     parts: dict[str, Scores] = {}
     for name in names:
@@ -145,7 +144,7 @@ def score(
         part_std = None if std_mm is None else std_mm[rows]
         part_found = None if found is None else found[rows]
         parts[name] = _score_set(predicted_mm[rows], labels_mm[rows], skeleton, part_angles, part_std, part_found)
-    return replace(everything, sequences=parts)
+    return replace(whole, sequences=parts)
 
 
 def _score_set(
@@ -157,18 +156,21 @@ def _score_set(
     found: Bool[np.ndarray, "F"] | None,
 ) -> Scores:
     answered = np.asarray(np.isfinite(predicted_mm).all(axis=(1, 2)))
-    predicted, labels = predicted_mm[answered], labels_mm[answered]
+    predicted = predicted_mm[answered]
+    labels = labels_mm[answered]
     errors = metrics.joint_errors_mm(predicted, labels)
+    # A frame without a prediction has infinite errors in the curves, so that it lies outside every threshold.
     missing = np.full((int((~answered).sum()), len(skeleton)), np.inf)
     counted = np.concatenate([errors, missing])
-    frame_curve, joint_curve = metrics.frame_success(counted), metrics.joint_success(counted)
+    frame_curve = metrics.frame_success(counted)
+    joint_curve = metrics.joint_success(counted)
     aligned = metrics.align_roots(predicted, labels, skeleton.reference)
     scaled = metrics.align_roots_and_scale(predicted, labels, skeleton.reference)
     return Scores(
         frames=len(answered),
         missed=len(missing),
         mean_mm=_mean(errors),
-        median_mm=float(np.median(errors)) if errors.size else None,
+        median_mm=_median(errors),
         root_aligned_mean_mm=_mean(metrics.joint_errors_mm(aligned, labels)),
         scale_aligned_mean_mm=_mean(metrics.joint_errors_mm(scaled, labels)),
         frames_within_mm=frame_curve,
@@ -184,9 +186,9 @@ def _score_set(
 
 
 def _found(errors_mm: Float[np.ndarray, "A J"], found: Bool[np.ndarray, "A"], frames: int) -> FoundScores:
-    """Scores of the answers that are hands found by the API, among all `frames`."""
-    kept = errors_mm[found]
-    return FoundScores(len(kept) / frames, _mean(kept), float(np.median(kept)) if kept.size else None)
+    """Scores of the answered frames in which a hand is found. Their share refers to all `frames`."""
+    errors_found = errors_mm[found]
+    return FoundScores(len(errors_found) / frames, _mean(errors_found), _median(errors_found))
 
 
 def _bins(
@@ -202,12 +204,16 @@ def _bins(
 def _coverage(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], std_mm: Float[np.ndarray, "F J"]
 ) -> Float[np.ndarray, "31"] | None:
-    said = np.isfinite(std_mm).all(axis=1)
-    return metrics.coverage(predicted_mm[said], labels_mm[said], std_mm[said]) if said.any() else None
+    stated = np.isfinite(std_mm).all(axis=1)
+    return metrics.coverage(predicted_mm[stated], labels_mm[stated], std_mm[stated]) if stated.any() else None
 
 
 def _mean(errors_mm: Float[np.ndarray, "..."]) -> float | None:
     return float(errors_mm.mean()) if errors_mm.size else None
+
+
+def _median(errors_mm: Float[np.ndarray, "..."]) -> float | None:
+    return float(np.median(errors_mm)) if errors_mm.size else None
 
 
 def _check(predicted_mm: np.ndarray, labels_mm: np.ndarray, sequences: Sequence[str], skeleton: Skeleton) -> None:
@@ -215,13 +221,13 @@ def _check(predicted_mm: np.ndarray, labels_mm: np.ndarray, sequences: Sequence[
         raise ValueError("There are no labelled frames to score.")
     if labels_mm.shape[1] != len(skeleton) or len(sequences) != len(labels_mm):
         raise ValueError(
-            f"Found {len(labels_mm)} frames of {labels_mm.shape[1]} joints and {len(sequences)} sequence names; "
-            f"expected {len(skeleton)} joints ({skeleton.name}) and one name a frame."
+            f"Found {len(labels_mm)} frames of {labels_mm.shape[1]} joints and {len(sequences)} sequence names. "
+            f"Expected {len(skeleton)} joints ({skeleton.name}) and one name per frame."
         )
     if not np.isfinite(labels_mm).all():
         frame = int(np.flatnonzero(~np.isfinite(labels_mm).all(axis=(1, 2)))[0])
-        raise ValueError(f"The label of frame {frame} is not finite; leave frames without a label out.")
+        raise ValueError(f"The label of frame {frame} is not finite. Leave out frames without a label.")
     joints = np.isfinite(predicted_mm).all(axis=2).sum(axis=1)
-    half = np.flatnonzero((joints > 0) & (joints < len(skeleton)))
-    if half.size:
-        raise ValueError(f"Frame {half[0]} (from 0) has only some of its joints; predict all, or none (all NaN).")
+    incomplete = np.flatnonzero((joints > 0) & (joints < len(skeleton)))
+    if incomplete.size:
+        raise ValueError(f"Frame {incomplete[0]} (from 0) has only some of its joints. Predict all, or none (all NaN).")

@@ -1,11 +1,11 @@
-"""Part of a data set as a data set: one sequence, or the first frames."""
+"""Subsets of a data set: one sequence, or the first frames."""
 
 from crossnets.datasets.dataset import HandDataset
 from crossnets.types import HandFrame
 
 
 class SomeFrames:
-    """Some frames of a data set, as a data set."""
+    """Data set of some frames of another data set."""
 
     def __init__(self, whole: HandDataset, indices: tuple[int, ...]) -> None:
         self.name = whole.name
@@ -22,19 +22,21 @@ class SomeFrames:
         return self._whole[self._indices[index]]
 
     def sequence_of(self, index: int) -> str:
-        """Subject or recording of a frame."""
+        """Name of the subject or recording of a frame."""
         return self._whole.sequence_of(self._indices[index])
 
 
 def restricted(dataset: HandDataset, sequence: str | None, first: int | None) -> HandDataset:
-    """The frames of one sequence (None: of all), and of those the first so many (None: all).
+    """Restrict a data set to one sequence, then to its first frames. None leaves the respective restriction out.
 
     Raises:
-        ValueError: fewer frames than asked for.
+        ValueError: there are fewer than `first` frames.
     """
     if sequence is None and first is None:
         return dataset
     indices = tuple(i for i in range(len(dataset)) if sequence is None or dataset.sequence_of(i) == sequence)
     if first is not None and not 1 <= first <= len(indices):
-        raise ValueError(f"Asked for the first {first} frames, but there are {len(indices)}; expected 1 to that.")
+        raise ValueError(
+            f"Asked for the first {first} frames, but there are {len(indices)}. Expected 1 to {len(indices)}."
+        )
     return SomeFrames(dataset, indices[:first])

@@ -1,8 +1,8 @@
-"""Experiments as declared grids: which runs a file asks for, which are done, and the table of their scores.
+"""Sweeps: grids of runs declared in a file, and tables of the scores of finished runs.
 
-A file is TOML. `[train]` holds options of every training, `[evaluate]` those of every evaluation. `[[fold]]` names
-training and test data, `[[variant]]` a set of further options, and `labels` and `seeds` are lists. Every combination is
-one run.
+The file is TOML. `[train]` holds options of every training, `[evaluate]` those of every evaluation. Each `[[fold]]`
+names training and test data. Each `[[variant]]` holds further options. `labels` and `seeds` are lists. Each combination
+of fold, labels, variant and seed is one run.
 """
 
 import itertools
@@ -27,18 +27,18 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of an experiment."""
+    """One run of a sweep."""
 
     fold: str
     labels: str
     variant: str
     seed: int
     train: tuple[str, ...]
-    """Words of `crossnets train`, without --out."""
+    """Command line arguments of `crossnets train`, without --out."""
     evaluate: tuple[str, ...]
-    """Words of `crossnets evaluate`, without --model and --out."""
+    """Command line arguments of `crossnets evaluate`, without --model and --out."""
     cost: float
-    """Seconds of the budget, or rounds in all, to begin with the shortest run."""
+    """Seconds of the budget, or the total number of rounds. Runs start in the order of their cost."""
 
     @property
     def name(self) -> str:
@@ -48,42 +48,42 @@ class Cell:
 
 
 def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
-    """The runs that a file declares, in its order.
+    """Read the runs that a file declares, in its order.
 
     Args:
         path: TOML file.
-        values: Values of placeholders such as {cvar} in the texts of the file.
+        values: Values of placeholders such as {cvar} in the strings of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not valid TOML, has an unknown key, an empty list, two runs of one name, or a
-            placeholder without a value.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not valid TOML, or it has an unknown key, an empty list, two runs of the same name, or
+            a placeholder without a value.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no experiment {path}. The folder experiments/ has examples.")
+        raise FileNotFoundError(f"No experiment file at {path}. The folder experiments/ has examples.")
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
-    unknown = sorted(set(found) - _KEYS)
+    unknown = sorted(set(declared) - _KEYS)
     if unknown:
         raise ValueError(f"{path}: found the key {unknown[0]!r}, expected some of {', '.join(sorted(_KEYS))}.")
-    found = _filled(found, values, path)
-    folds, variants = found.get("fold", []), found.get("variant", [{"name": "all"}])
-    labels, seeds = found.get("labels", ["all"]), found.get("seeds", [42])
+    declared = _filled(declared, values, path)
+    folds = declared.get("fold", [])
+    variants = declared.get("variant", [{"name": "all"}])
+    labels = declared.get("labels", ["all"])
+    seeds = declared.get("seeds", [42])
     for name, entries in (("fold", folds), ("variant", variants), ("labels", labels), ("seeds", seeds)):
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path}: {name} is empty, expected at least one entry.")
     cells = [
-        _cell(path, found.get("train", {}), found.get("evaluate", {}), *combination)
+        _cell(path, declared.get("train", {}), declared.get("evaluate", {}), *combination)
         for combination in itertools.product(folds, labels, variants, seeds)
     ]
     names = [cell.name for cell in cells]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(
-            f"{path}: two runs are called {twice}. Give folds, variants, labels and seeds names of their own."
-        )
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"{path}: two runs are called {repeated}. Folds, variants, labels and seeds must all differ.")
     return cells
 
 
@@ -99,10 +99,10 @@ def _cell(
     for kind, entry, allowed in (("fold", fold, {"name", "train", "test"}), ("variant", variant, {"name", "train"})):
         unknown = sorted(set(entry) - allowed)
         if unknown or "name" not in entry:
-            what = f"the key {unknown[0]!r}" if unknown else "no name"
-            raise ValueError(f"{path}: a {kind} has {what}, expected {', '.join(sorted(allowed))}.")
+            problem = f"the key {unknown[0]!r}" if unknown else "no name"
+            raise ValueError(f"{path}: a {kind} has {problem}, expected {', '.join(sorted(allowed))}.")
     if "test" not in fold:
-        raise ValueError(f"{path}: fold {fold['name']} has no test, the data that its runs are scored on.")
+        raise ValueError(f"{path}: fold {fold['name']} has no test. Give the data on which its runs are scored.")
     options = {**train, **fold.get("train", {}), **variant.get("train", {}), "labels": labels, "seed": seed}
     if labels == "all":
         options.pop("labels")
@@ -118,20 +118,20 @@ def _cell(
 
 
 def words(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options as words of a command line: true and false become --x and --no-x, lists several words."""
-    found: list[str] = []
+    """Convert options to command line arguments. Booleans become --x or --no-x. Lists become several arguments."""
+    result: list[str] = []
     for name, value in options.items():
         dashed = name.replace("_", "-")
         if isinstance(value, bool):
-            found.append(f"--{dashed}" if value else f"--no-{dashed}")
+            result.append(f"--{dashed}" if value else f"--no-{dashed}")
         else:
             entries = value if isinstance(value, list) else [value]
-            found += [f"--{dashed}", *map(str, entries)]
-    return tuple(found)
+            result += [f"--{dashed}", *map(str, entries)]
+    return tuple(result)
 
 
 def _filled(value: Any, values: Mapping[str, str], path: Path) -> Any:
-    """The file's contents with the placeholders of all texts replaced."""
+    """Replace the placeholders in all strings of the file's contents."""
     if isinstance(value, dict):
         return {key: _filled(entry, values, path) for key, entry in value.items()}
     if isinstance(value, list):
@@ -145,6 +145,7 @@ def _filled(value: Any, values: Mapping[str, str], path: Path) -> Any:
 
 
 def _cost(options: Mapping[str, Any]) -> float:
+    """Seconds of the budget if there is one, else the sum of the rounds of all stages, else `_UNKNOWN_COST`."""
     budget = re.fullmatch(r"([\d.]+)([smh])", str(options.get("budget", "")))
     if budget is not None:
         return float(budget[1]) * _UNITS[budget[2]]
@@ -153,13 +154,13 @@ def _cost(options: Mapping[str, Any]) -> float:
 
 
 def scores_of(out: Path, cell: Cell) -> dict[str, Any] | None:
-    """Scores of a finished run; None if it is not finished."""
+    """Scores of a finished run. None if the run is not finished."""
     path = out / cell.name / "score" / SCORES
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def write_results(out: Path, cells: Iterable[Cell]) -> str:
-    """Write results.json, table.md and, for several label shares, curves.png from the finished runs.
+    """Write results.json and table.md of the finished runs. Several shares of labels also give curves.png.
 
     Returns:
         The table, in Markdown.
@@ -207,7 +208,7 @@ def _entry(values: list[float]) -> str:
 
 
 def _share(labels: str) -> float:
-    """Labels in per cent."""
+    """Share of the labels in per cent."""
     if labels == "all":
         return 100.0
     return float(labels.rstrip("%"))

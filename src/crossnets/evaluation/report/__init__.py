@@ -1,4 +1,4 @@
-"""One page that shows an evaluation. Needs matplotlib, which the `train` extra installs."""
+"""Report of an evaluation as one HTML page. Needs matplotlib, which the `train` extra installs."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from crossnets.evaluation.evaluation import Evaluation
 
 try:
     import matplotlib as mpl
-except ModuleNotFoundError as error:  # the command line names what to install
+except ModuleNotFoundError as error:
     text = "A report needs matplotlib: pip install 'crossnets[train]', or leave --report out."
     raise ModuleNotFoundError(text, name="matplotlib") from error
 
@@ -19,17 +19,18 @@ __all__ = ["mpl", "write_report"]
 
 
 def write_report(folder: Path, evaluation: Evaluation, dataset: HandDataset | None = None) -> Path:
-    """Write `folder/index.html`, whole or not at all. An old one is replaced.
+    """Write `folder/index.html`, whole or not at all. An existing page is replaced.
 
     Args:
-        folder: Made where missing.
-        evaluation: What to show.
-        dataset: Gives the images of the worst and the middling frames. Without it the page has none.
+        folder: Folder of the page. It is created if missing.
+        evaluation: Evaluation to show.
+        dataset: Images for the worst and the median frames. Without a data set the page shows no frames.
 
     Returns:
-        The page.
+        Path of the page.
     """
-    worst, median = [], []
+    worst = []
+    median = []
     if dataset is not None and evaluation.compared.indices is not None:
         rows = worst_and_median(evaluation.compared)
         worst, median = (pictures(evaluation.compared, dataset, group.tolist()) for group in rows)

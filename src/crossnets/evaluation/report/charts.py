@@ -1,13 +1,12 @@
-"""Charts as SVG elements that take their ink from the page, so that they suit its light and dark dress."""
+"""Charts as SVG elements. They use the text colour of the page, which differs in its light and dark mode."""
 
 import io
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -18,14 +17,14 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.metrics import SIGMAS, THRESHOLDS_MM, gaussian_coverage
 
 INK = "#0a0b0c"
-"""Replaced by the page's text colour."""
+"""Placeholder that `to_svg` replaces with the page's text colour."""
 _OURS, _CROSSING_NETS = "#2f81d8", "#e2703a"
 _SEQUENCE_STYLES = ("--", ":", "-.")
 _OTHERS = ("#4c9f70", "#a06cd5", "#c2993a", "#c75b7a")
 
 
 def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
-    """FS(t) of all frames and of up to three sequences, with the published points."""
+    """FS(t) of all frames and of up to three sequences, with published results."""
     figure, axes = new_figure(7.6, 4.6)
     others = [method for method in published if method.within_percent and not method.drawn]
     for number, method in enumerate(others):
@@ -33,10 +32,10 @@ def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
         _published_line(axes, method, INK, label, alpha=0.22, linewidth=1.0)
     colours = iter(_OTHERS)
     for method in (method for method in published if method.drawn):
-        crossing = method.name == "Crossing Nets"
-        colour = _CROSSING_NETS if crossing else next(colours)
-        _published_line(axes, method, colour, f"{method.name}, {method.year}", 0.9, 2.0 if crossing else 1.2)
-    _own_curves(axes, scores, frames=True)
+        is_crossing_nets = method.name == "Crossing Nets"
+        colour = _CROSSING_NETS if is_crossing_nets else next(colours)
+        _published_line(axes, method, colour, f"{method.name}, {method.year}", 0.9, 2.0 if is_crossing_nets else 1.2)
+    _plot_success(axes, scores, frames=True)
     axes.set_ylabel("frames within t, %")
     finish_curves(axes)
     return to_svg(figure)
@@ -45,30 +44,48 @@ def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
 def joint_success_chart(scores: Scores) -> str:
     """JS(t) of all frames and of up to three sequences."""
     figure, axes = new_figure(7.6, 3.6)
-    _own_curves(axes, scores, frames=False)
+    _plot_success(axes, scores, frames=False)
     axes.set_ylabel("joints within t, %")
     finish_curves(axes)
     return to_svg(figure)
 
 
-def joint_chart(per_joint_mm: dict[str, float | None], skeleton: Skeleton) -> str:
-    """A bar for each joint's mean error, in its finger's colour."""
-    figure, axes = new_figure(7.6, 0.9 + 0.24 * len(skeleton))
-    values = [per_joint_mm[name] or 0.0 for name in skeleton.joints]
+class JointBars(NamedTuple):
+    """Mean errors of the joints for one model."""
+
+    per_joint_mm: Mapping[str, float | None]
+    colours: Any
+    """One colour of matplotlib, or one for each joint."""
+    label: str | None = None
+    """Entry in the legend."""
+
+
+def joint_chart(models: Sequence[JointBars], skeleton: Skeleton) -> str:
+    """Bars of the mean error of each joint, side by side for all models. Labelled models get a legend."""
+    figure, axes = new_figure(7.6, 0.9 + 0.12 * len(skeleton) * (1 + len(models)))
+    labelled = any(model.label is not None for model in models)
     rows = np.arange(len(skeleton))
-    axes.barh(rows, values, color=skeleton.colours, height=0.72)
-    for row, value in enumerate(values):
-        axes.text(value, row, f" {value:.1f}", va="center", color=INK, fontsize=8.5)
+    height = 0.8 / len(models)
+    largest = 1.0
+    for number, model in enumerate(models):
+        values = [model.per_joint_mm[name] or 0.0 for name in skeleton.joints]
+        places = rows + (number - (len(models) - 1) / 2) * height
+        axes.barh(places, values, color=model.colours, height=0.9 * height, label=model.label)
+        for place, value in zip(places, values, strict=True):
+            axes.text(value, place, f" {value:.1f}", va="center", color=INK, fontsize=7 if labelled else 8.5)
+        largest = max(largest, *values)
     axes.set_yticks(rows, [name.replace("_", " ") for name in skeleton.joints])
     axes.set_ylim(len(skeleton) - 0.4, -0.6)
-    axes.set_xlim(0, max(*values, 1.0) * 1.1)
+    axes.set_xlim(0, largest * (1.3 if labelled else 1.1))
     axes.set_xlabel("mean error, mm")
     axes.grid(visible=False, axis="y")
+    if labelled:
+        _legend(axes, "upper right")
     return to_svg(figure)
 
 
 def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
-    """Mean error against one angle of the palm, above the number of frames."""
+    """Mean error against one angle of the palm, and below it the number of frames."""
     figure = _empty_figure(7.6, 3.6)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     middles = [(part.from_deg + part.to_deg) / 2 for part in bins]
@@ -80,32 +97,29 @@ def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
     counts.set_ylabel("frames")
     counts.set_xlabel(f"{name} of the palm, degrees")
     counts.set_xlim(bins[0].from_deg, bins[-1].to_deg)
-    for one in (axes, counts):
-        _dress(one)
+    for panel in (axes, counts):
+        _style(panel)
     return to_svg(figure)
 
 
 def calibration_chart(scores: Scores) -> str:
-    """Coordinates within k deviations, of all frames and of up to three sequences, beside what a Gaussian has."""
+    """Coordinates within k deviations, of all frames and of up to three sequences, compared with a Gaussian."""
     figure, axes = new_figure(7.6, 3.6)
-    should = [100 * gaussian_coverage(float(sigmas)) for sigmas in SIGMAS]
-    axes.plot(SIGMAS, should, color=INK, alpha=0.5, linewidth=1.2, label="as it should be")
-    parts = list(scores.sequences.items()) if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else []
-    styles = _SEQUENCE_STYLES[: len(parts)]
-    shown = [(name, part, style, 1.2) for (name, part), style in zip(parts, styles, strict=True)]
-    for name, part, style, width in [*shown, ("this result", scores, "-", 2.4)]:
+    expected = [100 * gaussian_coverage(float(sigmas)) for sigmas in SIGMAS]
+    axes.plot(SIGMAS, expected, color=INK, alpha=0.5, linewidth=1.2, label="Gaussian")
+    for name, part, style, width in _curves(scores):
         if part.coverage is not None:
             axes.plot(SIGMAS, 100 * part.coverage, style, color=_OURS, linewidth=width, label=name)
     axes.set_xlim(0, SIGMAS[-1])
     axes.set_ylim(0, 100.5)
-    axes.set_xlabel("error over the deviation that was stated")
+    axes.set_xlabel("error / stated deviation")
     axes.set_ylabel("coordinates within, %")
     _legend(axes, "lower right")
     return to_svg(figure)
 
 
 def fraction_chart(fractions: LabelFractions, mean_mm: float | None, source: str) -> str:
-    """Crossing Nets' error by the share of labels, with this result as a line."""
+    """Mean error of Crossing Nets by share of labels. A horizontal line shows this result."""
     figure, axes = new_figure(7.6, 3.0)
     percents = sorted(fractions.mean_mm)
     means = [fractions.mean_mm[percent] for percent in percents]
@@ -121,19 +135,18 @@ def fraction_chart(fractions: LabelFractions, mean_mm: float | None, source: str
     return to_svg(figure)
 
 
-def _own_curves(axes: Axes, scores: Scores, frames: bool) -> None:
-    parts = list(scores.sequences.items()) if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else []
-    for style, (name, part) in zip(_SEQUENCE_STYLES[: len(parts)], parts, strict=True):
-        curve, area = _curve(part, frames)
-        axes.plot(THRESHOLDS_MM, curve, style, color=_OURS, linewidth=1.2, label=f"{name}: area {area:.3f}")
-    curve, area = _curve(scores, frames)
-    axes.plot(THRESHOLDS_MM, curve, color=_OURS, linewidth=2.4, label=f"this result: area {area:.3f}")
+def _curves(scores: Scores) -> list[tuple[str, Scores, str, float]]:
+    """Name, scores, line style and line width of the curves of a chart: up to three sequences, then all frames."""
+    parts = scores.sequences.items() if 1 < len(scores.sequences) <= len(_SEQUENCE_STYLES) else ()
+    styled = [(name, part, style, 1.2) for (name, part), style in zip(parts, _SEQUENCE_STYLES, strict=False)]
+    return [*styled, ("this result", scores, "-", 2.4)]
 
 
-def _curve(scores: Scores, frames: bool) -> tuple[Float[np.ndarray, "81"], float]:
-    if frames:
-        return 100 * scores.frames_within_mm, scores.auc_frames
-    return 100 * scores.joints_within_mm, scores.auc_joints
+def _plot_success(axes: Axes, scores: Scores, frames: bool) -> None:
+    for name, part, style, width in _curves(scores):
+        curve = part.frames_within_mm if frames else part.joints_within_mm
+        area = part.auc_frames if frames else part.auc_joints
+        axes.plot(THRESHOLDS_MM, 100 * curve, style, color=_OURS, linewidth=width, label=f"{name}: area {area:.3f}")
 
 
 def _published_line(
@@ -147,14 +160,14 @@ def _published_line(
 
 
 def finish_curves(axes: Axes) -> None:
-    """Axes and legend of curves over the largest allowed error."""
+    """Set the axes and the legend of curves over the largest allowed error."""
     axes.set_xlim(0, 80)
     axes.set_ylim(0, 100.5)
     axes.set_xlabel("largest allowed error t, mm")
     _legend(axes, "lower right")
 
 
-def _legend(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
+def _legend(axes: Axes, place: Literal["lower left", "lower right", "upper right"]) -> None:
     axes.legend(loc=place, frameon=False, labelcolor=INK, fontsize=8.5)
 
 
@@ -166,15 +179,15 @@ def _empty_figure(width_in: float, height_in: float) -> Figure:
 
 
 def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, in inches."""
+    """A transparent figure of the given size with one pair of axes."""
     figure = _empty_figure(width_in, height_in)
     axes = figure.subplots()
-    _dress(axes)
+    _style(axes)
     return figure, axes
 
 
-def _dress(axes: Axes) -> None:
-    """A quiet frame: two spines, a faint grid, text in the page's ink."""
+def _style(axes: Axes) -> None:
+    """Draw two spines, a faint grid, and text in the colour of the page."""
     axes.patch.set_alpha(0)
     axes.set_axisbelow(True)
     axes.grid(visible=True, color=INK, alpha=0.12, linewidth=0.8)
@@ -187,7 +200,7 @@ def _dress(axes: Axes) -> None:
 
 
 def to_svg(figure: Figure) -> str:
-    """The bare element: no metadata, no name spaces (HTML needs none), ink as `currentColor`, text as text."""
+    """The SVG element without metadata and name spaces, which HTML does not need. Text stays text."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crossnets"}):
         figure.savefig(stream, format="svg", transparent=True)

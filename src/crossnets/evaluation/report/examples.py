@@ -1,4 +1,4 @@
-"""Frames with the true and the predicted skeleton: the worst, and some in the middle."""
+"""Pictures of the worst and the median frames, with the labelled and the predicted skeleton."""
 
 import base64
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from crossnets.types import HandFrame
 SHOWN = 6
 _SIZE_PX = 320
 _CUBE_MM = 300.0
-"""A little more than the crop of most models, so that what falls outside theirs can be seen."""
+"""Slightly larger than the cube of most models, so that joints outside their crops are visible."""
 _WHITE = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of one frame."""
+    """Picture of one frame and its errors."""
 
     key: str
     mean_mm: float
@@ -33,16 +33,16 @@ class Example:
 
 
 def worst_and_median(compared: Compared) -> tuple[Int[np.ndarray, "worst"], Int[np.ndarray, "median"]]:
-    """Rows of the frames with the largest mean error, worst first, and of those around the median."""
-    found = np.flatnonzero(np.isfinite(compared.predicted_mm).all(axis=(1, 2)))
-    errors = metrics.joint_errors_mm(compared.predicted_mm[found], compared.labels_mm[found]).mean(axis=1)
-    order = found[np.argsort(errors, kind="stable")]
+    """Rows of the frames with the largest mean errors, worst first, and of the frames around the median."""
+    predicted = np.flatnonzero(np.isfinite(compared.predicted_mm).all(axis=(1, 2)))
+    errors = metrics.joint_errors_mm(compared.predicted_mm[predicted], compared.labels_mm[predicted]).mean(axis=1)
+    order = predicted[np.argsort(errors, kind="stable")]
     start = max(len(order) // 2 - SHOWN // 2, 0)
     return order[::-1][:SHOWN], order[start : start + SHOWN]
 
 
 def pictures(compared: Compared, dataset: HandDataset, rows: Sequence[int]) -> list[Example]:
-    """Draw some frames. One that cannot be read is left out."""
+    """Draw the given frames. Unreadable frames are left out."""
     assert compared.indices is not None
     examples = []
     for row in rows:
@@ -57,7 +57,7 @@ def pictures(compared: Compared, dataset: HandDataset, rows: Sequence[int]) -> l
 
 
 def _picture(compared: Compared, frame: HandFrame, row: int) -> UInt8[np.ndarray, "S S 3"]:
-    """The depth around the labels, with the truth thin and white under the prediction in colours."""
+    """Draw the depth around the labels, then the prediction in colours, then the labels as a thin white skeleton."""
     center_mm = (compared.labels_mm[row].min(axis=0) + compared.labels_mm[row].max(axis=0)) / 2
     crop = crop_hand(frame.depth_mm, frame.camera, center_mm, _CUBE_MM, _SIZE_PX)
 

@@ -1,4 +1,4 @@
-"""The page around the charts and pictures."""
+"""HTML of a report page, and the parts of a page that other pages use as well."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -15,9 +15,9 @@ _WITHIN = tuple(f"≤ {t} mm" for t in SHOWN_THRESHOLDS_MM)
 
 
 def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Example]) -> str:
-    """The whole page as HTML that loads nothing."""
-    scores, compared = evaluation.scores, evaluation.compared
-    style = (files("crossnets.evaluation.report") / "style.css").read_text(encoding="utf-8")
+    """HTML of the report. The page loads no other files."""
+    scores = evaluation.scores
+    compared = evaluation.compared
     body = [
         f"<h1>{escape(compared.source)}</h1>",
         f'<p class="soft">{escape(_circumstances(evaluation))}</p>',
@@ -26,21 +26,16 @@ def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Exam
         _summary(scores),
         *_comparison(evaluation),
         section_html(
-            "Joints within a distance", "Every joint of every frame for itself.", charts.joint_success_chart(scores)
+            "Joints within a distance", "Each joint of each frame counts singly.", charts.joint_success_chart(scores)
         ),
-        section_html("Error of each joint", "", charts.joint_chart(scores.per_joint_mm, compared.skeleton)),
+        section_html("Error of each joint", "", _joint_chart(evaluation)),
         *_calibration(scores),
         *_angles(scores),
         gallery_html("Worst frames", worst),
-        gallery_html("Middling frames", median),
-        '<p class="soft">Made by crossnets. This page is one file and loads nothing.</p>',
+        gallery_html("Median frames", median),
+        '<p class="soft">Made by crossnets. This page is a single file and loads no others.</p>',
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(compared.source)} on {escape(evaluation.dataset)}</title>\n<style>\n{style}</style></head>\n"
-        "<body><main>\n" + "\n".join(part for part in body if part) + "\n</main></body></html>\n"
-    )
+    return page_html(f"{compared.source} on {evaluation.dataset}", body)
 
 
 def _circumstances(evaluation: Evaluation) -> str:
@@ -52,15 +47,15 @@ def _circumstances(evaluation: Evaluation) -> str:
 
 
 def _tiles(scores: Scores) -> str:
-    tiles = (
-        (f"{mm(scores.mean_mm)} mm", "mean joint error"),
-        (f"{mm(scores.median_mm)} mm", "median joint error"),
-        (f"{100 * scores.frames_within_mm[30]:.1f} %", "frames within 30 mm"),
-        (f"{scores.auc_frames:.3f}", "AUC of frames, 0 to 80 mm"),
-        (f"{scores.auc_joints:.3f}", "AUC of joints, 0 to 80 mm"),
+    return tiles_html(
+        (
+            (f"{mm(scores.mean_mm)} mm", "mean joint error"),
+            (f"{mm(scores.median_mm)} mm", "median joint error"),
+            (f"{100 * scores.frames_within_mm[30]:.1f} %", "frames within 30 mm"),
+            (f"{scores.auc_frames:.3f}", "AUC of frames, 0 to 80 mm"),
+            (f"{scores.auc_joints:.3f}", "AUC of joints, 0 to 80 mm"),
+        )
     )
-    cells = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for value, name in tiles)
-    return f'<div class="tiles">{cells}</div>'
 
 
 def _summary(scores: Scores) -> str:
@@ -69,21 +64,22 @@ def _summary(scores: Scores) -> str:
     if len(scores.sequences) > 1:
         rows += [("", name, summary_cells(part)) for name, part in scores.sequences.items()]
     body = "".join(row_html([name, *cells], style) for style, name, cells in rows)
-    text = "Errors in mm. A frame is within a distance when its worst joint is."
+    text = "Errors are in mm. A frame is within a distance if its worst joint is."
     if len(scores.sequences) > 2:
-        text += f" Mean over sequences, each with the same weight: {mm(scores.sequence_mean_mm)} mm."
+        text += f" Mean over sequences with equal weights: {mm(scores.sequence_mean_mm)} mm."
     return section_html("Summary", text, table_html(heads, body))
 
 
 def _comparison(evaluation: Evaluation) -> Iterable[str]:
-    scores, dataset = evaluation.scores, evaluation.dataset
+    scores = evaluation.scores
+    dataset = evaluation.dataset
     methods = published_methods(dataset)
-    text = "A frame is within t when its worst joint is. Dots are published numbers; lines only join them."
+    text = "A frame is within t if its worst joint is. Dots are published numbers. The lines between them are a guide."
     yield section_html("Frames within a distance", text if methods else "", charts.success_chart(scores, methods))
     if methods:
         yield section_html(
-            "Beside published results",
-            "Means comparable only where joints, frames and the way of cropping agree.",
+            "Comparison with published results",
+            "Means are comparable only if joints, frames and the cropping method agree.",
             _published_table(evaluation),
         )
     fractions = label_fractions(dataset)
@@ -92,11 +88,16 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
         yield section_html("Fewer labels", f"{fractions.source}.", chart)
 
 
+def _joint_chart(evaluation: Evaluation) -> str:
+    skeleton = evaluation.compared.skeleton
+    return charts.joint_chart([charts.JointBars(evaluation.scores.per_joint_mm, skeleton.colours)], skeleton)
+
+
 def _published_table(evaluation: Evaluation) -> str:
     scores = evaluation.scores
-    own = [evaluation.compared.source, "", mm(scores.mean_mm)]
-    own += [f"{100 * scores.frames_within_mm[t]:.1f}" for t in SHOWN_THRESHOLDS_MM]
-    rows = [(scores.mean_mm or 0.0, row_html([*own, ""], "ours"))]
+    this_result = [evaluation.compared.source, "", mm(scores.mean_mm)]
+    this_result += [f"{100 * scores.frames_within_mm[t]:.1f}" for t in SHOWN_THRESHOLDS_MM]
+    rows = [(scores.mean_mm or 0.0, row_html([*this_result, ""], "ours"))]
     methods = published_methods(evaluation.dataset)
     sources = list(dict.fromkeys(method.source for method in methods))
     for method in methods:
@@ -113,51 +114,83 @@ def _published_table(evaluation: Evaluation) -> str:
 def _calibration(scores: Scores) -> Iterable[str]:
     if scores.coverage is not None:
         text = (
-            "Each joint comes with a standard deviation. Of a Gaussian, 68 % of coordinates are within one and 95 % "
-            f"within two; here {100 * scores.coverage[10]:.0f} and {100 * scores.coverage[20]:.0f} %."
+            "The model states a standard deviation for each joint. A Gaussian has 68 % of all coordinates within one "
+            f"deviation and 95 % within two. This result has {100 * scores.coverage[10]:.0f} % and "
+            f"{100 * scores.coverage[20]:.0f} %."
         )
-        yield section_html("How far the confidence can be trusted", text, charts.calibration_chart(scores))
+        yield section_html("Calibration of the stated deviations", text, charts.calibration_chart(scores))
 
 
 def _angles(scores: Scores) -> Iterable[str]:
     for name, bins in (("Yaw", scores.by_yaw), ("Pitch", scores.by_pitch)):
         if bins is not None and any(part.frames for part in bins):
             meaning = (
-                "Direction of the fingers in the image: 0 straight up or down, positive to the right."
+                "Direction of the fingers in the image. It is 0 straight up or down and positive to the right."
                 if name == "Yaw"
-                else "0: the fingers lie across the view; 90: they point at the camera."
+                else "It is 0 for fingers parallel to the image and 90 for fingers that point at the camera."
             )
-            meaning += f" Two degrees a dot; {sum(part.frames for part in bins):,} frames lie in this range."
+            meaning += f" Each dot covers two degrees. {sum(part.frames for part in bins):,} frames lie in this range."
             yield section_html(f"Error by {name.lower()}", meaning, charts.angle_chart(bins, name))
 
 
 def gallery_html(title: str, examples: Sequence[Example]) -> str:
-    """A section of frames with both skeletons. Nothing where there are none."""
+    """A section of frames with labelled and predicted skeletons. It is empty without examples."""
     if not examples:
         return ""
     figures = "".join(
-        f'<figure><img alt="{escape(example.key)}" src="data:image/png;base64,{example.png_base64}">'
-        f"<figcaption>{example.mean_mm:.1f} mm, worst joint {example.worst_mm:.1f}<br>{escape(example.key)}"
-        "</figcaption></figure>"
+        figure_html(
+            example.key,
+            "png",
+            example.png_base64,
+            (f"{example.mean_mm:.1f} mm, worst joint {example.worst_mm:.1f}", example.key),
+        )
         for example in examples
     )
-    text = "Truth thin and white, prediction in the fingers' colours."
+    text = "Labels are thin and white. Predictions are in the colours of the fingers."
     return section_html(title, text, f'<div class="frames">{figures}</div>')
 
 
+def page_html(title: str, body: Iterable[str], style: str = "") -> str:
+    """A complete page. `body` holds its parts as HTML, and `style` adds CSS to that of reports."""
+    shared = (files("crossnets.evaluation.report") / "style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title>\n<style>\n{shared}{style}</style></head>\n"
+        "<body><main>\n" + "\n".join(part for part in body if part) + "\n</main></body></html>\n"
+    )
+
+
+def tiles_html(tiles: Iterable[tuple[str, str]]) -> str:
+    """A row of large values, each above its description."""
+    inside = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
+    )
+    return f'<div class="tiles">{inside}</div>'
+
+
+def figure_html(name: str, kind: str, data_base64: str, caption: Iterable[str]) -> str:
+    """An embedded picture. `kind` is its format, such as png, and `caption` holds the lines below it."""
+    lines = "<br>".join(map(escape, caption))
+    return (
+        f'<figure><img alt="{escape(name)}" src="data:image/{kind};base64,{data_base64}">'
+        f"<figcaption>{lines}</figcaption></figure>"
+    )
+
+
 def section_html(title: str, text: str, inside: str) -> str:
-    """A heading, a line of text if there is one, and HTML."""
+    """A section of a heading, a line of text if it is not empty, and HTML."""
     words = f'<p class="soft">{escape(text)}</p>' if text else ""
     return f"<section><h2>{escape(title)}</h2>{words}\n{inside}</section>"
 
 
 def table_html(heads: Iterable[str], body: str) -> str:
-    """A table; `body` is rows as HTML."""
+    """A table. `body` holds its rows as HTML."""
     return (
         f"<table><thead><tr>{''.join(f'<th>{escape(h)}</th>' for h in heads)}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
 def row_html(cells: Iterable[str], style: str) -> str:
-    """A row of a table; `style` is its CSS class."""
+    """A row of a table. `style` is its CSS class."""
     return f'<tr class="{style}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

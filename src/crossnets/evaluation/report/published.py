@@ -1,4 +1,4 @@
-"""Published numbers to compare with: figures only, each with its source."""
+"""Published results to compare with. Each number has its source."""
 
 import json
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """Published facts about one method on one data set."""
+    """Published results of one method on one data set."""
 
     name: str
     year: int
     mean_mm: float
     within_percent: dict[int, float]
-    """Percent of frames whose largest error is at most t mm, for the t that are known."""
+    """Percentage of frames whose largest joint error is at most t mm, for each published t."""
     source: str
     drawn: bool
-    """Whether charts show it with its own colour."""
+    """Whether charts draw the method in a colour of its own. Other methods are grey."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class LabelFractions:
 
     mean_mm: dict[int, float]
     total: int
-    """Training frames."""
+    """Number of training frames."""
     source: str
 
 
 def published_methods(dataset: str) -> tuple[PublishedMethod, ...]:
-    """Methods with a published mean on a data set, best last; none where nothing is known."""
+    """Methods with a published mean error on a data set, from largest to smallest error."""
     rows = _table().get(dataset, {}).get("methods", ())
     methods = [
         PublishedMethod(**{**row, "within_percent": {int(t): float(v) for t, v in row["within_percent"].items()}})
@@ -40,12 +40,12 @@ def published_methods(dataset: str) -> tuple[PublishedMethod, ...]:
 
 
 def label_fractions(dataset: str) -> LabelFractions | None:
-    """The semi-supervised results, where there are some."""
-    found = _table().get(dataset, {}).get("label_fraction")
-    if found is None:
+    """Published semi-supervised results on a data set. None if there are none."""
+    entry = _table().get(dataset, {}).get("label_fraction")
+    if entry is None:
         return None
-    means = {int(percent): float(mean) for percent, mean in found["mean_mm"].items()}
-    return LabelFractions(means, found["total"], found["source"])
+    means = {int(percent): float(mean) for percent, mean in entry["mean_mm"].items()}
+    return LabelFractions(means, entry["total"], entry["source"])
 
 
 def _table() -> dict:
