@@ -69,8 +69,8 @@ def test_hands_in_whole_frames(hands: SyntheticHands, runtime: str) -> None:
 
 def test_frames_without_hands_are_empty(hands: SyntheticHands) -> None:
     tracker = crossnets.load(runtime="onnxruntime")
-    found = [len(tracker.predict(hands.empty_frame(index).depth_mm, CAMERA)) for index in range(FRAMES)]
-    assert sum(found) <= 1
+    found = [len(tracker.predict(hands.empty_frame(index).depth_mm, CAMERA)) for index in range(3 * FRAMES)]
+    assert sum(found) <= 3, "the card's share of such frames is below 1 %"
     assert tracker.predict(np.zeros((480, 640), np.uint16), CAMERA) == []
     assert tracker.predict(np.full((480, 640), 800, np.uint16), CAMERA) == []
 
