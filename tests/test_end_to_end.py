@@ -16,7 +16,7 @@ from crossnets import cli
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.training.run import check_same
 from crossnets.training.state import load_place
-from tests.datasets.make import make_recording
+from tests.datasets.make import make_nyu, make_recording
 
 
 def crossnets(*words: str) -> subprocess.CompletedProcess[str]:
@@ -139,9 +139,18 @@ def test_an_output_of_few_letters_gets_the_table_all_the_same(tmp_path: Path) ->
     assert b"0.0" in done.stdout
 
 
-def test_the_command_line_needs_no_torch() -> None:
-    code = "import sys; import crossnets.cli; sys.exit('torch' in sys.modules)"
+def test_the_command_line_needs_neither_torch_nor_scipy() -> None:
+    code = "import sys; import crossnets.cli; sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nyu_labels_without_scipy_name_the_extra(tmp_path: Path) -> None:
+    make_nyu(tmp_path)
+    code = "import sys; sys.modules['scipy'] = None; from crossnets.cli import main; main()"
+    words = ("evaluate", "--data", f"nyu:{tmp_path}", "--out", str(tmp_path / "out"))
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'crossnets[nyu]'" in done.stderr
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -35,6 +35,7 @@ _EXTRAS = {
     "onnxscript": "export",
     "openvino": "fast",
     "pyrealsense2": "realsense",
+    "scipy": "nyu",
 }
 """Which extra of the package brings a module; `train` the others."""
 
@@ -78,10 +79,11 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(error.name or "", "train")
-        if (error.name or "").startswith("crossnets"):
+        package = (error.name or "").partition(".")[0]
+        if package == "crossnets":
             raise
-        end(f"{error.name} is not installed, but this command needs it: pip install 'crossnets[{extra}]'.", 2)
+        extra = _EXTRAS.get(package, "train")
+        end(f"{package} is not installed, but this command needs it: pip install 'crossnets[{extra}]'.", 2)
     except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
         end("stopped; what was not finished is not written.", 130)
     except BrokenPipeError:  # who read our output, such as `head`, has enough

@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from scipy.io import loadmat
 
 from crossnets.datasets.dataset import Problem
 from crossnets.datasets.files import FARTHEST_MM, joint_fault, matching_camera, require_folder
@@ -96,6 +95,8 @@ def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
             f"There are no NYU labels at {path}. The data folder must hold dataset/train and dataset/test, "
             "or train and test. See docs/datasets.md for the files and where they go."
         )
+    from scipy.io import loadmat  # of the extra `nyu`
+
     try:
         joints = loadmat(path, variable_names=["joint_xyz"]).get("joint_xyz")
     except PermissionError:

@@ -10,7 +10,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.io import savemat
 
 from crossnets.atomic import replacing, write_text
 from crossnets.datasets.files import NOTHING_SEEN
@@ -52,6 +51,8 @@ class NYUWriter:
 
     def close(self) -> None:
         """Write joint_data.mat with joint_xyz, joint_uvd and joint_names. In joint_xyz y points up."""
+        from scipy.io import savemat  # of the extra `nyu`
+
         xyz = np.full((3, len(self._joints), 36, 3), np.nan)
         uvd = xyz.copy()
         if self._joints:
