@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crossnets.cli.sweep import sweep
-from crossnets.evaluation.sweep import read_sweep, scores_of, write_results
+from crossnets.evaluation.sweep import Cell, read_results, read_sweep, scores_of, write_results
 from crossnets.evaluation.sweep import words as words_of
 from tests.datasets.make import make_cvar
 
@@ -80,10 +80,7 @@ def test_experiments_of_the_repository_are_valid() -> None:
 def test_table_has_means_and_ranges_of_finished_runs(tmp_path: Path) -> None:
     cells = read_sweep(written(tmp_path), {"cvar": "/data"})
     for k, cell in enumerate(cells[:-1]):
-        folder = tmp_path / cell.name / "score"
-        folder.mkdir(parents=True)
-        scores = {"mean_mm": 30.0 + k, "median_mm": 20.0, "root_aligned_mean_mm": 25.0}
-        (folder / "scores.json").write_text(json.dumps(scores))
+        finish(tmp_path, cell, 30.0 + k)
     table = write_results(tmp_path, cells)
     assert "7 of 8 runs are finished." in table
     first = [k for k, cell in enumerate(cells) if (cell.labels, cell.variant) == ("2%", "paper")]
@@ -93,6 +90,45 @@ def test_table_has_means_and_ranges_of_finished_runs(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "results.json").read_text())) == 7
     assert (tmp_path / "curves.png").stat().st_size > 5000
     assert scores_of(tmp_path, cells[-1]) is None
+
+
+def finish(out: Path, cell: Cell, mean_mm: float) -> None:
+    folder = out / cell.name / "score"
+    folder.mkdir(parents=True)
+    scores = {"mean_mm": mean_mm, "median_mm": 20.0, "root_aligned_mean_mm": 25.0}
+    (folder / "scores.json").write_text(json.dumps(scores))
+
+
+def test_results_of_another_machine_count_as_finished(tmp_path: Path) -> None:
+    there = read_sweep(written(tmp_path), {"cvar": "/their/data"})
+    finish(tmp_path / "there", there[0], 31.0)
+    finish(tmp_path / "there", there[1], 33.0)
+    write_results(tmp_path / "there", there)
+
+    here = read_sweep(written(tmp_path), {"cvar": "/my/data"})
+    known = read_results([tmp_path / "there" / "results.json"], here)
+    assert sorted(known) == sorted(cell.name for cell in there[:2])
+    finish(tmp_path / "here", here[0], 29.0)
+    table = write_results(tmp_path / "here", here, known)
+    rows = {row["run"]: row["mean_mm"] for row in json.loads((tmp_path / "here" / "results.json").read_text())}
+    assert rows == {here[0].name: 29.0, here[1].name: 33.0}
+    assert "2 of 8 runs are finished." in table
+
+
+def test_results_of_other_arguments_are_refused(tmp_path: Path) -> None:
+    cells = read_sweep(written(tmp_path), {"cvar": "/data"})
+    finish(tmp_path, cells[0], 31.0)
+    write_results(tmp_path, cells)
+    changed = read_sweep(written(tmp_path, FILE.replace("joint=22", "joint=44")), {"cvar": "/data"})
+    with pytest.raises(ValueError, match=r"joint=22.* but the experiment declares .*joint=44"):
+        read_results([tmp_path / "results.json"], changed)
+
+
+@pytest.mark.parametrize("text", ["[", "{}x", '["a"]', '[{"run": "a"}]', "3"])
+def test_files_without_results_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match="does not contain results of a sweep"):
+        read_results([tmp_path / "results.json"], [])
 
 
 def test_invalid_options_raise(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from crossnets.cli.ending import end
-from crossnets.evaluation.sweep import SCORES, Cell, read_sweep, scores_of, write_results
+from crossnets.evaluation.sweep import SCORES, Cell, read_results, read_sweep, scores_of, write_results
 
 _COMMAND = """
 import ctypes, sys
@@ -30,6 +30,7 @@ def sweep(
     out: Path = Path("sweep"),
     set: tuple[str, ...] = (),
     parallel: int = 1,
+    known: tuple[Path, ...] = (),
     table: bool = False,
 ) -> None:
     """Run what is not finished of an experiment, the shortest run first, and write the table of all scores.
@@ -42,6 +43,7 @@ def sweep(
         out: Folder with a folder for each run, results.json, table.md and curves.png.
         set: Values of the file's placeholders, such as cvar=PATH.
         parallel: Runs at a time.
+        known: Files results.json of other machines or earlier sweeps. Their runs count as finished.
         table: Write the table of the runs that are finished, and run nothing.
     """
     values = {}
@@ -53,9 +55,11 @@ def sweep(
     if parallel < 1:
         raise ValueError(f"--parallel {parallel}: expected 1 or more.")
     cells = read_sweep(file, values)
+    finished = read_results(known, cells)
     out.mkdir(parents=True, exist_ok=True)
-    failed = [] if table else _run(out, [cell for cell in cells if scores_of(out, cell) is None], len(cells), parallel)
-    print(write_results(out, cells))
+    missing = [cell for cell in cells if scores_of(out, cell) is None and cell.name not in finished]
+    failed = [] if table else _run(out, missing, len(cells), parallel)
+    print(write_results(out, cells, finished))
     if failed:
         end(f"{len(failed)} runs failed: {', '.join(failed)}. Their output is in {out}/NAME.log.", 1)
 

@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from crossnets.atomic import replacing, write_text
 SCORES = "scores.json"
 _KEYS = {"train", "evaluate", "labels", "seeds", "fold", "variant"}
 _MEASURES = {"mean_mm": "mean", "median_mm": "median", "root_aligned_mean_mm": "root-aligned"}
+_ROW = ("run", "fold", "labels", "variant", "seed", "arguments", *_MEASURES)
+"""Keys of a row of results.json."""
 _UNKNOWN_COST = 1e12
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -39,6 +41,8 @@ class Cell:
     """Command line arguments of `crossnets evaluate`, without --model and --out."""
     cost: float
     """Seconds of the budget, or the total number of rounds. Runs start in the order of their cost."""
+    declared: tuple[str, ...] = ()
+    """All arguments as the file declares them, with placeholders instead of paths of this machine."""
 
     @property
     def name(self) -> str:
@@ -68,7 +72,6 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
     unknown = sorted(set(declared) - _KEYS)
     if unknown:
         raise ValueError(f"{path}: found the key {unknown[0]!r}, expected some of {', '.join(sorted(_KEYS))}.")
-    declared = _filled(declared, values, path)
     folds = declared.get("fold", [])
     variants = declared.get("variant", [{"name": "all"}])
     labels = declared.get("labels", ["all"])
@@ -84,7 +87,15 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ValueError(f"{path}: two runs are called {repeated}. Folds, variants, labels and seeds must all differ.")
-    return cells
+    return [
+        replace(
+            cell,
+            train=_filled(cell.train, values, path),
+            evaluate=_filled(cell.evaluate, values, path),
+            declared=cell.train + cell.evaluate,
+        )
+        for cell in cells
+    ]
 
 
 def _cell(
@@ -130,18 +141,13 @@ def words(options: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _filled(value: Any, values: Mapping[str, str], path: Path) -> Any:
-    """Replace the placeholders in all strings of the file's contents."""
-    if isinstance(value, dict):
-        return {key: _filled(entry, values, path) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_filled(entry, values, path) for entry in value]
-    if not isinstance(value, str):
-        return value
-    missing = [name for name in re.findall(r"\{(\w+)\}", value) if name not in values]
-    if missing:
-        raise ValueError(f"{path}: {value!r} needs a value for {missing[0]}. Give --set {missing[0]}=VALUE.")
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], value)
+def _filled(arguments: tuple[str, ...], values: Mapping[str, str], path: Path) -> tuple[str, ...]:
+    """Replace the placeholders in all arguments."""
+    names = re.findall(r"\{(\w+)\}", " ".join(arguments))
+    missing = next((name for name in names if name not in values), None)
+    if missing is not None:
+        raise ValueError(f"{path} needs a value for {missing}. Give --set {missing}=VALUE.")
+    return tuple(re.sub(r"\{(\w+)\}", lambda match: values[match[1]], argument) for argument in arguments)
 
 
 def _cost(options: Mapping[str, Any]) -> float:
@@ -153,25 +159,69 @@ def _cost(options: Mapping[str, Any]) -> float:
     return float(sum(int(match[1]) for match in rounds if match)) or _UNKNOWN_COST
 
 
+def read_results(paths: Iterable[Path], cells: Iterable[Cell]) -> dict[str, dict[str, Any]]:
+    """Read the rows of runs that other machines or earlier sweeps finished, by the names of the runs.
+
+    Rows of runs that the experiment does not have are left out.
+
+    Args:
+        paths: Files results.json that `write_results` wrote.
+        cells: Runs of the experiment.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: a file does not contain results, or a row belongs to a run with other arguments.
+    """
+    by_name = {cell.name: cell for cell in cells}
+    known: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"There are no results at {path}. Give a results.json that a sweep wrote.")
+        try:
+            rows = {row["run"]: {key: row[key] for key in _ROW} for row in json.loads(path.read_text(encoding="utf-8"))}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} does not contain results of a sweep ({error!r}).") from error
+        for name, row in rows.items():
+            if name in by_name and row["arguments"] != list(by_name[name].declared):
+                raise ValueError(
+                    f"{path}: {name} ran with {' '.join(row['arguments'])}, but the experiment declares "
+                    f"{' '.join(by_name[name].declared)}. Delete the row, or restore the experiment."
+                )
+            if name in by_name:
+                known[name] = row
+    return known
+
+
 def scores_of(out: Path, cell: Cell) -> dict[str, Any] | None:
     """Scores of a finished run. None if the run is not finished."""
     path = out / cell.name / "score" / SCORES
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def write_results(out: Path, cells: Iterable[Cell]) -> str:
+def write_results(out: Path, cells: Iterable[Cell], known: Mapping[str, dict[str, Any]] | None = None) -> str:
     """Write results.json and table.md of the finished runs. Several shares of labels also give curves.png.
+
+    Args:
+        out: Folder of the sweep.
+        cells: Runs of the experiment.
+        known: Rows of runs that were finished elsewhere, from `read_results`. A run in `out` replaces its row.
 
     Returns:
         The table, in Markdown.
     """
     cells = list(cells)
-    rows = [
-        {"fold": cell.fold, "labels": cell.labels, "variant": cell.variant, "seed": cell.seed}
-        | {name: scores[name] for name in _MEASURES}
-        for cell in cells
-        if (scores := scores_of(out, cell)) is not None
-    ]
+    known = known or {}
+    rows = []
+    for cell in cells:
+        scores = scores_of(out, cell)
+        if scores is not None:
+            rows.append(
+                {"run": cell.name, "fold": cell.fold, "labels": cell.labels, "variant": cell.variant}
+                | {"seed": cell.seed, "arguments": list(cell.declared)}
+                | {name: scores[name] for name in _MEASURES}
+            )
+        elif cell.name in known:
+            rows.append(known[cell.name])
     write_text(out / "results.json", json.dumps(rows, indent=2) + "\n")
     table = _table(cells, rows)
     write_text(out / "table.md", table)
