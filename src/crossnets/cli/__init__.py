@@ -44,7 +44,7 @@ def _with_huge_pages() -> None:
     """Start again with glibc's huge pages, which a process must ask for at its start; up to 1.2 times the speed."""
     wanted = "glibc.malloc.hugetlb=1"
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    trains = sys.argv[1:2] in (["train"], ["demo"])
+    trains = sys.argv[1:2] in (["train"], ["demo"]) or sys.argv[1:3] == ["benchmark", "training"]
     if not trains or platform.libc_ver()[0] != "glibc" or "glibc.malloc.hugetlb" in tunables:
         return
     os.environ["GLIBC_TUNABLES"] = f"{tunables}:{wanted}" if tunables else wanted

@@ -1,35 +1,77 @@
-"""The command that measures what predictions cost."""
+"""Commands that measure speed."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 
-def benchmark(
-    action: tyro.conf.Positional[Literal["latency"]],
-    frames: int = 32,
-    runtimes: tuple[Literal["onnxruntime", "openvino", "openvino-bf16"], ...] = (),
-    peers: bool = True,
-    seconds: float = 60.0,
-    json: bool = False,
-    out: Path | None = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Latency:
     """Measure what predictions cost on this machine, and which share of the processor's peak they reach.
 
-    Args:
-        action: latency times our networks and published architectures alone, whole frames from a raw 640x480
-            image to joints in mm, new processes, and products of matrices for the peak. Everything is timed in turns
-            and takes two minutes.
-        frames: Rendered images for whole frames.
-        runtimes: Runtimes. All that are installed by default.
-        peers: --no-peers leaves out DeepPrior, DeepPrior++, REN-9x6x6 and A2J.
-        seconds: Seconds of timing. Preparation takes about as long again.
-        json: Print JSON alone.
-        out: A file for the JSON.
+    Our networks and published architectures alone, whole frames from a raw 640x480 image to joints in mm, new
+    processes, and products of matrices for the peak are timed in turns. It takes two minutes.
     """
-    assert action == "latency"
-    # Whatever is missing is told now, not after the first minute.
+
+    frames: int = 32
+    """Rendered images for whole frames."""
+    runtimes: tuple[Literal["onnxruntime", "openvino", "openvino-bf16"], ...] = ()
+    """Runtimes. All that are installed by default."""
+    peers: bool = True
+    """--no-peers leaves out DeepPrior, DeepPrior++, REN-9x6x6 and A2J."""
+    seconds: float = 60.0
+    """Seconds of timing. Preparation takes about as long again."""
+    json: bool = False
+    """Print JSON alone."""
+    out: Path | None = None
+    """A file for the JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Measure how fast each stage of a training runs on this machine, and whether it waits for rendered data.
+
+    Example: crossnets benchmark training --presets crossnets --batch-size estimate=1024
+    """
+
+    presets: tuple[Literal["paper", "crossnets", "detector"], ...] = ("paper", "crossnets", "detector")
+    """Presets whose stages are measured. Stages that `paper` has too are left out of `crossnets`."""
+    stages: tuple[str, ...] = ()
+    """Measure these stages alone, such as estimate."""
+    batch_size: tuple[str, ...] = ()
+    """Samples of an update in single stages, such as estimate=1024, instead of the preset's."""
+    seconds: float = 20.0
+    """Seconds of each stage. A slow stage takes longer, since a few steps are the least."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run. auto is the GPU if torch sees one."""
+    threads: int | None = None
+    """Threads of the processor. All by default."""
+    workers: int | None = None
+    """Processes that render hands ahead of the training. One for each core but one by default."""
+    json: bool = False
+    """Print JSON alone."""
+    out: Path | None = None
+    """A file for the JSON."""
+
+
+def benchmark(
+    action: Annotated[
+        Annotated[Latency, tyro.conf.subcommand("latency", prefix_name=False)]
+        | Annotated[Training, tyro.conf.subcommand("training", prefix_name=False)],
+        tyro.conf.arg(name=""),
+    ],
+) -> None:
+    """Measure the speed of predictions or of trainings."""
+    if isinstance(action, Latency):
+        _latency(action)
+    else:
+        _training(action)
+
+
+def _latency(asked: Latency) -> None:
+    # A missing package is reported now, not after the first minute.
     import numba  # noqa: F401
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
@@ -44,5 +86,35 @@ def benchmark(
     measured = Presets(
         estimators=(presets.paper(MSRA21), presets.crossnets()), shipped="crossnets", detector=presets.detector()
     )
-    config = LatencyConfig(frames=frames, engines=runtimes, peers=tuple(PEERS) if peers else (), seconds=seconds)
-    latency_command(measured, config, as_json=json, out=out)
+    config = LatencyConfig(
+        frames=asked.frames,
+        engines=asked.runtimes,
+        peers=tuple(PEERS) if asked.peers else (),
+        seconds=asked.seconds,
+    )
+    latency_command(measured, config, as_json=asked.json, out=asked.out)
+
+
+def _training(asked: Training) -> None:
+    import torch
+
+    from crossnets.benchmark.training import TrainingSpeedConfig, training_command
+    from crossnets.geometry.skeleton import MSRA21
+    from crossnets.training import presets
+    from crossnets.training.loop import TrainingStoppedError
+    from crossnets.training.machine import choose_machine
+
+    if asked.threads is not None:
+        if asked.threads < 1:
+            raise ValueError(f"--threads {asked.threads}: expected 1 or more, or none given for all of the processor.")
+        torch.set_num_threads(asked.threads)
+    whole = {"paper": presets.paper(MSRA21), "crossnets": presets.crossnets(), "detector": presets.detector()}
+    if not asked.presets:
+        raise ValueError("Found no presets, expected one or more of paper, crossnets and detector.")
+    trainings = [whole[name] for name in dict.fromkeys(asked.presets)]
+    config = TrainingSpeedConfig(seconds=asked.seconds, batch_size=asked.batch_size, stages=asked.stages)
+    machine = choose_machine(asked.device, asked.workers)
+    try:
+        training_command(trainings, whole["crossnets"].rendered, config, machine, as_json=asked.json, out=asked.out)
+    except TrainingStoppedError as stopped:  # Ctrl-C, which a training takes as the wish to stop
+        raise KeyboardInterrupt from stopped
