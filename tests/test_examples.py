@@ -1,0 +1,104 @@
+"""The examples run, and the JavaScript example gives the joints of Python."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import numpy as np
+import pytest
+
+import crossnets
+from crossnets.synth.writing import write_dataset
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("examples") / "recording"
+    write_dataset("recording", 4, out, camera="realsense-d435", clutter=True, progress=False)
+    return out
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("source", ["virtual", "recording"])
+def test_camera_loop_prints_a_line_for_each_hand(
+    source: str, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example("camera_loop").main(str(recording) if source == "recording" else source, 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    assert all(re.fullmatch(r"hand \d+ \(\w+\): index tip at -?\d+, -?\d+, \d+ mm, \d+% sure", line) for line in lines)
+
+
+def test_notebook_runs(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / "first_hands.ipynb").read_text())["cells"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    found = names["found"]
+    assert isinstance(found, list)
+    assert len(found) == 6
+    assert any(found)
+
+
+def test_point_cloud_writes_a_file(recording: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    example("point_cloud").main(str(recording), str(tmp_path / "hands.rrd"))
+    assert (tmp_path / "hands.rrd").stat().st_size > 100_000
+
+
+@pytest.fixture(scope="module")
+def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example with its dependency installed."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("javascript")
+    shutil.copytree(EXAMPLES / "javascript", folder, dirs_exist_ok=True)
+    words = ["npm", "install", "--silent", "--no-audit", "--no-fund"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=200)
+    if done.returncode:
+        pytest.skip(f"npm cannot install onnxruntime-web here: {done.stderr[-200:]}")
+    return folder
+
+
+def test_javascript_gives_the_joints_of_python(javascript: Path, recording: Path) -> None:
+    weights = Path(crossnets.__file__).parent / "weights"
+    tracker = crossnets.load()
+    with crossnets.open(str(recording)) as source:
+        frames = list(source)
+    compared = 0
+    for frame in frames:
+        depth = frame.depth_mm.astype("<u2")
+        depth.tofile(javascript / "frame.u16")
+        camera = dict(zip(("fx", "fy", "cx", "cy"), frame.camera, strict=True))
+        height, width = depth.shape
+        described = {"width": width, "height": height, "camera": camera, "depth": "frame.u16"}
+        (javascript / "frame.json").write_text(json.dumps(described))
+        done = subprocess.run(
+            ["node", "run.js", str(weights), "frame.json"],
+            cwd=javascript, capture_output=True, text=True, check=True, timeout=100,
+        )  # fmt: skip
+        theirs, ours = json.loads(done.stdout), tracker.predict(depth.astype(np.uint16), frame.camera)
+        assert [hand["side"] for hand in theirs] == [hand.side for hand in ours]
+        for hand, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(other["joints"], hand.joints_mm, rtol=0, atol=0.01)
+            np.testing.assert_allclose(other["std"], hand.std_mm, rtol=0, atol=0.01)
+            compared += 1
+    assert compared >= 3
