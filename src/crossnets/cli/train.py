@@ -66,6 +66,8 @@ class DataOptions:
     """More frames, whose labels, if any, are not read."""
     labels: str = "all"
     """How many of the labelled frames keep their label: all, a share such as 2%, or a number."""
+    trust_labels: bool = False
+    """Train even if the labels do not seem to fit the images, which a check of some frames finds out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +179,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             data=data.data,
             unlabelled=data.unlabelled,
             labels=data.labels,
+            trust_labels=data.trust_labels,
             budget=run.budget,
             epochs=run.epochs,
             batch_size=run.batch_size,

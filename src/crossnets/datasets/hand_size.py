@@ -8,13 +8,26 @@ from jaxtyping import Float32
 from crossnets.geometry.skeleton import Skeleton
 
 # Source: Buryanov & Kotiuk, Proportions of Hand Segments, Int. J. Morphol. 28(3), 2010, radiographs of 66 adults.
-# Each length is the sum of the means of the proximal, middle and distal phalanx and of the soft tissue of the tip.
-# The thumb is left out because data sets do not agree on where its chain starts.
+# The last bone of a finger includes the mean of the soft tissue of the tip. The thumb is left out because data sets do
+# not agree on where its chain starts.
+ADULT_BONES_MM = {
+    ("index", "mcp", "pip"): 39.78,
+    ("index", "pip", "dip"): 22.38,
+    ("index", "dip", "tip"): 15.82 + 3.84,
+    ("middle", "mcp", "pip"): 44.63,
+    ("middle", "pip", "dip"): 26.33,
+    ("middle", "dip", "tip"): 17.40 + 3.95,
+    ("ring", "mcp", "pip"): 41.37,
+    ("ring", "pip", "dip"): 25.65,
+    ("ring", "dip", "tip"): 17.30 + 3.95,
+    ("little", "mcp", "pip"): 32.74,
+    ("little", "pip", "dip"): 18.11,
+    ("little", "dip", "tip"): 15.96 + 3.73,
+}
+"""Mean lengths of an adult's phalanges, by finger and both joints."""
 ADULT_FINGERS_MM = {
-    "index": 39.78 + 22.38 + 15.82 + 3.84,
-    "middle": 44.63 + 26.33 + 17.40 + 3.95,
-    "ring": 41.37 + 25.65 + 17.30 + 3.95,
-    "little": 32.74 + 18.11 + 15.96 + 3.73,
+    name: sum(mm for (finger, _, _), mm in ADULT_BONES_MM.items() if finger == name)
+    for name in ("index", "middle", "ring", "little")
 }
 ADULT_RANGE = (0.8, 1.2)
 """Accepted range of an adult's hand length relative to the mean. Surveys such as ANSUR II report a standard deviation

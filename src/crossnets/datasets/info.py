@@ -15,6 +15,7 @@ from rich.table import Table
 
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
+from crossnets.datasets.label_checks import LabelChecks, LabelReport
 from crossnets.datasets.opening import open_dataset
 from crossnets.types import HandFrame, Pinhole
 
@@ -56,6 +57,8 @@ class DatasetInfo:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     """Notes about hands of unusual size."""
+    label_check: LabelReport | None = None
+    """Whether the labels fit the images. None without labels."""
 
     @property
     def unlabelled(self) -> int:
@@ -65,6 +68,7 @@ class DatasetInfo:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON. Lengths and depths are in mm."""
         nearest, median, farthest = self.depth_mm or (None, None, None)
+        check = self.label_check
         return {
             "spec": self.spec,
             "format": self.format,
@@ -80,6 +84,7 @@ class DatasetInfo:
             "depth_mm": {"nearest": nearest, "median": median, "farthest": farthest},
             "problems": [problem.to_dict() for problem in self.problems],
             "notes": list(self.notes),
+            "label_check": None if check is None else {"fit": check.fit, "cause": check.cause},
         }
 
 
@@ -148,11 +153,15 @@ def describe(
     dataset = open_dataset(spec, split)
     problems = list(dataset.problems)
     statistics = _Statistics()
-    frames: Iterable[HandFrame] = (frame for _, frame in readable_frames(dataset, problems))
+    frames: Iterable[tuple[int, HandFrame]] = readable_frames(dataset, problems)
     if progress:
         frames = track(frames, "Reading", len(dataset), console=Console(stderr=True), transient=True)
-    for frame in frames:
+    checks = LabelChecks(dataset.skeleton, len(dataset)) if dataset.skeleton else None
+    for index, frame in frames:
         statistics.add(frame)
+        if checks is not None:
+            checks.add(index, frame)
+    check = checks.report() if checks is not None else None
     sequences = tuple(_sequence(name, statistics, dataset) for name in statistics.frames)
     return DatasetInfo(
         spec=spec,
@@ -166,8 +175,9 @@ def describe(
         sizes=dict(statistics.sizes),
         depth_mm=statistics.depth_mm(),
         blank=statistics.blank,
-        problems=tuple(problems),
+        problems=(*problems, *(() if check is None else check.bad)),
         notes=size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
+        label_check=check,
     )
 
 
@@ -193,16 +203,21 @@ def render(info: DatasetInfo) -> RenderableType:
         "image size": sizes or "no image was read",
         "depth": depth,
     }
+    check = info.label_check
+    if check is not None and check.fit is not None:
+        rows["labels"] = f"{check.fit:.0%} of the joints lie on the surface that the images show"
     if info.blank:
         rows["blank frames"] = f"{info.blank}, in which no pixel has depth"
     for name, value in rows.items():
         table.add_row(name, escape(value))
     parts: list[RenderableType] = [table, _sequence_table(info.sequences)]
+    if check is not None and check.cause is not None:
+        parts.append(f"[red]problem[/] {escape(check.cause)}")
     parts += [f"[yellow]note[/] {escape(note)}" for note in info.notes]
     parts += [f"[red]problem[/] {escape(str(problem))}" for problem in info.problems[:_SHOWN_PROBLEMS]]
     if len(info.problems) > _SHOWN_PROBLEMS:
         parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more. --json lists all.")
-    elif not info.problems:
+    elif not info.problems and (check is None or check.cause is None):
         parts.append("[green]No problem found in the files.[/]")
     return Group(*parts)
 

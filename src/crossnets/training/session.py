@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from crossnets import ranks
 from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
+from crossnets.datasets.label_checks import check_sample
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
@@ -32,6 +33,7 @@ def train_command(
     data: str | None,
     unlabelled: tuple[str, ...],
     labels: str,
+    trust_labels: bool = False,
     budget: str | None,
     epochs: tuple[str, ...] = (),
     batch_size: tuple[str, ...] = (),
@@ -47,8 +49,8 @@ def train_command(
     `configure` makes the training for the skeleton of the data, or is one that renders its own.
 
     Raises:
-        ValueError: the data, the labels or the run folder are not what the arguments say, or an argument is no
-            number that can be.
+        ValueError: the data, the labels or the run folder are not what the arguments say, the labels do not fit the
+            images, or a number is out of range.
         OSError: a folder is missing or unreadable.
     """
     machine = machine or choose_machine()
@@ -58,6 +60,7 @@ def train_command(
             data=data,
             unlabelled=unlabelled,
             labels=labels,
+            trust_labels=trust_labels,
             budget=budget,
             epochs=epochs,
             batch_size=batch_size,
@@ -76,6 +79,7 @@ def _train(
     data: str | None,
     unlabelled: tuple[str, ...],
     labels: str,
+    trust_labels: bool,
     budget: str | None,
     epochs: tuple[str, ...],
     batch_size: tuple[str, ...],
@@ -111,6 +115,8 @@ def _train(
         if found is not None:
             run.check_same(out, found, request)
         place = ranks.shared(load_place(out))
+        if found is None and labelled is not None and ranks.first() and not trust_labels:
+            _check_labels(labelled, data)
         if found is None and ranks.first():
             run.remove_crops(out)  # of a start that ended before the run began
         if place is not None and place.stage == len(config.stages):
@@ -131,6 +137,17 @@ def _train(
             ranks.wait()
         _tell(console, config, crops, out, machine)
         loop.train(config, crops, out, **options)
+
+
+def _check_labels(labelled: HandDataset, data: str | None) -> None:
+    """Stop if most labels do not fit their images."""
+    assert labelled.skeleton is not None
+    report = check_sample(labelled, labelled.skeleton)
+    if report.cause is not None:
+        raise ValueError(
+            f"The labels of {data} do not seem right. {report.cause} `crossnets data info` checks all frames. "
+            "--trust-labels trains on them as they are."
+        )
 
 
 def _frames(

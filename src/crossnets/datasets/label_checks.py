@@ -1,0 +1,338 @@
+"""Checks of labels against their images: do the joints lie where the camera sees a hand, and if not, why?
+
+A joint lies under the skin. So a visible joint is a little behind the depth at its pixel. Labels in another unit, of
+another frame, or of a mirrored image are not. The check tries the mistakes that people make, and names the one that
+explains most: with it undone, clearly more joints lie where they should.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from crossnets.datasets.dataset import FrameError, HandDataset, Problem
+from crossnets.datasets.hand_size import ADULT_BONES_MM
+from crossnets.geometry.camera import unproject
+from crossnets.geometry.skeleton import FINGERS, Skeleton
+from crossnets.types import HandFrame, Pinhole
+
+BEFORE_MM, BEHIND_MM = 10.0, 40.0
+"""A joint fits if it is at most so far before, or behind, the depth at its pixel. With right labels 74 to 95 % of the
+joints fit (CVAR's P1, P4, P5, and rendered hands)."""
+LEAST_FIT = 0.5
+"""Least mean share of joints that fit."""
+_BAD_FIT, _SURELY_FITS = 0.1, 0.6
+"""A single frame is bad if less of its joints fit, while those of the other frames fit in the mean."""
+_SAMPLE, _IN_A_ROW = 128, 4
+"""Frames that the causes are tried on, and how many of them follow each other."""
+_SHIFTS = (-1, 1, -2, 2, -3, 3)
+_LEAST_GAIN, _LEAST_SHIFT_GAIN, _LEAST_OFFSET_GAIN = 0.06, 0.005, 0.15
+"""Least growth of the share of joints that fit. A hand near the optical axis fits in part when it is mirrored, and in a
+slow video the label of the next frame nearly fits. A small offset helps right labels too, because not all joints are
+equally deep under the skin."""
+_LEAST_DEVIATIONS = 3.0
+"""The growth must be seen in most frames: a sign test of three standard deviations."""
+_LEAST_SHIFTED = 16
+"""Least number of pairs of neighbouring frames that tell whether labels are shifted."""
+_FOCAL_FACTORS = (0.5, 0.625, 0.8, 1.25, 1.6, 2.0)
+_ORDER_MISFIT, _ORDER_GAIN = 0.12, 0.6
+"""Joints are in another order if the bones differ from an adult's by more than this, as the mean of the logarithms, and
+by this factor less in that order."""
+
+
+class _Tried(NamedTuple):
+    """A mistake that people make, and its reverse."""
+
+    cause: str
+    undone: Callable[[np.ndarray, Pinhole], np.ndarray]
+    """Joints (J, 3) as the mistake left them, to joints in mm in the camera frame."""
+
+
+def _scaled(*factors: float) -> Callable[[np.ndarray, Pinhole], np.ndarray]:
+    return lambda joints, camera: joints * np.array(factors)
+
+
+_TRIED = (
+    _Tried("the labels are in metres instead of mm", _scaled(1000.0, 1000.0, 1000.0)),
+    _Tried("the labels are in centimetres instead of mm", _scaled(10.0, 10.0, 10.0)),
+    _Tried("y of the labels points up instead of down", _scaled(1.0, -1.0, 1.0)),
+    _Tried("the images or the labels are mirrored: x of the labels points left", _scaled(-1.0, 1.0, 1.0)),
+    _Tried("x and y of the labels are both turned round", _scaled(-1.0, -1.0, 1.0)),
+    _Tried("y and z of the labels are turned round, as OpenGL's are", _scaled(1.0, -1.0, -1.0)),
+    _Tried("x and y of the labels are pixels instead of mm", unproject),
+)
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """Result of the checks."""
+
+    frames: int
+    """Number of labelled frames that were checked."""
+    fit: float | None
+    """Mean share of the joints that lie between 10 mm before and 40 mm behind the depth at their pixel. None if all
+    pixels at the joints are invalid."""
+    cause: str | None
+    """What is wrong with most labels, and what to do. None if nothing is."""
+    bad: tuple[Problem, ...]
+    """Single frames whose label does not fit."""
+
+
+def check_sample(dataset: HandDataset, skeleton: Skeleton) -> LabelReport:
+    """Check some labelled frames of a data set. Frames that cannot be read are passed over.
+
+    Args:
+        dataset: Some 128 of its frames are read.
+        skeleton: The joints of its labels.
+    """
+    checks = LabelChecks(skeleton, len(dataset))
+    for index in range(len(dataset)):
+        if _in_sample(index, len(dataset)):
+            try:
+                checks.add(index, dataset[index])
+            except FrameError:
+                continue
+    return checks.report()
+
+
+def _in_sample(index: int, total: int) -> bool:
+    """Whether a frame belongs to the sample: runs of four frames, spread over the data set."""
+    every = max(1, total // (_SAMPLE // _IN_A_ROW))
+    return total <= _SAMPLE or index % every < _IN_A_ROW
+
+
+class LabelChecks:
+    """Collects frames one by one, so that a data set need not be held in memory."""
+
+    def __init__(self, skeleton: Skeleton, total: int) -> None:
+        self._skeleton, self._total = skeleton, total
+        self._labelled = 0
+        self._fits: list[tuple[str, float]] = []
+        self._sample: list[HandFrame] = []
+        self._before: list[tuple[int, HandFrame]] = []
+        """The frames before the next one, as far as shifts reach."""
+        self._shifted: dict[int, list[tuple[float, float]]] = {shift: [] for shift in _SHIFTS}
+        """Fits of the own label and of that `shift` frames on, for each frame that has both."""
+
+    def add(self, index: int, frame: HandFrame) -> None:
+        """Check the next frame. `index` is its place in the data set. Frames without a label are passed over."""
+        if frame.joints_mm is None:
+            return
+        self._labelled += 1
+        fit = fit_of(frame, frame.joints_mm)
+        if fit is not None:
+            self._fits.append((frame.key, fit))
+        if len(self._sample) < _SAMPLE and _in_sample(index, self._total):
+            self._sample.append(frame)
+        for place, other in self._before:
+            steps = index - place
+            if other.sequence == frame.sequence and other.joints_mm is not None and steps in self._shifted:
+                self._shifted[-steps].append((fit or 0.0, fit_of(frame, other.joints_mm) or 0.0))
+                own = fit_of(other, other.joints_mm)
+                self._shifted[steps].append((own or 0.0, fit_of(other, frame.joints_mm) or 0.0))
+        self._before = [*self._before, (index, frame)][-max(_SHIFTS) :]
+
+    def report(self) -> LabelReport:
+        """Judge all frames that were added."""
+        labels = [frame.joints_mm for frame in self._sample if frame.joints_mm is not None]
+        if not labels:
+            return LabelReport(0, None, None, ())
+        mean = float(np.mean([fit for _, fit in self._fits])) if self._fits else None
+        cause = self._cause(0.0 if mean is None else mean) or wrong_order(np.stack(labels), self._skeleton)
+        bad: tuple[Problem, ...] = ()
+        if cause is None and mean is not None and mean >= _SURELY_FITS:
+            bad = tuple(
+                Problem(Path(key), f"only {fit:.0%} of the joints lie on the surface that the image shows")
+                for key, fit in self._fits
+                if fit < _BAD_FIT
+            )
+        return LabelReport(self._labelled, mean, cause, bad)
+
+    def _cause(self, mean: float) -> str | None:
+        """The mistake after whose reverse the labels fit best. None if they fit as they are."""
+        tried = [(one.cause, self._undone_pairs(one.undone), _LEAST_GAIN) for one in _TRIED]
+        tried += [
+            (
+                f"the focal length of the labels' camera is {factor:g} times as long",
+                self._undone_pairs(_focal(factor)),
+                _LEAST_GAIN,
+            )
+            for factor in _FOCAL_FACTORS
+        ]
+        tried += [
+            (
+                f"each label is that of the frame {abs(shift)} {_direction(shift)}",
+                self._shifted_pairs(shift),
+                _LEAST_SHIFT_GAIN,
+            )
+            for shift in _SHIFTS
+        ]
+        best: tuple[float, str] | None = None
+        for cause, pairs, least in tried:
+            better = _mean_if_better(pairs, least)
+            if better is not None and (best is None or better > best[0]):
+                best = better, cause
+        if best is not None or mean < LEAST_FIT:
+            offset = self._offset()
+            better = _mean_if_better(self._undone_pairs(_moved(offset)), _LEAST_OFFSET_GAIN)
+            # An offset can imitate other mistakes in part, so it must explain clearly more.
+            if better is not None and (best is None or better > best[0] + _LEAST_GAIN):
+                x, y, z = 0.0 - offset
+                best = better, f"all labels are moved by about ({x:.0f}, {y:.0f}, {z:.0f}) mm"
+        found = f"{mean:.0%} of the joints lie on the surface that the images show"
+        if best is not None and best[0] >= LEAST_FIT:
+            return f"Only {found}. Likely cause: {best[1]}. With that undone it is {best[0]:.0%}."
+        if mean >= LEAST_FIT:
+            return None
+        return (
+            f"Only {found}, expected {LEAST_FIT:.0%} or more. No common mistake explains it. The labels may belong to "
+            "other images or to another camera. Compare image and label of some frames."
+        )
+
+    def _undone_pairs(self, undone: Callable[[np.ndarray, Pinhole], np.ndarray]) -> Float[np.ndarray, "F 2"]:
+        """Fit of each label of the sample as it is, and with a mistake undone."""
+        pairs = [
+            (fit_of(frame, frame.joints_mm) or 0.0, fit_of(frame, undone(frame.joints_mm, frame.camera)) or 0.0)
+            for frame in self._sample
+            if frame.joints_mm is not None
+        ]
+        return np.array(pairs, np.float64).reshape(-1, 2)
+
+    def _shifted_pairs(self, shift: int) -> Float[np.ndarray, "F 2"]:
+        """Fits for frames whose label is compared with a neighbour's. Empty if they are few."""
+        pairs = np.array(self._shifted[shift], np.float64).reshape(-1, 2)
+        return pairs if len(pairs) >= _LEAST_SHIFTED else pairs[:0]
+
+    def _offset(self) -> Float[np.ndarray, "3"]:
+        """The shift of all joints, the same in all frames, after which most of them fit."""
+        frames = self._sample[::_IN_A_ROW]
+
+        def fit(offset: np.ndarray) -> float:
+            fits = [fit_of(frame, frame.joints_mm + offset) for frame in frames if frame.joints_mm is not None]
+            return float(np.mean([0.0 if value is None else value for value in fits]))
+
+        # A coarse search, axis by axis, is enough to tell an offset from other mistakes.
+        best = np.zeros(3)
+        for step in (40.0, 20.0, 10.0):
+            for axis in (2, 0, 1):
+                moves = np.zeros((7, 3))
+                moves[:, axis] = step * np.arange(-3, 4)
+                best = max((best + move for move in moves), key=fit)
+        return best
+
+
+def _mean_if_better(pairs: Float[np.ndarray, "F 2"], least_gain: float) -> float | None:
+    """Mean fit of the second labels if it is better than that of the first ones beyond chance, else None."""
+    gain = pairs[:, 1] - pairs[:, 0]
+    differ = gain[gain != 0]
+    if not len(differ) or gain.mean() < least_gain:
+        return None
+    # The number of wins of a fair coin has the standard deviation sqrt(n) / 2. Of few frames all must win.
+    deviations = ((differ > 0).sum() - len(differ) / 2) / (np.sqrt(len(differ)) / 2)
+    enough = deviations >= min(_LEAST_DEVIATIONS, np.sqrt(len(differ)))
+    return float(pairs[:, 1].mean()) if enough else None
+
+
+def _direction(shift: int) -> str:
+    return f"{'frames' if abs(shift) > 1 else 'frame'} {'later' if shift < 0 else 'earlier'}"
+
+
+def _moved(offset: np.ndarray) -> Callable[[np.ndarray, Pinhole], np.ndarray]:
+    return lambda joints, camera: joints + offset
+
+
+def _focal(factor: float) -> Callable[[np.ndarray, Pinhole], np.ndarray]:
+    """x and y as they would be with a focal length that is `factor` times as long."""
+    return lambda joints, camera: joints * np.array([factor, factor, 1])
+
+
+def fit_of(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> float | None:
+    """Share of the joints that lie on, or just behind, the surface that the image shows.
+
+    Joints outside the image do not fit. Joints at invalid pixels are not counted. None if all pixels are invalid.
+    """
+    valid, behind_mm, inside = _behind(frame, joints_mm)
+    counted = valid | ~inside
+    if not counted.any():
+        return None
+    fits = valid & (behind_mm > -BEFORE_MM) & (behind_mm < BEHIND_MM)
+    return float(fits.sum() / counted.sum())
+
+
+def _behind(
+    frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]
+) -> tuple[Bool[np.ndarray, "J"], Float[np.ndarray, "J"], Bool[np.ndarray, "J"]]:
+    """Whether the pixels of the joints show something, how far the joints are behind it, and whether they are in the
+    image."""
+    height, width = frame.depth_mm.shape
+    camera = frame.camera
+    x, y, z = np.asarray(joints_mm, np.float64).T
+    before_camera = z > 1e-6
+    depth = np.where(before_camera, z, 1.0)
+    u = np.rint(x / depth * camera.fx_px + camera.cx_px)
+    v = np.rint(y / depth * camera.fy_px + camera.cy_px)
+    inside = before_camera & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    columns = np.where(inside, u, 0).astype(np.int64)
+    rows = np.where(inside, v, 0).astype(np.int64)
+    seen = frame.depth_mm[rows, columns]
+    return inside & (seen > 0), z - seen, inside
+
+
+def wrong_order(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> str | None:
+    """Name the order of the joints if the bones fit a hand in another order than the skeleton's.
+
+    None for skeletons whose fingers do not run from knuckle to tip.
+    """
+    named = set(skeleton.joints)
+    bones = {(f"{finger}_{a}", f"{finger}_{b}"): mm for (finger, a, b), mm in ADULT_BONES_MM.items()}
+    if not {joint for bone in bones for joint in bone} <= named:
+        return None
+    lengths = np.array(list(bones.values()))
+
+    def misfit(order: Sequence[str]) -> float:
+        """Mean difference of the logarithms of the bones from an adult's, apart from the size of the hand."""
+        places = {name: place for place, name in enumerate(order)}
+        ends = np.array([[places[a], places[b]] for a, b in bones])
+        found = np.median(np.linalg.norm(joints_mm[:, ends[:, 0]] - joints_mm[:, ends[:, 1]], axis=-1), axis=0)
+        ratios = np.log(np.maximum(found, 1e-6) / lengths)
+        return float(np.abs(ratios - np.median(ratios)).mean())
+
+    own = misfit(skeleton.joints)
+    best, title = min((misfit(order), title) for title, order in _orders(skeleton))
+    if own < _ORDER_MISFIT or best > _ORDER_GAIN * own:
+        return None
+    return (
+        f"The bones do not fit a hand in the order of {skeleton.name}, but they fit it {title}. Likely cause: the "
+        "labels are in another order. Declare the skeleton that they have."
+    )
+
+
+def _orders(skeleton: Skeleton) -> list[tuple[str, tuple[str, ...]]]:
+    """Orders in which labels of such a skeleton may come: the name of the joint at each place."""
+    chains: dict[str, list[int]] = {}
+    for place, name in enumerate(skeleton.joints):
+        if name.split("_")[0] in FINGERS:
+            chains.setdefault(name.split("_")[0], []).append(place)
+    own = list(chains)
+    if len({len(places) for places in chains.values()}) > 1:
+        return []
+
+    def named(fingers: Sequence[str], reverse: bool) -> tuple[str, ...]:
+        names = list(skeleton.joints)
+        for finger, places in zip(fingers, (chains[name] for name in own), strict=True):
+            joints = [skeleton.joints[place] for place in chains[finger]]
+            for place, name in zip(places, joints[::-1] if reverse else joints, strict=True):
+                names[place] = name
+        return tuple(names)
+
+    orders = {
+        "with the thumb first": named(FINGERS, False),
+        "with the index finger first": named((*FINGERS[1:], FINGERS[0]), False),
+        "with the little finger first": named(FINGERS[::-1], False),
+        "with the tips first": named(own, True),
+        "with the thumb first and the tips first": named(FINGERS, True),
+    }
+    return [(title, order) for title, order in orders.items() if order != skeleton.joints]
