@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Files that appear whole or not at all, and folders whose work can be continued after a kill."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -65,3 +67,81 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+class UnfinishedMark:
+    """A file that says that the work in a folder is not finished, and what was asked for.
+
+    It is written before anything else and removed after everything else. A command that was killed finds it when it is
+    given again, and continues. A folder without it is finished or belongs to somebody else.
+    """
+
+    def __init__(self, folder: Path, work: str, request: dict[str, Any]) -> None:
+        """Name the mark. `work` says what is done, such as `evaluation`. `request` decides the files of the folder."""
+        self._folder, self._work = folder, work
+        self._path = folder / f"{work}.unfinished"
+        self._request = json.loads(json.dumps(request))
+
+    def is_there(self) -> bool:
+        """Whether the same request was begun here and not finished.
+
+        Raises:
+            ValueError: another request was begun here, or the mark cannot be read.
+        """
+        # A kill may have come while the mark itself was written. Nothing else is in the folder then.
+        self._path.with_name(self._path.name + ".part").unlink(missing_ok=True)
+        if not self._path.is_file():
+            return False
+        try:
+            found = json.loads(self._path.read_bytes())
+        except (ValueError, RecursionError):
+            found = None
+        if found != self._request:
+            raise ValueError(
+                f"{self._folder} holds an unfinished {self._work} of another command: {self._difference(found)}. "
+                "Repeat that command to continue it, or give another folder as --out."
+            )
+        return True
+
+    def set(self) -> None:
+        """Write the mark."""
+        write_text(self._path, json.dumps(self._request) + "\n")
+
+    def remove(self) -> None:
+        """The work is finished."""
+        self._path.unlink(missing_ok=True)
+
+    def _difference(self, found: Any) -> str:
+        if not isinstance(found, dict):
+            return f"{self._path.name} cannot be read"
+        for name in sorted({*found, *self._request}):
+            if found.get(name) != self._request.get(name):
+                return f"{name} was {str(found.get(name))[:80]!r}, is {str(self._request.get(name))[:80]!r}"
+        return f"{self._path.name} differs"
+
+
+@contextmanager
+def held(folder: Path, doing: str) -> Iterator[None]:
+    """Keep other processes from writing into `folder`. The lock ends with the process, however it ends.
+
+    Args:
+        folder: An existing folder.
+        doing: What a process does in it, such as `packs into`.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"Another process {doing} {folder}. Wait for it, or give another --out.") from error
+        yield
+    finally:
+        os.close(opened)

@@ -1,12 +1,14 @@
 """Write the frames of a source down as a recording."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.cameras.frames import DepthFrame, DepthSource
 from crossnets.cameras.pacing import paced
 from crossnets.datasets.recording import RecordingWriter
@@ -22,6 +24,8 @@ class Recorded(NamedTuple):
     lost: int
     """Frames of a live camera that came faster than they could be written."""
     interrupted: bool
+    continued: int = 0
+    """Frames of an earlier call that was killed. They are the first of the recording."""
 
 
 def record(
@@ -31,8 +35,12 @@ def record(
     frames: int | None = None,
     seconds: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    request: dict[str, Any] | None = None,
 ) -> Recorded:
     """Write frames until there are enough, the source ends, or Ctrl-C. The recording can be read whatever ends it.
+
+    A recording that a kill or an error ended is continued. Frames of a live camera follow its frames. A source that
+    gives the same frames again is read from the first frame that is missing.
 
     Args:
         source: Not entered yet.
@@ -40,8 +48,11 @@ def record(
         frames: Most frames.
         seconds: Most time, from the first frame on.
         progress: Told the number of frames after each.
+        request: What decides the frames, such as the text and the seed of the source. A recording is continued only
+            with the same request. The name of the source by default.
 
     Raises:
+        BlockingIOError: another process records into `out`.
         FileExistsError: `out` holds something.
         OSError: the camera is lost, or the disk full; the frames before that stay.
         ValueError: a limit of nothing, or the source has no frame.
@@ -50,35 +61,53 @@ def record(
         raise ValueError(
             f"Asked for {frames} frames and {seconds} seconds; expected at least one frame, and above 0 s."
         )
-    require_new_folder(out)
-    writer, count, first_s, last_s, interrupted = None, 0, 0.0, 0.0, False
+    mark = UnfinishedMark(out, "recording", {"source": source.name} if request is None else request)
+    begun = mark.is_there()
+    if not begun:
+        require_new_folder(out)
+    writer, count, before, first_s, last_s, interrupted = None, 0, 0, 0.0, 0.0, False
     unlimited = frames is None and seconds is None
-    try:
-        with source:
-            stream = paced(source) if unlimited and source.endless else iter(source)
-            with closing(_until(stream, frames, seconds)) as chosen:
-                for frame in chosen:
-                    if writer is None:
-                        writer, first_s = _writer(out, source), frame.time_s
-                    writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
-                    count, last_s = count + 1, frame.time_s
-                    progress(count)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        if writer is not None:
-            writer.close()
-    if not count and not interrupted:
+    with ExitStack() as stack:
+        try:
+            with source:
+                # The camera of a live source is known from here on.
+                if begun:
+                    writer = stack.enter_context(_recording(out, source, mark))
+                    before = writer.count
+                    frames = None if frames is None else max(frames - before, 0)
+                stream = paced(source) if unlimited and source.endless else iter(source)
+                remaining = stream if source.live else islice(stream, before, None)
+                with closing(_until(remaining, frames, seconds)) as chosen:
+                    for frame in chosen:
+                        if not count:
+                            first_s = frame.time_s
+                        if writer is None:
+                            writer = stack.enter_context(_recording(out, source, mark))
+                        writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
+                        count, last_s = count + 1, frame.time_s
+                        progress(before + count)
+        except KeyboardInterrupt:
+            interrupted = True
+    if not count and not before and not interrupted:
         raise ValueError(f"{source.name} gave no frame, so nothing was written.")
-    return Recorded(count, last_s - first_s, getattr(source, "lost", 0), interrupted)
+    return Recorded(before + count, last_s - first_s, getattr(source, "lost", 0), interrupted, before)
 
 
-def _writer(out: Path, source: DepthSource) -> RecordingWriter:
-    return RecordingWriter(out, source.preset, source.skeleton, name=source.name)
+@contextmanager
+def _recording(out: Path, source: DepthSource, mark: UnfinishedMark) -> Iterator[RecordingWriter]:
+    """A writer that is closed at the end. After an error the mark stays, so that the recording can be continued."""
+    make_folder(out)
+    with held(out, "records into"):
+        mark.set()
+        with RecordingWriter(out, source.preset, source.skeleton, name=source.name, resume=True) as writer:
+            yield writer
+        mark.remove()
 
 
 def _until(stream: Iterator[DepthFrame], frames: int | None, seconds: float | None) -> Generator[DepthFrame]:
     """The first frames, up to these limits."""
+    if frames == 0:
+        return
     first_s: float | None = None
     for count, frame in enumerate(stream, 1):
         first_s = frame.time_s if first_s is None else first_s

@@ -3,9 +3,12 @@
 import io
 import os
 import platform
+import signal
 import sys
+import threading
 import warnings
 from importlib.metadata import version
+from types import FrameType
 
 import tyro
 
@@ -51,6 +54,11 @@ def _with_huge_pages() -> None:
     os.execv(sys.executable, [sys.executable, "-m", "crossnets", *sys.argv[1:]])
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as with Ctrl-C. Half-written files are removed, and a recording is closed."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line. A mistake of the user ends in one message and exit code 2."""
     commands = {
@@ -76,6 +84,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # an output that knows few letters gets ? for the others
             stream.reconfigure(errors="replace")
     warnings.formatwarning = lambda message, *_: f"crossnets: {message}\n"
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:

@@ -4,13 +4,13 @@ import json as json_text
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from crossnets.atomic import write_text
+from crossnets.atomic import UnfinishedMark, held, make_folder, write_text
 from crossnets.datasets.dataset import HandDataset, Problem
 from crossnets.datasets.opening import open_dataset
 from crossnets.evaluation import compare
@@ -81,7 +81,8 @@ def evaluate(
         camera: Camera of the text files or images: a name or fx,fy,cx,cy. The data set's by default.
         list_file: Paths of the labelled frames, one a line. Their first folder names the sequence.
         first: Score only this many first frames or label lines.
-        out: Folder for a model's predictions and scores. Old predictions are not overwritten.
+        out: Folder for a model's predictions and scores. Old predictions are not overwritten. The same command
+            continues after a kill.
         report: Folder for a page with curves, bars and frames, index.html.
         json: Print JSON, and nothing else, to standard output.
     """
@@ -105,7 +106,7 @@ def _run(
     report: Path | None,
     json: bool,
 ) -> None:
-    write_report, seen = None, ()
+    write_report, seen, mark = None, (), None
     if report is not None:
         from crossnets.evaluation.report import write_report  # matplotlib, needed only here
     frames = None if data is None else _open(choice, data)
@@ -113,15 +114,25 @@ def _run(
         assert frames is not None
         work = _work(model, frames)
         seen = _seen_in_training(work)
-        predictions = (_predict(model, work, how, out),)
+        request = {
+            "data": data,
+            "frames": len(frames),
+            "camera": choice.camera,
+            "first": choice.first,
+            "models": [model_name(Path(name)) for name, _ in work],
+            **asdict(how),
+        }
+        mark = UnfinishedMark(out, "evaluation", request)
+        predictions = (_predict(model, work, how, out, mark),)
     if frames is None:
         assert labels is not None
         evaluation = _score_text(choice, predictions, labels)
     else:
         evaluation = _score_dataset(choice, predictions, frames, seen)
     result = json_text.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
-    if model is not None:
+    if mark is not None:
         write_text(out / "scores.json", result + "\n")
+        mark.remove()
     if json:
         print(result)
     else:
@@ -221,19 +232,31 @@ def _seen_in_training(work: list[tuple[str, HandDataset]]) -> tuple[str, ...]:
     return tuple(sorted(seen))
 
 
-def _predict(model: str, work: list[tuple[str, HandDataset]], how: _Estimation, out: Path) -> Path:
-    """Predict into `out/predictions.jsonl`, and give its path.
+def _predict(
+    model: str, work: list[tuple[str, HandDataset]], how: _Estimation, out: Path, mark: UnfinishedMark
+) -> Path:
+    """Predict into `out/predictions.jsonl`, and give its path. Predictions of the same request are kept if it was
+    killed before its scores were written.
 
     Raises:
+        BlockingIOError: another process predicts into `out`.
         FileExistsError: there are predictions already.
+        ValueError: `out` holds the predictions of another request that was killed.
     """
     path = out / "predictions.jsonl"
     if path.exists():
+        if mark.is_there():
+            print(f"Continuing with the predictions in {path}.", file=sys.stderr)
+            return path
         raise FileExistsError(
             f"{path} is there already and is not overwritten. "
             f"Score it with --predictions {path}, or give another --out."
         )
-    write_predictions(path, *_predictions(model, work, how))
+    make_folder(out)
+    with held(out, "predicts into"):
+        header, predicted = _predictions(model, work, how)
+        mark.set()
+        write_predictions(path, header, predicted)
     return path
 
 

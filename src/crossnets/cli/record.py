@@ -23,6 +23,8 @@ def record(
 ) -> None:
     """Write the frames of a camera as a recording, until there are enough or Ctrl-C.
 
+    SIGTERM ends it as Ctrl-C does. After a kill the same command continues the recording.
+
     Args:
         source: realsense or realsense:SERIAL, a .db3 file of a RealSense, virtual or virtual:CAMERA (a rendered
             hand, with labels), a recording, or a folder of 16-bit PNGs.
@@ -45,10 +47,19 @@ def record(
     with Progress("{task.description}", TextColumn("{task.completed} frames"), console=console, transient=True) as bar:
         task = bar.add_task(f"recording {opened.name}; Ctrl-C ends", total=frames)
         shown = partial(bar.update, task)
-        done = record_frames(opened, out, frames=frames, seconds=seconds, progress=lambda count: shown(completed=count))
+        done = record_frames(
+            opened,
+            out,
+            frames=frames,
+            seconds=seconds,
+            progress=lambda count: shown(completed=count),
+            request={"source": source, "camera": camera, "seed": seed},
+        )
     if not done.frames:
         _say(console, "Ended before the first frame; nothing was written.")
         return
+    if done.continued:
+        _say(console, f"Continued: the first {done.continued} frames are those of a command that was killed.")
     _say(console, f"{out}: {done.frames} frames in {done.seconds:.1f} s{' until Ctrl-C' if done.interrupted else ''}.")
     if done.lost:
         _say(console, f"{done.lost} frames of the camera were lost: it was faster than the disk or this processor.")

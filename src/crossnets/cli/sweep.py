@@ -1,11 +1,14 @@
 """The command `sweep`: run the trainings and evaluations of an experiment, and tabulate them."""
 
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import IO
 
 import tyro
 from rich.console import Console
@@ -75,7 +78,8 @@ def _run(out: Path, cells: Sequence[Cell], total: int, parallel: int) -> list[st
     ):
         task = bar.add_task("runs", total=total, completed=total - len(cells))
         shortest_first = sorted(cells, key=lambda cell: cell.cost)
-        waiting = {pool.submit(_run_cell, out, cell): cell for cell in shortest_first}
+        running = _Running()
+        waiting = {pool.submit(_run_cell, out, cell, running): cell for cell in shortest_first}
         try:
             for done in as_completed(waiting):
                 cell = waiting[done]
@@ -86,11 +90,40 @@ def _run(out: Path, cells: Sequence[Cell], total: int, parallel: int) -> list[st
                 bar.advance(task)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            running.end()
             raise
     return failed
 
 
-def _run_cell(out: Path, cell: Cell) -> int:
+class _Running:
+    """The commands that run now. A sweep that is stopped ends them, since SIGTERM reaches the sweep alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def run(self, command: Sequence[str], log: IO[str]) -> int:
+        """Run a command to its end. Returns its exit code."""
+        with self._lock:
+            if self._ended:
+                return -signal.SIGTERM
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._processes.add(process)
+        code = process.wait()
+        with self._lock:
+            self._processes.discard(process)
+        return code
+
+    def end(self) -> None:
+        """Ask all commands to end, and let none begin. A training writes a checkpoint first."""
+        with self._lock:
+            self._ended = True
+            for process in self._processes:
+                process.terminate()
+
+
+def _run_cell(out: Path, cell: Cell, running: _Running) -> int:
     """Train, or resume, and evaluate one cell. Returns the exit code of the command that failed, or 0."""
     run, score = out / cell.name, out / cell.name / "score"
     if score.is_dir() and not (score / SCORES).is_file():
@@ -101,9 +134,7 @@ def _run_cell(out: Path, cell: Cell) -> int:
     )
     with (out / f"{cell.name}.log").open("a", encoding="utf-8") as log:
         for command in commands:
-            code = subprocess.run(
-                [sys.executable, "-c", _COMMAND, *command], stdout=log, stderr=subprocess.STDOUT, check=False
-            ).returncode
+            code = running.run([sys.executable, "-c", _COMMAND, *command], log)
             if code:
                 return code
     return 0

@@ -20,6 +20,8 @@ def synthesize(
 ) -> None:
     """Render hands with exact labels into a data set of a benchmark's own format.
 
+    The same command continues after a kill.
+
     Args:
         as_format: Format. ICVL shows left hands, recordings both, and the others right hands.
         frames: Frames of the training split, or of all.

@@ -10,7 +10,6 @@ import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt16
 from PIL import Image
 
-from crossnets.atomic import make_folder, replacing, write_text
+from crossnets.atomic import held, make_folder, replacing, write_text
 from crossnets.datasets.dataset import (
     PROBLEMS_FILE,
     CountedDepth,
@@ -116,7 +115,7 @@ def pack(
         raise ValueError(f"Found no frames in {', '.join(sources)}. crossnets data info PATH reports why.")
     request = _request(sources, config)
     make_folder(out)
-    with _held(out):
+    with held(out, "packs into"):
         if (out / INDEX_FILE).is_file():
             return _finished(out, request)
         state = _resumed(out, request)
@@ -299,25 +298,6 @@ def _finish(out: Path, request: dict[str, Any], state: _State, skeleton: Skeleto
     write_text(out / INDEX_FILE, json.dumps(index, indent=2) + "\n")
     (out / PACKING_FILE).unlink()
     return Packed(frames, len(state.entries), len(state.problems), was_finished=False)
-
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """Keep other processes from packing into `out`. The lock ends with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover - Windows
-        yield
-        return
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(f"Another process packs into {out}. Wait for it, or give another --out.") from error
-        yield
-    finally:
-        os.close(folder)
 
 
 # --- shards ---

@@ -126,7 +126,13 @@ class RecordingWriter:
     """Writes a recording as a context manager. Each file gets its final name only when it is complete."""
 
     def __init__(
-        self, root: Path | str, camera: CameraPreset, skeleton: Skeleton | None = None, name: str | None = None
+        self,
+        root: Path | str,
+        camera: CameraPreset,
+        skeleton: Skeleton | None = None,
+        name: str | None = None,
+        *,
+        resume: bool = False,
     ) -> None:
         """Make the folder and write camera.json.
 
@@ -135,35 +141,42 @@ class RecordingWriter:
             camera: Camera of all frames.
             skeleton: Skeleton of the labels. None if the frames have no labels.
             name: Name of the camera for camera.json.
+            resume: Continue a recording that was not closed. New frames follow its whole frames.
 
         Raises:
             FileExistsError: the folder exists and is not empty.
-            ValueError: a number of the camera is invalid.
+            ValueError: a number of the camera is invalid, or the unclosed recording has another camera or skeleton.
         """
         self._root = Path(root)
         fields = camera_fields(camera, name)
         parse_camera(fields, self._root / CAMERA_FILE)
-        if self._root.exists() and any(self._root.iterdir()):
+        if not resume and self._root.exists() and any(self._root.iterdir()):
             raise FileExistsError(f"{self._root} is not empty. Give a new folder: recordings are not overwritten.")
         self._root.mkdir(parents=True, exist_ok=True)
         self._camera = camera
         self._skeleton = skeleton
-        self._count = 0
-        write_text(self._root / CAMERA_FILE, json.dumps(fields, indent=2) + "\n")
+        self.count = 0
+        """Frames that are written, with those before a resume."""
         self._labels: TextIO | None = None
+        if resume:
+            self._resume()
+        write_text(self._root / CAMERA_FILE, json.dumps(fields, indent=2) + "\n")
 
     def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "J 3"] | None = None) -> Path:
         """Write one frame and its label, and return the path of the PNG. Depth is rounded to the camera's unit.
 
         Raises:
+            OSError: the file cannot be written, or the folder is gone.
             ValueError: the depth does not fit the camera, or the joints do not fit the skeleton or are invalid.
         """
         counts = self._counts(depth_mm)
-        name = f"{self._count:06d}.png"
+        name = f"{self.count:06d}.png"
         line = None if joints_mm is None else self._label_line(name, joints_mm)
         path = self._root / name
+        if not self._root.is_dir():
+            raise FileNotFoundError(f"The folder {self._root} is gone. {self.count} frames were written into it.")
         save_png(path, counts)
-        self._count += 1
+        self.count += 1
         if line is not None:
             self._append(line)
         return path
@@ -185,6 +198,38 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _resume(self) -> None:
+        """Keep the whole frames of an unclosed recording, and the whole lines of its labels.
+
+        A frame is written before its label. If the last frame of a labelled recording has no label, a kill came
+        between the two, and the frame is written again.
+        """
+        if (self._root / CAMERA_FILE).is_file():
+            found = read_camera(self._root, {})
+            if found[:4] != self._camera[:4]:
+                raise ValueError(f"{self._root} was recorded with the camera {found}, not {self._camera}.")
+        for part in self._root.glob("*.part"):
+            part.unlink()
+        while (self._root / f"{self.count:06d}.png").is_file():
+            self.count += 1
+        unfinished = self._root / UNFINISHED_FILE
+        # A kill may also have come after labels.jsonl got its name.
+        path = unfinished if unfinished.is_file() else self._root / LABELS_FILE
+        if self._skeleton is None:
+            return
+        if not path.is_file():
+            self.count = 0
+            return
+        head, *labels = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] or [""]
+        if head and json.loads(head) != {"skeleton": self._skeleton.name}:
+            raise ValueError(f"{path} begins with {head[:80]!r}, expected the skeleton {self._skeleton.name}.")
+        if self.count and not any(f'"{self.count - 1:06d}.png"' in label for label in labels[-1:]):
+            self.count -= 1
+        write_text(
+            unfinished, "".join(f"{line}\n" for line in [json.dumps({"skeleton": self._skeleton.name}), *labels])
+        )
+        self._labels = unfinished.open("a", encoding="utf-8")
 
     def _counts(self, depth_mm: Float32[np.ndarray, "H W"]) -> np.ndarray:
         width, height = self._camera.width_px, self._camera.height_px

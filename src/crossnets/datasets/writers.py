@@ -152,7 +152,16 @@ class CVARWriter:
             _write_counted(self._root / sequence / "joint.txt", labels)
 
 
-def set_writer(name: str, root: Path, split: str, frames: int, camera: CameraPreset, skeleton: Skeleton) -> SetWriter:
+def set_writer(
+    name: str,
+    root: Path,
+    split: str,
+    frames: int,
+    camera: CameraPreset,
+    skeleton: Skeleton,
+    *,
+    resume: bool = False,
+) -> SetWriter:
     """Make the writer of a format.
 
     Args:
@@ -162,6 +171,7 @@ def set_writer(name: str, root: Path, split: str, frames: int, camera: CameraPre
         frames: Number of frames that will be written.
         camera: Camera of a recording. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
+        resume: Continue a recording that was not closed. The other formats replace what is there.
 
     Raises:
         ValueError: the format is unknown.
@@ -175,7 +185,7 @@ def set_writer(name: str, root: Path, split: str, frames: int, camera: CameraPre
     if name == "cvar":
         return CVARWriter(root, frames)
     if name == "recording":
-        return RecordingWriter(root, camera, skeleton, "synthetic")
+        return RecordingWriter(root, camera, skeleton, "synthetic", resume=resume)
     raise ValueError(f"Cannot write {name!r}; known: nyu, icvl, msra, cvar, recording.")
 
 

@@ -3,7 +3,7 @@
 import copy
 import itertools
 import logging
-import tempfile
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from crossnets.atomic import replacing
+from crossnets.atomic import make_folder, replacing
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.thinned import CHANNELS
 from crossnets.inference import detector as detect
@@ -152,9 +152,17 @@ def to_openvino(onnx: Path, path: Path) -> None:
     """
     import openvino
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / path.name
+    make_folder(path.parent)
+    # The folder has a fixed name, so that the next export removes what a kill left of it.
+    folder = path.with_name(path.name + ".part")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        written = folder / path.name
         openvino.save_model(openvino_core().read_model(str(onnx)), str(written), compress_to_fp16=False)
-        for suffix in (".bin", ".xml"):  # the one that is asked for last
+        # An old .xml must not be left beside the new .bin, even by a kill between the two.
+        path.unlink(missing_ok=True)
+        for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(path.with_suffix(suffix))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias, get_args
 from rich.console import Console
 from rich.progress import track
 
+from crossnets.atomic import UnfinishedMark, held, make_folder
+from crossnets.datasets.recording import RecordingWriter
 from crossnets.datasets.writers import require_new_folder, set_writer
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
 from crossnets.synth.hand.sampler import DISTANCE_MM
@@ -40,27 +42,51 @@ def write_dataset(
 ) -> dict[str, int]:
     """Write a data set. Return the number of frames of each split.
 
+    If an earlier call with the same options was killed, a recording continues after its last whole frame. The other
+    formats start again and replace each file with the same contents.
+
     Raises:
-        FileExistsError: `out` is not empty. ValueError: the number of frames is not positive, the camera or skeleton
-        is unknown, or the format does not support
-            an option.
+        BlockingIOError: another process writes into `out`.
+        FileExistsError: `out` is not empty.
+        ValueError: the number of frames is not positive, the camera or skeleton is unknown, the format does not support
+            an option, or an earlier call that was killed had other options.
     """
     config = config_of(as_format, seed, noise, camera, skeleton, left_share, clutter)
     counts = _counts(as_format, frames, test_frames)
-    require_new_folder(out)
+    mark = UnfinishedMark(out, "synthesis", {"format": as_format, "frames": counts, "settings": str(config)})
+    begun = mark.is_there()
+    if not begun:
+        require_new_folder(out)
+    make_folder(out)
+    with held(out, "writes a data set into"):
+        mark.set()
+        _write_splits(as_format, counts, out, config, progress=progress)
+        mark.remove()
+    return counts
+
+
+def _write_splits(
+    as_format: Format, counts: dict[str, int], out: Path, config: SyntheticConfig, *, progress: bool
+) -> None:
     hands = SyntheticHands(config)
     first = 0
     for split, count in counts.items():
-        writer = set_writer(as_format, out, split, count, hands.preset, hands.skeleton)
-        indices = range(first, first + count)
-        bar = track(indices, f"Rendering {split}", count, console=Console(stderr=True), transient=True)
-        for index in bar if progress else indices:
-            frame = hands.frame(index)
-            assert frame.joints_mm is not None
-            writer.add(frame.depth_mm, frame.joints_mm)
+        writer = set_writer(as_format, out, split, count, hands.preset, hands.skeleton, resume=True)
+        written = writer.count if isinstance(writer, RecordingWriter) else 0
+        indices = range(first + written, first + count)
+        bar = track(indices, f"Rendering {split}", len(indices), console=Console(stderr=True), transient=True)
+        try:
+            for index in bar if progress else indices:
+                frame = hands.frame(index)
+                assert frame.joints_mm is not None
+                writer.add(frame.depth_mm, frame.joints_mm)
+        except BaseException:
+            # A recording that is closed can be continued too. The others write the labels of whole splits alone.
+            if isinstance(writer, RecordingWriter):
+                writer.close()
+            raise
         writer.close()
         first += count
-    return counts
 
 
 def config_of(

@@ -158,6 +158,7 @@ def used_again(
 def _leave_interrupts(_: int) -> None:
     """Ctrl-C reaches the processes that render too. The training itself ends them, after its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:

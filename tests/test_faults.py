@@ -1,0 +1,226 @@
+"""Commands that are killed or stopped at any moment continue, and nothing that they wrote is lost."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossnets.atomic import UnfinishedMark, held, write_text
+from crossnets.cameras import SourceError
+from crossnets.cameras.frames import DepthFrame
+from crossnets.cameras.record import record
+from crossnets.datasets.recording import Recording, RecordingWriter
+from crossnets.geometry.skeleton import MSRA21
+from crossnets.synth.writing import write_dataset
+from tests.viewer.stand_ins import CAMERA, Frames
+
+ROOT = Path(__file__).parents[1]
+
+
+class Killed(BaseException):
+    """Ends a call where a signal would. Nothing catches it, but `finally` runs."""
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["nyu", "recording"])
+def test_a_killed_synthesis_continues_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from crossnets.synth.stream import SyntheticHands
+
+    write_dataset(name, 4, tmp_path / "whole", progress=False)
+    drawn, frame = [], SyntheticHands.frame
+
+    def dies(self: SyntheticHands, index: int) -> object:
+        drawn.append(index)
+        if len(drawn) == 3:
+            raise Killed
+        return frame(self, index)
+
+    monkeypatch.setattr(SyntheticHands, "frame", dies)
+    with pytest.raises(Killed):
+        write_dataset(name, 4, tmp_path / "out", progress=False)
+    with pytest.raises(ValueError, match=r"holds an unfinished synthesis of another command: settings was"):
+        write_dataset(name, 4, tmp_path / "out", seed=1, progress=False)
+    write_dataset(name, 4, tmp_path / "out", progress=False)
+    whole, out = files_of(tmp_path / "whole"), files_of(tmp_path / "out")
+    mat = "dataset/train/joint_data.mat"  # its header holds the time of writing
+    assert out.keys() == whole.keys()
+    assert all(out[file] == whole[file] for file in whole if not file.endswith(".mat")), mat
+    if name == "recording":
+        assert drawn[3:] == [2, 3], "whole frames are not rendered again"
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        write_dataset(name, 4, tmp_path / "out", progress=False)
+
+
+def leave_unclosed(out: Path, frames: int, request: dict[str, str]) -> None:
+    """What a killed `record` leaves."""
+    write_text(out / "recording.unfinished", json.dumps(request))
+    writer = RecordingWriter(out, CAMERA, resume=True)
+    for number in range(frames):
+        writer.add(np.full((24, 32), 300 + number, np.float32))
+    (out / f"{frames:06d}.png.part").write_bytes(b"half")
+
+
+def test_a_killed_recording_of_a_camera_is_continued(tmp_path: Path) -> None:
+    source = Frames(5)
+    source.live = True
+    leave_unclosed(tmp_path / "out", 3, {"source": source.name})
+    done = record(source, tmp_path / "out")
+    assert (done.frames, done.continued) == (8, 3)
+    found = Recording(tmp_path / "out")
+    assert len(found) == 8
+    assert [found[k].depth_mm.max() for k in range(3)] == [300, 301, 302]
+    assert not [path for path in (tmp_path / "out").iterdir() if path.suffix not in (".png", ".json")]
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        record(source, tmp_path / "out")
+
+
+def test_a_source_that_repeats_is_read_from_the_first_missing_frame(tmp_path: Path) -> None:
+    record(Frames(6), tmp_path / "whole", frames=5)
+    source = Frames(6)
+    leave_unclosed(tmp_path / "out", 2, {"source": source.name})
+    assert record(source, tmp_path / "out", frames=5).frames == 5
+    whole, out = files_of(tmp_path / "whole"), files_of(tmp_path / "out")
+    assert out.keys() == whole.keys()
+    assert all(out[f"00000{k}.png"] == whole[f"00000{k}.png"] for k in (2, 3, 4))
+
+
+def test_labels_of_an_unclosed_recording_are_kept(tmp_path: Path) -> None:
+    joints = np.full((21, 3), 400, np.float32)
+    depth = np.full((24, 32), 400, np.float32)
+    writer = RecordingWriter(tmp_path / "out", CAMERA, MSRA21)
+    for _ in range(3):
+        writer.add(depth, joints)
+    writer._labels.close()  # as the end of the process does
+    partial = tmp_path / "out" / "labels.jsonl.partial"
+    partial.write_text(partial.read_text()[:-40])
+    again = RecordingWriter(tmp_path / "out", CAMERA, MSRA21, resume=True)
+    assert again.count == 2, "the third frame has no whole label, so it is written again"
+    again.add(depth, joints)
+    again.close()
+    found = Recording(tmp_path / "out")
+    assert not found.problems
+    assert [found[k].joints_mm is not None for k in range(len(found))] == [True] * 3
+    with pytest.raises(ValueError, match="was recorded with the camera"):
+        RecordingWriter(tmp_path / "out", CAMERA._replace(depth_unit_mm=0.3), MSRA21, resume=True)
+
+
+def test_sigterm_closes_a_recording(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crossnets", "record", "virtual:icvl-senz3d", "--out", "out"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "out" / "000002.png").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    found = Recording(tmp_path / "out")
+    assert not found.problems
+    assert found.skeleton is not None
+    assert not list((tmp_path / "out").glob("*.unfinished"))
+
+
+def test_a_folder_that_another_process_writes_into_is_refused(tmp_path: Path) -> None:
+    other = held(tmp_path, "writes into")
+    with held(tmp_path, "writes into"), pytest.raises(BlockingIOError, match="Another process writes into"), other:
+        pass
+    with held(tmp_path, "writes into"):
+        pass
+
+
+def test_a_mark_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    mark = UnfinishedMark(tmp_path, "evaluation", {"frames": 3})
+    assert not mark.is_there()
+    mark.set()
+    assert mark.is_there()
+    (tmp_path / "evaluation.unfinished").write_bytes(b"[" * 100_000)
+    with pytest.raises(ValueError, match=r"evaluation\.unfinished cannot be read.*give another folder as --out"):
+        mark.is_there()
+
+
+def test_a_full_disk_ends_a_recording_with_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossnets.datasets import recording
+
+    saved, save = [], recording.save_png
+
+    def full(path: Path, image: np.ndarray) -> None:
+        saved.append(path)
+        if len(saved) == 4:
+            path.with_name(path.name + ".part").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, image)
+
+    monkeypatch.setattr(recording, "save_png", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        record(Frames(9), tmp_path / "out")
+    assert len(Recording(tmp_path / "out")) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="Cannot make the folder"):
+        record(Frames(3), tmp_path / "out")
+    tmp_path.chmod(0o700)
+
+
+def test_a_folder_that_vanishes_ends_a_recording(tmp_path: Path) -> None:
+    class Vanishing(Frames):
+        def __iter__(self) -> Iterator[DepthFrame]:
+            frames = super().__iter__()
+            yield from islice(frames, 2)
+            (tmp_path / "out").rename(tmp_path / "elsewhere")
+            yield from frames
+
+    # The writer makes no second folder under the old name, in which the first frames would be missing.
+    with pytest.raises(OSError, match=r"The folder .*out is gone\. 2 frames were written into it"):
+        record(Vanishing(6), tmp_path / "out")
+    assert len(list((tmp_path / "elsewhere").glob("*.png"))) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_is_continued_after_its_camera_was_lost(tmp_path: Path) -> None:
+    class Lost(Frames):
+        def __iter__(self) -> Iterator[DepthFrame]:
+            yield from islice(super().__iter__(), 2)
+            raise SourceError("it was unplugged")
+
+    with pytest.raises(SourceError, match="unplugged"):
+        record(Lost(), tmp_path / "out")
+    assert len(Recording(tmp_path / "out")) == 2
+    assert record(Frames(5), tmp_path / "out").continued == 2
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == [*(f"00000{k}" for k in range(5)), "camera"]
+
+
+@pytest.mark.slow
+def test_signals_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    jobs = ("synthesize nyu", "synthesize recording", "data pack", "record")
+    command = [sys.executable, str(ROOT / "scripts" / "faults.py"), "--rounds", "12", "--minutes", "2"]
+    done = subprocess.run(
+        [*command, "--only", *jobs, "--out", str(tmp_path / "faults.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "faults.json").read_text())
+    assert found["faults"] == []
+    assert found["signals"] >= 4
+    assert set(found["by signal"]) <= {number.name for number in signal.Signals}
