@@ -3,7 +3,9 @@
 import http.client
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from crossnets.cameras.frames import DepthFrame
+from crossnets.viewer import server as module
 from crossnets.viewer.server import _PARTS, LiveServer
 from crossnets.viewer.state import LiveState
 from tests.viewer.stand_ins import CAMERA, hand, unpack
@@ -121,3 +124,58 @@ def test_ports_and_addresses_that_cannot_be_had(server: LiveServer) -> None:
         LiveServer(server.state, "127.0.0.1", 70000)
     with pytest.raises(OSError, match=r"Cannot listen on 203\.0\.113\.1.*Give --host"):
         LiveServer(server.state, "203.0.113.1", 0)
+
+
+@pytest.fixture
+def public() -> Iterator[LiveServer]:
+    state = LiveState("frames", None, 1.0)
+    with LiveServer(state, "0.0.0.0", 0) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield made
+        state.close()
+        made.shutdown()
+        thread.join()
+
+
+def test_other_addresses_need_the_token(public: LiveServer, server: LiveServer) -> None:
+    assert server.token is None
+    assert public.token is not None
+    wrong = {"Cookie": f"{public.cookie}={public.token[:-1]}"}
+    for path in ("/", "/live.js", "/next?after=-1", "/?token=", "/?token=x", "/?token=%ff", "/frame?number=0"):
+        assert ask(public, path)[0] == 403, path
+        assert ask(public, path, headers=wrong)[0] == 403, path
+    assert ask(public, "/", headers={"Cookie": ";;=\x01="})[0] == 403
+    assert ask(public, "/command", {"record": True})[0] == 403
+    assert not public.state.wants_recording
+    status, _, headers = ask(public, public.url.split("/", 3)[3].join(("/", "")))
+    assert (status, headers["Location"]) == (303, "/")
+    assert "HttpOnly" in headers["Set-Cookie"]
+    right = {"Cookie": headers["Set-Cookie"].split(";")[0]}
+    assert ask(public, "/", headers=right)[0] == 200
+    assert ask(public, "/command", {"record": True}, right | {"Content-Type": "application/json"})[0] == 200
+    elsewhere = right | {"Content-Type": "application/json", "Origin": "http://evil.example"}
+    assert ask(public, "/command", {"pause": True}, elsewhere)[0] == 403
+
+
+def test_too_many_connections_are_refused_and_free_places_are_used_again(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_OF_ONE", 3)
+    held = [socket.create_connection(server.server_address[:2], timeout=5) for _ in range(3)]
+    deadline = time.monotonic() + 10
+    while server._connections.total() < 3:
+        assert time.monotonic() < deadline
+    assert ask(server, "/")[0] == 503
+    for one in held:
+        one.close()
+    while server._connections.total():
+        assert time.monotonic() < deadline
+    assert ask(server, "/")[0] == 200
+
+
+def test_a_silent_connection_is_closed(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module._Handler, "timeout", 0.1)
+    with socket.create_connection(server.server_address[:2], timeout=10) as silent:
+        silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert silent.recv(100) == b""

@@ -6,13 +6,21 @@ GET  /frame?number=N      a frame that is kept
 POST /command             {"pause": true} or {"record": true}, as JSON; answered with the version that follows
 
 Each viewer asks for the next frame when it has drawn the last, so a slow one misses frames and holds up nobody.
+
+On any address but this machine's own, the page needs a token. The address that is printed contains it, and the browser
+then keeps it as a cookie.
 """
 
 import errno
 import ipaddress
 import json
+import secrets
 import sys
+import threading
+from collections import Counter
+from contextlib import suppress
 from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
@@ -28,7 +36,12 @@ _PARTS = {
     **{f"/{n}.js": (f"{n}.js", "text/javascript; charset=utf-8") for n in ("live", "picture", "cloud", "panel")},
 }
 _WAIT_S = 5.0
-_IDLE_S = 60.0
+_IDLE_S = 20.0
+"""A connection over which nothing comes for so long is closed."""
+MOST_CONNECTIONS = 128
+MOST_OF_ONE = 64
+"""Connections of all viewers, and of one address. A page takes up to six."""
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
 _MOST_COMMAND = 1000
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
@@ -47,6 +60,10 @@ class LiveServer(ThreadingHTTPServer):
             ValueError: there is no such port.
         """
         self.state, self.local = state, _is_loopback(host)
+        self.token = None if self.local else secrets.token_urlsafe(16)
+        """None where only this machine reaches the page."""
+        self._connections: Counter[str] = Counter()
+        self._counting = threading.Lock()
         if not 0 <= port <= 65535:
             raise ValueError(f"Found the port {port}, expected 1 to 65535, or 0 for any free one.")
         try:
@@ -56,9 +73,38 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address of the page."""
+        """Address of the page, with the token if one is needed."""
         host, port = self.server_address[:2]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+        token = "" if self.token is None else f"?token={self.token}"
+        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/{token}"
+
+    @property
+    def cookie(self) -> str:
+        """Name of the cookie that keeps the token. Browsers share cookies between ports, so it contains the port."""
+        return f"crossnets-{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, unless there are too many."""
+        address = str(client_address[0])
+        with self._counting:
+            full = self._connections.total() >= MOST_CONNECTIONS or self._connections[address] >= MOST_OF_ONE
+            if not full:
+                self._connections[address] += 1
+        if not full:
+            super().process_request(request, client_address)
+            return
+        with suppress(OSError):
+            request.settimeout(1.0)
+            request.sendall(_FULL)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._counting:
+                self._connections -= Counter([str(client_address[0])])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A viewer that goes away in the middle of an answer is nothing to report."""
@@ -79,7 +125,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_meant():
             return
         url = _split(self.path)
-        if url.path in _PARTS:
+        if self.server.token is not None and url.path == "/" and "token" in parse_qs(url.query):
+            # The browser keeps the token as a cookie, and the address bar shows none.
+            self.send_response(HTTPStatus.SEE_OTHER)
+            self.send_header("Location", "/")
+            cookie = f"{self.server.cookie}={self.server.token}; HttpOnly; SameSite=Lax; Path=/"
+            self.send_header("Set-Cookie", cookie)
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif url.path in _PARTS:
             name, kind = _PARTS[url.path]
             self._answer(files("crossnets.viewer").joinpath("static", name).read_bytes(), kind)
         elif url.path == "/next" and (after := _number(url.query, "after")) is not None:
@@ -131,7 +187,21 @@ class _Handler(BaseHTTPRequestHandler):
         if origin is not None and _split(origin).netloc != host:
             self._refuse(HTTPStatus.FORBIDDEN, "another page asks")
             return False
+        if self.server.token is not None and not self._knows(self.server.token):
+            self._refuse(HTTPStatus.FORBIDDEN, "open the address that crossnets live printed, with its token")
+            return False
         return True
+
+    def _knows(self, token: str) -> bool:
+        """Whether the request has the token, in its address or as a cookie."""
+        given = parse_qs(_split(self.path).query).get("token", [""])[0]
+        if not given:
+            try:
+                morsel = SimpleCookie(self.headers.get("Cookie", "")).get(self.server.cookie)
+            except CookieError:
+                morsel = None
+            given = "" if morsel is None else morsel.value
+        return secrets.compare_digest(given.encode(errors="replace"), token.encode())
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self.close_connection = True
