@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossnets.training import loop
-from crossnets.training.machine import choose_machine, crops_on
+from crossnets.training.machine import choose_machine, crops_on, threads_for
 from crossnets.training.run import check_same, request_of
 from crossnets.training.schedule import only_stages, with_numbers
 from tests.datasets.make import make_cvar
@@ -100,3 +100,18 @@ def test_a_training_starts_from_another_models_weights(data: Path, tmp_path: Pat
             wider, small.frames(data, tmp_path / "other"), tmp_path / "other", request=request_of(wider, {}),
             init=tmp_path / "first",
         )  # fmt: skip
+
+
+def test_tiny_matrices_take_one_thread() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for("pose_vae"):
+            assert torch.get_num_threads() == 1
+        with threads_for("joint"):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), threads_for("pose_vae"):
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

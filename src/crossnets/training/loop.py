@@ -31,7 +31,7 @@ from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, Precision, StageConfig, Terms
 from crossnets.training.crops import TrainingFrames, seed_of
-from crossnets.training.machine import Machine, choose_machine, crops_on, set_up
+from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.stages import make_stage
 from crossnets.training.steps import Losses, Stage
 
@@ -248,7 +248,7 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
     networks = copy.deepcopy(session.networks)
     stage = session.stage(config, networks)
     times = []
-    with session.stream(config, 0, 2) as batches:
+    with threads_for(config.name), session.stream(config, 0, 2) as batches:
         rendered: Any = None if batches is None else itertools.repeat(next(batches))
         for step in range(_CALIBRATION_STEPS):
             began = time.perf_counter()
@@ -294,7 +294,8 @@ def _run_stages(session: _Session, console: Console) -> None:
             state.restore(out, session.networks, None)
         for number in range(place.stage, len(config.stages)):
             first = place.step if number == place.stage else 0
-            _run_stage(session, reporter, number, first, place.elapsed_s)
+            with threads_for(config.stages[number].name):
+                _run_stage(session, reporter, number, first, place.elapsed_s)
     finally:
         reporter.close()
     ranks.wait()

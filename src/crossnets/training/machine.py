@@ -1,6 +1,8 @@
 """The device and the processes of a training. Neither changes what is trained, beyond rounding."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +18,22 @@ _CHUNK = 1024
 """Crops that are copied to the device at a time."""
 _MEMORY_SHARE = 0.5
 """Largest share of the device's free memory for crops. Networks, optimisers and activations share the rest."""
+
+_ONE_THREAD = ("pose_vae",)
+"""Stages whose matrices are too small to divide. Their threads would mostly wait for each other, and on a busy machine
+each waits until the other gets a core."""
+
+
+@contextmanager
+def threads_for(stage: str) -> Iterator[None]:
+    """The threads that serve a stage: one for the stages in `_ONE_THREAD`, else those of the process."""
+    before = torch.get_num_threads()
+    if stage in _ONE_THREAD:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, kw_only=True)
