@@ -34,8 +34,8 @@ class LiveOptions:
     port: int = 8080
     """Port of the page; 0 takes a free one."""
     host: str = "127.0.0.1"
-    """Address to listen on. Any but 127.0.0.1 needs the token in the printed link. Whoever has the link sees the camera and
-    can record. The connection is not encrypted, so choose another address only in a network that you trust."""
+    """Address to listen on. Any but 127.0.0.1 needs the token in the printed link. Whoever has the link sees the camera
+    and can record. The connection is not encrypted, so choose another address only in a network that you trust."""
     keep_s: float = 10.0
     """Seconds of frames that are kept in memory to go back to."""
     record_to: Path = Path("recordings")

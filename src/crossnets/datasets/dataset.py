@@ -23,11 +23,16 @@ class Problem:
 
     def __str__(self) -> str:
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.what}"
+        return printable(f"{place}: {self.what}")
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON."""
         return {"path": str(self.path), "line": self.line, "what": self.what}
+
+
+def printable(text: str) -> str:
+    """Replace control characters by their escapes, so that the name of a file cannot command a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 PROBLEMS_FILE = "problems.jsonl"

@@ -1,5 +1,6 @@
 """Checks of folders, label files and label lines that the readers share."""
 
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,8 @@ from crossnets.geometry.camera import CameraPreset
 
 NOTHING_SEEN = 32001
 """Value that a Senz3D writes for pixels without depth."""
+MAX_IMAGE_BYTES = 1 << 28
+"""A larger image file is refused before it is read."""
 FARTHEST_MM = 1e5
 """A coordinate above 100 m is a typing error. The limit also keeps float32 from overflowing."""
 
@@ -270,6 +273,12 @@ def read_image_bytes(path: Path) -> bytes:
         FrameError: the file is missing or empty, or cannot be read.
     """
     try:
+        # Reading a device or a pipe, such as through a link to /dev/zero, might never end.
+        state = path.stat()
+        plain = stat.S_ISREG(state.st_mode)
+        if not (plain or stat.S_ISDIR(state.st_mode)) or state.st_size > MAX_IMAGE_BYTES:
+            what = f"found {state.st_size} bytes" if plain else "it is not a plain file"
+            raise broken(path, f"{what}; expected a plain file of at most {MAX_IMAGE_BYTES} bytes")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise broken(path, "the image is missing") from error

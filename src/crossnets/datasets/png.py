@@ -16,6 +16,8 @@ from crossnets.datasets.files import broken, read_image_bytes
 from crossnets.geometry.camera import CameraPreset
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS = 1 << 26
+"""8,192 x 8,192 pixels. A larger image is refused before memory is allocated for it."""
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
@@ -93,6 +95,8 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
     if (width, height) not in sizes:
         expected = " or ".join(f"{w}x{h}" for w, h in sizes)
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
+    if not 0 < width * height <= MAX_PIXELS:
+        raise broken(path, f"found an image of {width}x{height}, expected 1 to {MAX_PIXELS} pixels")
     # `verify` compares the checksum of every chunk, which decoding does not do for the pixels. Pillow cannot decode an
     # image after `verify`, so the image is opened again.
     try:

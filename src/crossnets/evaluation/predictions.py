@@ -136,7 +136,7 @@ def read_predictions(path: Path) -> PredictionFile:
             f"{path}:1: found format {head.get('format')!r}, version {head.get('version')!r}. "
             f"Expected {FORMAT!r}, version {VERSION}."
         )
-    if head.get("skeleton") not in SKELETONS:
+    if not isinstance(head.get("skeleton"), str) or head["skeleton"] not in SKELETONS:
         raise ValueError(f"{path}:1: found skeleton {head.get('skeleton')!r}, expected one of {', '.join(SKELETONS)}.")
     header = PredictionHeader(
         skeleton=head["skeleton"],
@@ -174,7 +174,7 @@ def _array(path: Path, number: int, name: str, value: Any, shape: tuple[int, ...
         return None
     try:
         array = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0, np.float32)
     if array.shape != shape or not np.isfinite(array).all():
         wanted = " x ".join(map(str, shape))
@@ -185,7 +185,7 @@ def _array(path: Path, number: int, name: str, value: Any, shape: tuple[int, ...
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}:{number}: this line is not JSON ({error}). The file may be cut off.") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}:{number}: found {type(value).__name__}, expected a JSON object.")

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from crossnets.datasets.dataset import printable
 from crossnets.evaluation.evaluation import Evaluation
 from crossnets.evaluation.scores import Scores
 
@@ -33,7 +34,7 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_row("all", *summary_cells(scores)[columns], style="bold", end_section=bool(parts))
         for name, part in parts.items():
-            table.add_row(name, *summary_cells(part)[columns])
+            table.add_row(Text(printable(name)), *summary_cells(part)[columns])
         console.print(table)
     if len(parts) > 2 and scores.sequence_mean_mm is not None:
         console.print(f"Mean over the {len(parts)} sequences with equal weights: {mm(scores.sequence_mean_mm)}")
@@ -46,7 +47,7 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
         within = f"{100 * scores.coverage[10]:.0f} % within one, {100 * scores.coverage[20]:.0f} % within two"
         console.print(f"Errors within the stated deviations: {within}. A Gaussian has 68 % and 95 %.", style="dim")
     for note in evaluation.notes:
-        console.print(f"Note: {note}", style="yellow", markup=False)
+        console.print(f"Note: {printable(note)}", style="yellow", markup=False)
 
 
 def summary_cells(scores: Scores) -> list[str]:

@@ -63,7 +63,7 @@ def is_detector(path: Path) -> bool:
     """Whether a path is of a detector's bundle, or of a run that has one."""
     try:
         return json.loads(_files(path)[0].read_text()).get("format") == DETECTOR_FORMAT
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -130,7 +130,7 @@ def _read_config(path: Path) -> EstimatorConfig:
         fields = current_names(_fields(path, FORMAT))
         networks = config_from(fields.pop("networks"))
         return EstimatorConfig(networks=networks, **fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a model description of this version of crossnets: {error}") from error
 
 
@@ -139,7 +139,7 @@ def _read_detector_config(path: Path) -> DetectorConfig:
         fields = _fields(path, DETECTOR_FORMAT)
         sizes = {name: tuple(value) for name, value in fields.pop("networks").items()}
         return DetectorConfig(networks=DetectorNetConfig(**sizes), **fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a hand detector of this version of crossnets: {error}") from error
 
 

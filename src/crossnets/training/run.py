@@ -67,7 +67,7 @@ def read(run: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}. Give --out a new folder.") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not the config of a run. Give --out a new folder.")
