@@ -138,3 +138,14 @@ def test_real_nyu_frame(real_data: Path, tmp_path: Path) -> None:
     below_surface_mm = uvd[:, 2] - frame.depth_mm[v, u]
     # Joints lie inside the hand, and the camera measured its surface.
     assert abs(np.median(below_surface_mm)) < 30
+
+
+def test_depths_in_metres_are_noted(tmp_path: Path) -> None:
+    make_recording(tmp_path / "rec", skeleton=None)
+    path = tmp_path / "rec" / "camera.json"
+    fields = json.loads(path.read_text())
+    fields["depth_unit_mm"] = 0.001
+    path.write_text(json.dumps(fields))
+    (note,) = describe(f"recording:{tmp_path / 'rec'}").notes
+    assert "looks like metres" in note
+    assert "1 if counts are millimetres, not 0.001" in note

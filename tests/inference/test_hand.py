@@ -1,6 +1,7 @@
 """A hand as a result: pixels, confidence, box, JSON, picture."""
 
 import json
+from dataclasses import replace
 from math import isclose
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_confidence_is_the_maxwell_distribution(std_mm: float, probability: floa
     assert confidence is not None
     assert confidence.shape == (21,)
     assert isclose(confidence[0], probability, abs_tol=1e-3)
+
+
+@pytest.mark.parametrize("size_mm", [105.0, 126.0, 260.0])
+def test_confidence_is_low_for_a_length_that_no_person_has(size_mm: float) -> None:
+    usual, impossible = hand().confidence, replace(hand(), size_mm=size_mm).confidence
+    assert usual is not None
+    assert impossible is not None
+    assert usual.min() > 0.9
+    assert impossible.max() < 0.1
 
 
 def test_box_holds_the_joints_and_their_skin() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw
-from crossnets.inference.hands import SizeWatch, hand_odds, unsure_share
+from crossnets.inference.hands import DepthWatch, SizeWatch, hand_odds, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
@@ -118,3 +118,50 @@ def test_hands_of_people_are_not_warned_about() -> None:
     sizes = SizeWatch()
     for length in (140.0, 300.0, 185.0, 210.0, None, 100.0, 190.0, 180.0) * 5:
         sizes.see(length)
+
+
+def test_a_single_hand_of_no_person_is_warned_about_at_the_end() -> None:
+    sizes = SizeWatch()
+    sizes.see(105.0)
+    with pytest.warns(UserWarning, match=r"hands are 105 mm long"):
+        sizes.finish()
+    sizes.finish()
+
+
+@pytest.mark.parametrize(
+    ("depth", "says"),
+    [
+        (0.7, "median depth is 0.7 mm, expected 150 mm or more.*looks like metres"),
+        (75.0, "median depth is 75 mm.*a disparity image"),
+        (2800.0, "Hands found: 1 in 10 frames.*counts are smaller than 1 mm"),
+    ],
+)
+def test_depths_that_are_not_in_mm_are_warned_about_once(depth: float, says: str) -> None:
+    depths = DepthWatch()
+    image = np.full((240, 320), depth, np.float32)
+    image[:8] = 65535  # a code for missing depth
+    for _ in range(10):
+        depths.see(image)
+    depths.hand()
+    with pytest.warns(UserWarning, match=says):
+        depths.see(image)
+    depths.see(image)  # warnings are errors in these tests
+    depths.finish()
+
+
+@pytest.mark.parametrize(("depth", "hands"), [(500.0, False), (2800.0, True)])
+def test_depths_in_mm_are_not_warned_about(depth: float, hands: bool) -> None:
+    depths = DepthWatch()
+    for _ in range(12):
+        depths.see(np.full((240, 320), depth, np.float32))
+        if hands:
+            depths.hand()
+    depths.finish()
+
+
+def test_predictions_in_metres_are_warned_about() -> None:
+    frame = HandFrame("one", "", np.full((240, 320), 0.5, np.float32), CAMERA, None)
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric")
+    places = Candidates("detector", lambda _: [], lambda _: [])
+    with pytest.warns(UserWarning, match="looks like metres"):
+        list(predict_frames(CropEstimator(model, NearIsSure()), [frame], places))

@@ -209,6 +209,21 @@ def test_what_is_no_depth_image_is_refused(depth: np.ndarray, camera: str | Pinh
         tracker(Blobs())[0].predict(depth, camera)
 
 
+@pytest.mark.parametrize("missing", [0.0, 25.0, 65.535, 1e6, np.nan])
+def test_metres_are_refused_whatever_the_code_for_missing_depth(missing: float) -> None:
+    depth = np.full((480, 640), 0.5, np.float32)
+    depth[:300] = missing
+    with pytest.raises(ValueError, match="looks like metres"):
+        tracker(Blobs())[0].predict(depth, CAMERA)
+
+
+def test_a_few_wrong_pixels_do_not_make_metres_of_millimetres() -> None:
+    blobs = Blobs(LEFT_MM)
+    depth = blobs.image().astype(np.float32)
+    depth[::16, ::16] = 5.0
+    assert len(tracker(blobs)[0].predict(depth, CAMERA)) == 1
+
+
 def test_broken_pixels_change_nothing() -> None:
     blobs = Blobs(LEFT_MM)
     found, _ = tracker(blobs)

@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.depth_unit import unit_fault
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
 from crossnets.datasets.opening import open_dataset
@@ -176,9 +177,18 @@ def describe(
         depth_mm=statistics.depth_mm(),
         blank=statistics.blank,
         problems=(*problems, *(() if check is None else check.bad)),
-        notes=size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
+        notes=(
+            *_unit_notes(statistics.depth_mm()),
+            *size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
+        ),
         label_check=check,
     )
+
+
+def _unit_notes(depth_mm: tuple[float, float, float] | None) -> tuple[str, ...]:
+    """A note if the median depth cannot be in mm."""
+    fault = None if depth_mm is None else unit_fault(depth_mm[1])
+    return () if fault is None else (fault,)
 
 
 def _sequence(name: str, statistics: _Statistics, dataset: HandDataset) -> SequenceInfo:

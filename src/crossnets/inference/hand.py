@@ -18,6 +18,9 @@ Side: TypeAlias = Literal["left", "right"]
 
 SURE_MM = 20.0
 """`Hand.confidence` is the probability that a joint is within this distance of the truth: about a finger's width."""
+HAND_LENGTHS_MM = (130, 240)
+"""Lengths of hands from six years of age on, with a margin."""
+_MEAN_LENGTH_MM = 185.0
 _SKIN_MM = 10.0
 """The box reaches this far beyond the joints, which lie under the skin."""
 
@@ -88,10 +91,18 @@ class Hand:
 
     @property
     def confidence(self) -> Float32[np.ndarray, "J"] | None:
-        """Probability, 0 to 1, that each joint is within 20 mm of the truth, if errors are Gaussian."""
+        """Probability, 0 to 1, that each joint is within 20 mm of the truth, if errors are Gaussian.
+
+        A hand whose length no person has shows a wrong camera or depth unit. Its joints are then off by the same
+        factor as its length, and the probability is that of such errors.
+        """
         if self.std_mm is None:
             return None
-        return np.array([_within(SURE_MM / float(std)) for std in self.std_mm], np.float32)
+        std_mm = self.std_mm
+        if self.size_mm is not None and not HAND_LENGTHS_MM[0] <= self.size_mm <= HAND_LENGTHS_MM[1]:
+            wrong_share = abs(1 - _MEAN_LENGTH_MM / self.size_mm)
+            std_mm = np.maximum(std_mm, wrong_share * np.linalg.norm(self.joints_mm, axis=1))
+        return np.array([_within(SURE_MM / float(std)) for std in std_mm], np.float32)
 
     @property
     def box(self) -> tuple[float, float, float, float]:

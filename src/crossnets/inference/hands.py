@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt16
 
+from crossnets.datasets.depth_unit import median_mm, unit_fault
 from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, Estimates
-from crossnets.inference.hand import Hand
+from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
 from crossnets.types import DepthImage, HandCrop, Pinhole
 
 SAME_HAND_MM = 80.0
@@ -30,8 +31,12 @@ _UNSURE_SHARE = 0.07
 """Mean deviation of the joints over the hand's length at which a detector's score of one half decides."""
 _SHARE_WEIGHT = 2.0
 """Weight of that deviation against the score (`hand_odds`)."""
-_HAND_LENGTHS_MM, _WATCHED = (130, 240), 10
-"""Lengths of hands from six years of age on, with a margin, and the number of hands that a median is taken over."""
+_WATCHED = 10
+"""Number of hands, or of frames, that a median is taken over."""
+_FAR_MEDIAN_MM = 1600.0
+"""Median depth above which frames without a hand suggest counts smaller than a millimetre."""
+_LEAST_FOUND = 0.2
+"""Least number of hands per frame that shows, at such a median depth, that depths are in mm."""
 _STAGES = ("crop", "network", "joints")
 
 
@@ -161,11 +166,16 @@ class SizeWatch:
         if size_mm is None or self._warned:
             return
         self._lengths_mm.append(size_mm)
-        if len(self._lengths_mm) < _WATCHED:
+        if len(self._lengths_mm) >= _WATCHED:
+            self.finish()
+
+    def finish(self) -> None:
+        """Check the hands since the last check, however few they are."""
+        if not self._lengths_mm or self._warned:
             return
         length = float(np.median(self._lengths_mm))
         self._lengths_mm.clear()
-        least, most = _HAND_LENGTHS_MM
+        least, most = HAND_LENGTHS_MM
         if least <= length <= most:
             return
         self._warned = True
@@ -176,6 +186,47 @@ class SizeWatch:
             "camera, or depth counts that are not millimetres. Check camera= and the depth unit.",
             stacklevel=3,
         )
+
+
+class DepthWatch:
+    """Warns once when depths cannot be in mm: by their median, or as hardly a hand is found where all is far away."""
+
+    def __init__(self) -> None:
+        self._medians_mm: list[float] = []
+        self._hands = 0
+        self._done = False
+
+    def see(self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> None:
+        """Count one frame before hands are searched for in it."""
+        if self._done:
+            return
+        if len(self._medians_mm) == _WATCHED:
+            self.finish()
+            return
+        median = median_mm(depth_mm)
+        if median is not None:
+            self._medians_mm.append(median)
+
+    def hand(self) -> None:
+        """Count one hand that was found."""
+        self._hands += 1
+
+    def finish(self) -> None:
+        """Check the frames so far, however few they are. Later frames are not checked."""
+        if not self._medians_mm or self._done:
+            return
+        self._done = True
+        median = float(np.median(self._medians_mm))
+        fault = unit_fault(median)
+        if fault is None and median > _FAR_MEDIAN_MM and self._hands < _LEAST_FOUND * len(self._medians_mm):
+            fault = (
+                f"Hands found: {self._hands} in {len(self._medians_mm)} frames. The median depth is {median:.0f} mm. "
+                "Hands are found up to about 1400 mm. If a hand is nearer than that, depth counts are smaller than "
+                "1 mm, such as 0.1, 0.125 or 0.25 mm. Multiply by the camera's depth unit, or give it after the "
+                "intrinsics: fx,fy,cx,cy,0.25."
+            )
+        if fault is not None:
+            warnings.warn(fault, stacklevel=3)
 
 
 def _shows_something(crop: HandCrop) -> bool:

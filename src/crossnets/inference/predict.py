@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.hands import EstimatedHands, SizeWatch, estimate_hands
+from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, estimate_hands
 from crossnets.inference.loading import Candidates
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 
@@ -44,11 +44,13 @@ def predict_frames(
     Raises:
         ValueError: centres are those of labels and a frame has none, or the model cannot refine.
     """
-    sizes = SizeWatch()
+    sizes, depths = SizeWatch(), DepthWatch()
     for frame in frames:
+        depths.see(frame.depth_mm)
         found = list(candidates.find(frame))
         estimated = estimate_hands(estimator, frame, found) if found else None
         if estimated is not None and estimated.hands:
+            depths.hand()
             if estimated.estimates.size_mm is not None:
                 sizes.see(float(estimated.estimates.size_mm[estimated.hands[0]]))
             yield _predicted(estimator, frame, estimated, estimated.hands[0], refinement)
@@ -59,6 +61,8 @@ def predict_frames(
                 yield _predicted(estimator, frame, estimated, estimated.likeliest, refinement, forced=True)
                 continue
         yield PredictedFrame(frame.key, frame.sequence, None, None)
+    sizes.finish()
+    depths.finish()
 
 
 def _predicted(

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float32, UInt16
 
+from crossnets.datasets.depth_unit import in_metres
 from crossnets.geometry.camera import CameraPreset, as_camera
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand, Side
 from crossnets.inference.hands import (
     SAME_HAND_MM,
+    DepthWatch,
     SizeWatch,
     estimate_cubes,
     estimate_hands,
@@ -34,8 +36,6 @@ _LOST_SHARE = 0.11
 """Mean deviation of the joints over the hand's length above which a followed hand is lost."""
 _MISSES = 2
 """Searches in a row that must miss a followed hand until it is dropped."""
-_METRES = 20.0
-"""A depth image without anything beyond this is taken to be in metres."""
 _SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
 """Vote on a followed hand's side: weight of the frames before, largest log-odds of one frame, and the log-odds that
 change a settled side. Ten frames that are 75 % sure of the other side do."""
@@ -113,6 +113,7 @@ class Tracker:
         self.side: Side | None = side
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
         self._sizes = SizeWatch()
+        self._depths = DepthWatch()
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
         self.reset()
@@ -260,6 +261,7 @@ class Tracker:
 
     def _search(self, image: Image) -> list[Detection]:
         started = time.perf_counter()
+        self._depths.see(image.depth_mm)
         found = list(self.finder(image.depth_mm, image.camera))
         self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
         return found
@@ -268,6 +270,7 @@ class Tracker:
         """One row as a hand. A followed hand has the side that was settled."""
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
         self._sizes.see(hand.size_mm)
+        self._depths.hand()
         if self.side is not None:
             return replace(hand, side=self.side, side_probability=1.0)
         if followed is None or followed.right is None:
@@ -309,15 +312,8 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
         )
     if depth.dtype not in (np.uint16, np.float32):
         depth = depth.astype(np.float32)
-    if depth.dtype == np.float32:  # nobody has whole metres
-        _check_unit(depth)
-    return Image(np.ascontiguousarray(depth), preset.pinhole)
-
-
-def _check_unit(depth: Float32[np.ndarray, "H W"]) -> None:
-    coarse = depth[::8, ::8]
-    most = float(np.max(coarse, initial=0, where=np.isfinite(coarse)))
-    if 0 < most < _METRES:
+    if depth.dtype == np.float32 and in_metres(depth):  # nobody has whole metres
         raise ValueError(
-            f"The farthest depth is {most:.3g}, which looks like metres. Millimetres are expected: multiply by 1000."
+            "Nearly all depths are below 20, which looks like metres. Millimetres are expected: multiply by 1000."
         )
+    return Image(np.ascontiguousarray(depth), preset.pinhole)
