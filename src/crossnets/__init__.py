@@ -7,7 +7,18 @@ from crossnets.cameras import open_source as open
 from crossnets.inference.hand import Hand
 from crossnets.inference.loading import load
 from crossnets.inference.tracker import Tracker
-from crossnets.types import HandFrame, Pinhole
+from crossnets.types import HandFrame, Lens, LensCamera, Pinhole
 
 __version__ = version("crossnets")
-__all__ = ["DepthFrame", "Hand", "HandFrame", "Pinhole", "Tracker", "__version__", "load", "open"]
+__all__ = [
+    "DepthFrame",
+    "Hand",
+    "HandFrame",
+    "Lens",
+    "LensCamera",
+    "Pinhole",
+    "Tracker",
+    "__version__",
+    "load",
+    "open",
+]

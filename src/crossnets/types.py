@@ -22,6 +22,32 @@ class Pinhole(NamedTuple):
     cy_px: float
 
 
+class Lens(NamedTuple):
+    """Distortion of a lens: OpenCV's coefficients in OpenCV's order, Brown (k1 to k3) or rational (k1 to k6)."""
+
+    k1: float
+    k2: float
+    p1: float
+    p2: float
+    k3: float = 0.0
+    k4: float = 0.0
+    k5: float = 0.0
+    k6: float = 0.0
+    modified: bool = False
+    """Whether p1 and p2 act on the radially distorted point, as RealSense's modified Brown-Conrady model has it."""
+
+
+class LensCamera(NamedTuple):
+    """A camera with a lens. Its images are as the sensor took them, and `geometry.lens` converts their pixels."""
+
+    pinhole: Pinhole
+    """Intrinsics that belong to the lens."""
+    lens: Lens
+    width_px: int
+    """Size of the images."""
+    height_px: int
+
+
 @runtime_checkable
 class DepthImage(Protocol):
     """Anything with a depth image and its camera: a `HandFrame`, or what a camera gave."""
@@ -32,8 +58,8 @@ class DepthImage(Protocol):
         ...
 
     @property
-    def camera(self) -> Pinhole:
-        """Its intrinsics."""
+    def camera(self) -> Pinhole | LensCamera:
+        """Its intrinsics, and its lens if the image was taken through one."""
         ...
 
 
@@ -65,7 +91,7 @@ class HandCrop:
     to_crop_px: Float64[np.ndarray, "3 3"]
     """Affine map from pixels (u, v, 1) of the full image to pixels of the crop."""
     camera: Pinhole
-    """Camera of the full image."""
+    """Camera of the full image, without distortion: of the ideal image, if the frame's camera has a lens."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from crossnets.cameras import DepthSource, open_source
 from crossnets.cameras.virtual import _between, _Pose
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
-from crossnets.types import Pinhole
+from crossnets.types import Lens, LensCamera, Pinhole
 
 SMALL = CameraPreset(Pinhole(50.0, 50.0, 15.5, 11.5), 32, 24, 0.5, "test")
 
@@ -186,3 +186,33 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, text: str, mo
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert f"pip install 'crossnets[{extra}]'" in done.stderr
+
+
+def test_a_folder_gives_frames_as_they_were_taken_through_its_lens(pngs: Path) -> None:
+    lens = Lens(0.1, -0.05, 0.0, 0.0)
+    with open_source(str(pngs), "50,50,15.5,11.5:0.1,-0.05,0,0") as source:
+        first = next(iter(source))
+    assert first.camera == LensCamera(SMALL.pinhole, lens, 32, 24)
+    assert (first.depth_mm == 400.0).all()
+
+
+def test_the_virtual_camera_draws_through_a_lens() -> None:
+    with open_source("virtual:azure-kinect-nfov") as source:
+        frames = list(islice(source, 3))
+    for frame in frames:
+        assert isinstance(frame.camera, LensCamera)
+        assert frame.joints_mm is not None
+        u, v = np.rint(project(frame.joints_mm, frame.camera)[:, :2]).astype(int).T
+        behind_mm = frame.joints_mm[:, 2] - frame.depth_mm[v, u]
+        assert np.mean((behind_mm > -10) & (behind_mm < 40)) > 0.6
+
+
+def test_a_recording_of_a_lens_keeps_it(tmp_path: Path) -> None:
+    with open_source("virtual:azure-kinect-nfov") as source:
+        (frame,) = islice(source, 1)
+        with RecordingWriter(tmp_path / "film", source.preset, source.skeleton) as writer:
+            writer.add(frame.depth_mm, frame.joints_mm)
+    with open_source(str(tmp_path / "film")) as again:
+        (found,) = again
+    assert found.camera == frame.camera
+    np.testing.assert_allclose(found.depth_mm, frame.depth_mm, atol=0.51)

@@ -7,9 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from crossnets.datasets.dataset import FrameError
 from crossnets.datasets.recording import Recording, RecordingWriter
-from crossnets.geometry.camera import CAMERAS, CameraPreset
+from crossnets.geometry.camera import CAMERAS, CameraPreset, camera_named
+from crossnets.geometry.lens import ideal_image
 from crossnets.geometry.skeleton import CVAR21, MSRA21
-from crossnets.types import Pinhole
+from crossnets.types import Lens, LensCamera, Pinhole
 from tests.datasets.make import edit_line, make_recording
 
 CAMERA = CAMERAS["msra-senz3d"]
@@ -95,7 +96,7 @@ def test_missing_camera_json_yields_an_example(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"format": None}, r"camera\.json: found format None, expected \"format\": \"crossnets-recording\""),
-        ({"version": 2}, "found version 2; this crossnets reads 1"),
+        ({"version": 3}, "found version 3; this crossnets reads 1 and 2"),
         ({"fx_px": None}, "found fx_px None, expected a number"),
         ({"fy_px": "wide"}, "found fy_px 'wide', expected a number"),
         ({"cx_px": float("nan")}, "found cx_px nan, expected a number"),
@@ -253,3 +254,53 @@ def test_real_sr305(real_data: Path) -> None:
     # The readme of the recordings states this farthest depth.
     assert depth.max() < 1500
     assert (depth % 1 != 0).any()
+
+
+LENS = Lens(0.1, -0.05, 0.001, 0.002, 0.01)
+
+
+@pytest.mark.parametrize("lens", [LENS, LENS._replace(modified=True), camera_named("azure-kinect-nfov").lens])
+def test_a_lens_is_stored_and_taken_out_of_the_frames(tmp_path: Path, lens: Lens) -> None:
+    camera = CAMERA._replace(lens=lens)
+    depth = np.random.default_rng(0).integers(300, 900, (240, 320)).astype(np.float32)
+    with RecordingWriter(tmp_path / "a", camera) as writer:
+        writer.add(depth)
+    fields = json.loads((tmp_path / "a" / "camera.json").read_text())
+    assert fields["version"] == 2
+    assert fields["lens"]["coefficients"] == list(lens[:8])
+    dataset = Recording(tmp_path / "a")
+    taken = LensCamera(CAMERA.pinhole, lens, 320, 240)
+    raw, found, _ = dataset.as_taken(0)
+    assert found == taken
+    assert_array_equal(raw, depth)
+    ideal_mm, pinhole = ideal_image(depth, taken)
+    assert_array_equal(dataset[0].depth_mm, ideal_mm)
+    assert dataset[0].camera == dataset.camera == pinhole
+
+
+def test_a_camera_without_a_lens_is_written_as_before(tmp_path: Path) -> None:
+    with RecordingWriter(tmp_path / "a", CAMERA):
+        pass
+    fields = json.loads((tmp_path / "a" / "camera.json").read_text())
+    assert fields["version"] == 1
+    assert "lens" not in fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"lens": {"coefficients": [0.1, 0, 0, 0]}}, "found a lens in version 1"),
+        ({"version": 2, "lens": {"coefficients": [0.1, 0, 0]}}, "Expected 4, 5 or 8 finite numbers"),
+        ({"version": 2, "lens": {"coefficients": ["a"] * 4}}, "Expected 4, 5 or 8 finite numbers"),
+        ({"version": 2, "lens": {}}, "Expected 4, 5 or 8 finite numbers"),
+        ({"version": 2, "lens": [0.1, 0, 0, 0]}, "found the lens"),
+        ({"version": 2, "lens": {"model": "fisheye", "coefficients": [0.1] * 4}}, "found the lens"),
+        ({"version": 2, "lens": {"coefficients": [-5.0, 0, 0, 0]}}, "fold the image over"),
+        ({"version": True}, "found version True"),
+    ],
+)
+def test_a_broken_lens(tmp_path: Path, fields: dict[str, object], says: str) -> None:
+    make_recording(tmp_path / "a")
+    change_camera(tmp_path / "a", **fields)
+    with pytest.raises(ValueError, match=says):
+        Recording(tmp_path / "a")

@@ -1,11 +1,15 @@
+import json
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from crossnets.geometry import camera as camera_module
 from crossnets.geometry.camera import CAMERAS, as_camera, camera_named, parse_camera, project, unproject
-from crossnets.types import Pinhole
+from crossnets.types import Lens, LensCamera, Pinhole
 
 
 @pytest.mark.parametrize("name", CAMERAS)
@@ -56,6 +60,7 @@ def test_parse_camera_by_numbers() -> None:
         ("500,-500,320,240", "must be finite, and the focal lengths"),
         ("500,500,nan,240", "must be finite, and the focal lengths"),
         ("500,500,320,240,0", "depth unit"),
+        ("500,500,320,240:", "Cannot read the lens"),
     ],
 )
 def test_parse_camera_says_what_is_wrong(text: str, message: str) -> None:
@@ -104,10 +109,129 @@ def test_what_describes_no_camera_is_refused(given: Any, says: str) -> None:
         as_camera(given)
 
 
-def test_a_lens_that_would_be_left_out_is_warned_about() -> None:
-    given = SimpleNamespace(fx=475.1, fy=475.2, ppx=315.9, ppy=245.3, width=640, height=480, coeffs=[0.1, 0, 0, 0, 0])
-    with pytest.warns(UserWarning, match="lens distortion"):
+COEFFICIENTS = [0.1, -0.02, 0.001, -0.002, 0.03, 0.2, 0.01, 0.004]
+
+
+@pytest.mark.parametrize("count", [4, 5, 8])
+def test_a_lens_is_taken_as_its_user_has_it(count: int) -> None:
+    numbers = [475.1, 475.2, 315.9, 245.3]
+    lens = Lens(*COEFFICIENTS[:count])
+    text = f"475.1,475.2,315.9,245.3:{','.join(map(str, COEFFICIENTS[:count]))}"
+    for given in (
+        [*numbers, *COEFFICIENTS[:count]],
+        (np.array(K), np.array(COEFFICIENTS[:count])),
+        (K, [COEFFICIENTS[:count]]),  # OpenCV gives coefficients as a matrix of one row
+        text,
+        LensCamera(Pinhole(*numbers), lens, 640, 480),
+    ):
+        found = as_camera(given)
+        assert (found.pinhole, found.lens) == (Pinhole(*numbers), lens)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((K, [0.1, 0.2, 0.3]), "Expected 4, 5 or 8 finite numbers"),
+        ((K, [0.1, 0.2, 0.3, float("inf")]), "Expected 4, 5 or 8 finite numbers"),
+        ("475,475,316,245:0.1,0.2", "Expected 4, 5 or 8 finite numbers"),
+        ("475,475,316,245:a,b", "Cannot read the lens 'a,b'"),
+        ("d436:0.1,0.2,0,0", "Did you mean d43"),
+        ("realsense-d435:there.json", r"Only the Azure\s+Kinect's files"),
+        ([1.0] * 10, "4, 5 or 8 coefficients"),
+    ],
+)
+def test_a_wrong_lens_is_refused(given: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
         as_camera(given)
+
+
+def test_a_lens_of_zeros_does_not_distort() -> None:
+    assert as_camera((K, np.zeros(5))) == as_camera(K)
+
+
+def realsense(model: str) -> SimpleNamespace:
+    numbers = {"fx": 475.1, "fy": 475.2, "ppx": 315.9, "ppy": 245.3, "width": 640, "height": 480}
+    return SimpleNamespace(**numbers, model=f"distortion.{model}", coeffs=COEFFICIENTS[:5])
+
+
+@pytest.mark.parametrize(
+    ("model", "modified"),
+    [("brown_conrady", False), ("modified_brown_conrady", True), ("inverse_brown_conrady", True)],
+)
+def test_lenses_of_realsense(model: str, modified: bool) -> None:
+    found = as_camera(realsense(model))
+    assert found.lens == Lens(*COEFFICIENTS[:5], modified=modified)
+    assert (found.width_px, found.height_px) == (640, 480)
+
+
+@pytest.mark.parametrize("model", ["ftheta", "kannala_brandt4"])
+def test_fish_eye_lenses_are_refused(model: str) -> None:
+    with pytest.raises(ValueError, match=f"Found the lens model {model}"):
+        as_camera(realsense(model))
+
+
+@pytest.mark.parametrize("model", ["brown_conrady", "modified_brown_conrady", "inverse_brown_conrady"])
+def test_pixels_are_those_of_librealsense(model: str) -> None:
+    rs = pytest.importorskip("pyrealsense2")
+    given = rs.intrinsics()
+    given.width, given.height, given.fx, given.fy, given.ppx, given.ppy = 640, 480, 475.1, 475.2, 315.9, 245.3
+    given.model, given.coeffs = getattr(rs.distortion, model), COEFFICIENTS[:5]
+    point = [150.0, -120.0, 500.0]
+    expected = rs.rs2_project_point_to_pixel(given, point)
+    np.testing.assert_allclose(project(np.array(point), as_camera(given).camera)[:2], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["nfov", "wfov"])
+def test_the_calibration_file_of_an_azure_kinect(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(azure_fields()))
+    found = as_camera(f"azure-kinect-{mode}:{path}")
+    assert found.lens == Lens(6.1, 4.4, -6e-5, 7e-5, 0.24, 6.4, 6.5, 1.2)
+    whole = (504.0, 505.0, 512.0, 514.0)
+    scale, left, top = (1.0, 192, 180) if mode == "nfov" else (0.5, 0, 0)
+    fx, fy, cx, cy = (number * scale for number in whole)
+    np.testing.assert_allclose(found.pinhole, [fx, fy, cx - 0.5 - left, cy - 0.5 - top])
+    assert (found.width_px, found.height_px) == ((640, 576) if mode == "nfov" else (512, 512))
+
+
+def azure_fields(**changes: Any) -> dict[str, Any]:
+    numbers = [512 / 1024, 514 / 1024, 504 / 1024, 505 / 1024, 6.1, 4.4, 0.24, 6.4, 6.5, 1.2, 0, 0, 7e-5, -6e-5]
+    intrinsics = {"ModelType": "CALIBRATION_LensDistortionModelBrownConrady", "ModelParameters": numbers, **changes}
+    colour = {"Purpose": "CALIBRATION_CameraPurposePhotoVideo", "Intrinsics": {}}
+    depth = {"Purpose": "CALIBRATION_CameraPurposeDepth", "Intrinsics": intrinsics}
+    return {"CalibrationInformation": {"Cameras": [colour, depth]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "is not the calibration of an Azure Kinect"),
+        ([1], "is not the calibration of an Azure Kinect"),
+        (azure_fields(ModelType="CALIBRATION_LensDistortionModelTheta"), "found the lens model Theta"),
+        (azure_fields(ModelParameters=[0.5] * 10), "with 10 numbers"),
+        (azure_fields(ModelParameters=[0.5] * 14), "centre of distortion"),
+        (azure_fields(ModelParameters=["a"] * 14), "is not the calibration of an Azure Kinect"),
+        (azure_fields(ModelParameters=[float("nan")] * 14), "finite"),
+    ],
+)
+def test_a_wrong_calibration_file_is_refused(tmp_path: Path, fields: Any, says: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=says):
+        as_camera(f"azure-kinect:{path}")
+
+
+def test_presets_whose_lens_is_unknown_warn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_module, "_warned", set())
+    with pytest.warns(UserWarning, match="The lens of realsense-l515 distorts"):
+        as_camera("l515")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_camera("realsense-l515")
+        assert as_camera("iphone-truedepth:none").lens is None
+        assert as_camera("orbbec-femto-bolt:0.1,0.2,0,0").lens == Lens(0.1, 0.2, 0.0, 0.0)
+        assert as_camera("azure-kinect").lens is not None
+        assert as_camera("azure-kinect:none").lens is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 
 from crossnets.cameras.frames import DepthFrame
 from crossnets.datasets.recording import Recording, RecordingWriter
-from crossnets.types import Pinhole
+from crossnets.geometry.lens import ideal_image
+from crossnets.types import Lens, LensCamera, Pinhole
 from crossnets.viewer import reading as module
 from crossnets.viewer.reading import Reading
 from crossnets.viewer.state import LiveState, to_counts
@@ -212,3 +214,15 @@ def test_a_source_that_begins_again_forgets_what_was_kept() -> None:
 )
 def test_depth_as_counts(mm: float, count: int) -> None:
     assert (to_counts(np.full((2, 2), mm, np.float32)) == count).all()
+
+
+def test_the_page_gets_images_without_the_distortion_of_a_lens() -> None:
+    camera = LensCamera(CAMERA.pinhole, Lens(0.1, -0.05, 0.0, 0.0), CAMERA.width_px, CAMERA.height_px)
+    depth_mm = np.random.default_rng(0).integers(300, 900, (CAMERA.height_px, CAMERA.width_px)).astype(np.uint16)
+    state = LiveState("test", None, 10.0)
+    state.add(DepthFrame(depth_mm, camera, 0.0, 0), (replace(hand(CAMERA.pinhole), camera=camera),), {}, 30.0)
+    _, _, moment, _ = state.look()
+    assert moment is not None
+    ideal_mm, pinhole = ideal_image(depth_mm, camera)
+    np.testing.assert_array_equal(moment.counts, to_counts(ideal_mm))
+    assert moment.camera == moment.hands[0].camera == pinhole

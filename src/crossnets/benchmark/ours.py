@@ -20,6 +20,7 @@ from crossnets.benchmark.frames import RawFrame
 from crossnets.export.networks import detector_to_onnx, to_onnx
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import HAND_IN_CUBE
+from crossnets.geometry.lens import pinhole_of
 from crossnets.geometry.skeleton import SKELETONS
 from crossnets.geometry.thinned import (
     CELL_PX,
@@ -41,7 +42,7 @@ from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig
-from crossnets.types import Pinhole
+from crossnets.types import LensCamera, Pinhole
 from crossnets.weights import SHIPPED
 
 Weights: TypeAlias = Literal["shipped", "random"]
@@ -105,15 +106,16 @@ class KnownHand:
         """Centre of the hand in the next frame."""
 
     def __call__(
-        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
     ) -> list[Detection]:
         """Run all steps of `HandDetector.find`, with maps that contain the known hand."""
-        image = as_image(thin(depth_mm, stride_of(camera)))[None]
+        pinhole = pinhole_of(camera)
+        image = as_image(thin(depth_mm, stride_of(pinhole)))[None]
         maps = self._detector.maps(image)
         maps[:] = 0
         known = Maps(*np.moveaxis(maps, 1, 0))
         known.score[:] = _NO
-        u, v, z = project(self.center_mm[None], thinned_camera(camera, stride_of(camera)))[0]
+        u, v, z = project(self.center_mm[None], thinned_camera(pinhole, stride_of(pinhole)))[0]
         height, width = known.score.shape[1:]
         row = min(max(int(v / CELL_PX), 0), height - 1)
         column = min(max(int(u / CELL_PX), 0), width - 1)
@@ -121,7 +123,7 @@ class KnownHand:
         known.column[0, row, column] = (u - (CELL_PX - 1) / 2) / CELL_PX - column
         known.row[0, row, column] = (v - (CELL_PX - 1) / 2) / CELL_PX - row
         known.depth[0, row, column] = (z - nearest_around(image[0, 0], row, column)) / DEPTH_UNIT_MM
-        return decode(known, image, camera, self._detector.model.threshold)[0]
+        return decode(known, image, pinhole, self._detector.model.threshold)[0]
 
 
 def _at_the_centre(raw: Raw) -> Raw:

@@ -72,13 +72,13 @@ class FolderSource(Closing):
             if self._closed:
                 return
             try:
-                frame = self._frames[index]
+                depth_mm, camera, joints_mm = self._frames.as_taken(index)
             except FrameError as error:
                 last = str(error)
                 self._tell(f"Left out: {last}")
                 continue
             read += 1
-            yield DepthFrame(frame.depth_mm, frame.camera, index / FPS, index, frame.joints_mm)
+            yield DepthFrame(depth_mm, camera, index / FPS, index, joints_mm)
         if not read:
             raise ValueError(f"None of the {len(self._frames)} frames of {self.name} can be read. The last: {last}")
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt16
 
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import Pinhole
+from crossnets.types import LensCamera, Pinhole
 
 Tell: TypeAlias = Callable[[str], None]
 """Takes a message for the user: a frame that was left out, a camera that is tried again."""
@@ -26,7 +26,8 @@ class DepthFrame:
 
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     """Zero where the sensor saw nothing."""
-    camera: Pinhole
+    camera: Pinhole | LensCamera
+    """Its intrinsics, and its lens if the image was taken through one."""
     time_s: float
     """Since the source was opened; grows from frame to frame."""
     number: int

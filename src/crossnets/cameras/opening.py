@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from crossnets.cameras.folders import FolderSource
 from crossnets.cameras.frames import DepthSource, Tell
 from crossnets.cameras.reconnecting import Retries, Retrying
-from crossnets.geometry.camera import CameraPreset, parse_camera
+from crossnets.geometry.camera import as_camera
 
 SOURCES = (
     "virtual or virtual:CAMERA (a rendered hand), realsense or realsense:SERIAL, a .db3 file of a RealSense, "
@@ -16,7 +17,7 @@ SOURCES = (
 
 def open_source(
     text: str,
-    camera: str | CameraPreset | None = None,
+    camera: Any = None,
     *,
     seed: int = 0,
     retries: Retries | None = None,
@@ -28,7 +29,8 @@ def open_source(
     Args:
         text: `virtual`, `virtual:realsense-d455`, `realsense`, `realsense:SERIAL`, a path that ends in .db3 or .bag,
             or a folder: a recording, or 16-bit PNGs.
-        camera: Of a folder of PNGs: a preset's name or fx,fy,cx,cy in pixels and optionally mm per depth count.
+        camera: Of a folder of PNGs: a preset's name, fx,fy,cx,cy in pixels and optionally mm per depth count, either
+            with a lens after a colon, or anything else that `geometry.camera.as_camera` takes.
         seed: Of the virtual camera.
         retries: When a live camera counts as lost, and what then.
         tell: Takes messages. They go to standard error unless given.
@@ -60,7 +62,7 @@ def open_source(
         return realsense.open_recording(path, tell)
     if not path.is_dir():
         raise FileNotFoundError(f"Found no folder {text!r}. A source is one of: {SOURCES}.")
-    return FolderSource(path, parse_camera(camera) if isinstance(camera, str) else camera, tell)
+    return FolderSource(path, None if camera is None else as_camera(camera), tell)
 
 
 def _to_stderr(message: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from crossnets.cameras.frames import LEAST_STEP_S, UNOPENED, Closing, DepthFrame, SourceError, Tell
-from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.camera import CameraPreset, realsense_lens
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import Pinhole
 
@@ -81,12 +81,11 @@ class RealSense(Closing):
         unit_mm = 1.0
         if sensor.supports(rs.option.depth_units):
             unit_mm = round(1e3 * sensor.get_option(rs.option.depth_units), 6)
-        if any(abs(number) > 1e-6 for number in found.coeffs):
-            self._tell(
-                f"{self.name}: the lens distorts ({found.model}); this is left out, joints may be off by some mm."
-            )
         pinhole = Pinhole(found.fx, found.fy, found.ppx, found.ppy)
-        self.preset = CameraPreset(pinhole, found.width, found.height, unit_mm, "the device")
+        try:
+            self.preset = CameraPreset(pinhole, found.width, found.height, unit_mm, "the device", realsense_lens(found))
+        except ValueError as error:
+            raise SourceError(f"{self.name} cannot be used: {error}") from error
         if not self.live:
             self._device.as_playback().set_real_time(False)
         sensor.open(profile)
@@ -125,7 +124,7 @@ class RealSense(Closing):
                 since_s += max(time_s - before_s, LEAST_STEP_S)
             before_s = time_s
             depth_mm = counts if self.preset.depth_unit_mm == 1 else _millimetres(counts, self.preset.depth_unit_mm)
-            yield DepthFrame(depth_mm, self.preset.pinhole, since_s, number)
+            yield DepthFrame(depth_mm, self.preset.camera, since_s, number)
             number, idle_since = number + 1, time.monotonic()
 
     def _over(self, idle_s: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from crossnets.cameras.frames import LEAST_STEP_S, UNOPENED, Closing, DepthFrame, DepthSource, SourceError, Tell
 from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.lens import pinhole_of
 from crossnets.geometry.skeleton import Skeleton
 
 _POLL_S = 0.05
@@ -139,8 +140,10 @@ class Retrying(Closing):
             raise SourceError(
                 f"a frame of {width}x{height} pixels came, expected {expected[0]}x{expected[1]} as before"
             )
-        if frame.camera != self.preset.pinhole:
-            found, before = (", ".join(f"{n:.1f}" for n in camera) for camera in (frame.camera, self.preset.pinhole))
+        if frame.camera != self.preset.camera:
+            found, before = (
+                ", ".join(f"{n:.1f}" for n in pinhole_of(camera)) for camera in (frame.camera, self.preset.camera)
+            )
             raise SourceError(f"a frame of another camera came, with fx, fy, cx, cy of {found}, expected {before}")
 
     def _wait_to_retry(self, error: SourceError, failures: int) -> None:

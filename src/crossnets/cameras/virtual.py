@@ -8,15 +8,16 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from crossnets.cameras.frames import Closing, DepthFrame
-from crossnets.geometry.camera import camera_named
+from crossnets.geometry.camera import parse_camera
 from crossnets.geometry.skeleton import MSRA21, Skeleton
-from crossnets.synth.casting.raster import render
+from crossnets.synth.casting.raster import render, render_through_lens
 from crossnets.synth.hand.anthropometry import HandShape, sample_shape
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import HandPose, forward
 from crossnets.synth.hand.sampler import Views, mirror, passes_through_itself, sample_views, take
 from crossnets.synth.hand.surface import surface
 from crossnets.synth.sensor import noise
+from crossnets.types import LensCamera
 
 FPS = 30.0
 CAMERA = "realsense-d435"
@@ -48,17 +49,17 @@ class VirtualCamera(Closing):
     live, endless = False, True
 
     def __init__(self, camera: str = CAMERA, seed: int = 0) -> None:
-        """`camera` is a preset with an image size and a noise model.
+        """`camera` is a preset with an image size and a noise model, and may have a lens of its own after a colon.
 
         Raises:
             ValueError: there is no such camera, it cannot be rendered, or the seed is negative.
         """
-        self.preset = camera_named(camera)
+        self.preset = parse_camera(camera)
         if seed < 0:
             raise ValueError(f"Found the seed {seed}, expected 0 or more.")
         self.name = f"virtual:{camera}"
         self.skeleton: Skeleton | None = MSRA21
-        self._sensor, self._seed, self._closed = noise.sensor_of(camera), seed, False
+        self._sensor, self._seed, self._closed = noise.sensor_of(camera.partition(":")[0]), seed, False
 
     def __enter__(self) -> "VirtualCamera":
         self._closed = False
@@ -77,7 +78,7 @@ class VirtualCamera(Closing):
             if self._closed:
                 return
             depth_mm, joints_mm = self._image(shape, pose, number)
-            yield DepthFrame(depth_mm, self.preset.pinhole, number / FPS, number, joints_mm)
+            yield DepthFrame(depth_mm, self.preset.camera, number / FPS, number, joints_mm)
 
     def _poses(self, rng: np.random.Generator, shape: HandShape) -> Iterator[_Pose]:
         """One a frame, of a right hand: eased from pose to pose, each held for a moment."""
@@ -116,7 +117,11 @@ class VirtualCamera(Closing):
         frames = forward(shape, batch)
         mesh = surface(frames, shape)
         one = type(mesh)(mesh.centers_mm[0], mesh.radii_mm[0], mesh.topology)
-        exact_mm = render(one, self.preset.pinhole, self.preset.width_px, self.preset.height_px)
+        camera = self.preset.camera
+        if isinstance(camera, LensCamera):
+            exact_mm = render_through_lens(one, camera)
+        else:
+            exact_mm = render(one, camera, self.preset.width_px, self.preset.height_px)
         seed = (self._seed << 32) + number
         depth_mm = noise.apply(exact_mm, self.preset.pinhole, self._sensor, seed, _NOISE)
         return depth_mm, np.asarray(joints(frames, MSRA21))[0].astype(np.float32)

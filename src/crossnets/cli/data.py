@@ -47,7 +47,8 @@ class Pack:
     split: Literal["train", "test"] = "train"
     """Split of NYU and ICVL."""
     camera: str | None = None
-    """Camera of PNGs without camera.json: a name, or fx,fy,cx,cy in pixels and, after them, the mm of one count."""
+    """Camera of PNGs without camera.json: a name, or fx,fy,cx,cy in pixels and, after them, the mm of one count. The
+    coefficients of a lens may follow after a colon."""
 
 
 def data(

@@ -30,7 +30,7 @@ class LiveOptions:
     """Show the frames alone, without hands."""
     camera: str | None = None
     """Camera of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after
-    them, the mm of one depth count."""
+    them, the mm of one depth count. The coefficients of a lens may follow after a colon."""
     port: int = 8080
     """Port of the page; 0 takes a free one."""
     host: str = "127.0.0.1"

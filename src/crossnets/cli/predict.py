@@ -50,7 +50,8 @@ def predict(
         frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. A run or model
             folder may come before them. The model of the package is the default.
         camera: Camera of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and,
-            after them, the mm of one depth count. Recordings and data sets have their own.
+            after them, the mm of one depth count. The coefficients of a lens may follow after a colon, as OpenCV has
+            them: k1,k2,p1,p2[,k3[,k4,k5,k6]]. Recordings and data sets have their own.
         out: Folder for predictions.jsonl (a header, then a frame a line) and overlays/. Predictions are never
             overwritten.
         refine: Refinement after the estimate: the learned update of the paper, or its energy minimised.

@@ -32,7 +32,7 @@ def record(
         frames: Largest number of frames.
         seconds: Largest duration, from the first frame on.
         camera: Camera of a folder of PNGs: a name such as realsense-d435, or fx,fy,cx,cy in pixels and, after
-            them, the mm of one depth count.
+            them, the mm of one depth count. The coefficients of a lens may follow after a colon.
         seed: Seed of the virtual hand.
         retry_s: Pause in seconds before a camera that was unplugged or has stalled is opened again.
         tries: Attempts in a row before the camera is given up.

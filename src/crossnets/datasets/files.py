@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt16
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.camera import CameraPreset, without_lens
 
 NOTHING_SEEN = 32001
 """Value that a Senz3D writes for pixels without depth."""
@@ -113,7 +113,7 @@ def matching_camera(preset: CameraPreset, given: CameraPreset | None, dataset: s
     """Choose the camera to read a published data set with: `given` if there is one, otherwise the preset.
 
     Raises:
-        ValueError: the image size or depth unit of `given` differs from the files of the data set.
+        ValueError: the image size or depth unit of `given` differs from the files of the data set, or it has a lens.
     """
     if given is None:
         return preset
@@ -122,7 +122,7 @@ def matching_camera(preset: CameraPreset, given: CameraPreset | None, dataset: s
             f"The camera is for {given.width_px}x{given.height_px} images with a depth unit of {given.depth_unit_mm} "
             f"mm, but {dataset} has {preset.width_px}x{preset.height_px} images in mm. Give a camera of that size."
         )
-    return given
+    return without_lens(given, f"{dataset}'s camera")
 
 
 def choose(wanted: Sequence[str] | None, available: Sequence[str], what: str, root: Path) -> tuple[str, ...]:

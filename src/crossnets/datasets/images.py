@@ -11,8 +11,9 @@ from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
 from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera
+from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import HandFrame
+from crossnets.types import HandFrame, LensCamera
 
 SHOWN = 5
 """Maximum number of names in a message."""
@@ -24,7 +25,10 @@ class ImageFiles:
     def __init__(self, paths: Sequence[Path], camera: CameraPreset) -> None:
         self.name = "image"
         self.skeleton: Skeleton | None = None
-        self.camera = camera.pinhole
+        taken = camera.camera
+        # The size is unknown if none of the images can be read.
+        sized_lens = isinstance(taken, LensCamera) and all((camera.width_px, camera.height_px))
+        self.camera = lens_table(taken).ideal if sized_lens else camera.pinhole
         self.problems: list[Problem] = []
         self._camera = camera
         self._paths = tuple(paths)
@@ -33,12 +37,13 @@ class ImageFiles:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame. `HandDataset` describes the errors."""
+        """Read one frame, without the distortion of the lens. `HandDataset` describes the errors."""
         path = self._paths[range(len(self))[index]]
         size = (self._camera.width_px, self._camera.height_px)
         counts = read_png16(path, [size if all(size) else png_size(path)])
         depth_mm = counts_to_mm(counts, self._camera.depth_unit_mm)
-        return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, self.camera, None)
+        depth_mm, pinhole = ideal_image(depth_mm, self._camera.camera)
+        return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, pinhole, None)
 
     def sequence_of(self, index: int) -> str:
         """Name of the folder."""

@@ -41,8 +41,9 @@ from crossnets.datasets.recording_format import (
     skeleton_of,
 )
 from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import HandFrame
+from crossnets.types import HandFrame, LensCamera, Pinhole
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class Recording:
         self.name = "recording"
         self.problems: list[Problem] = []
         folders = [_open_folder(path, camera, depth_unit_mm, self.problems) for path in _recordings_in(root, sequences)]
-        self.camera = folders[0].camera.pinhole
+        taken = folders[0].camera.camera
+        self.camera = lens_table(taken).ideal if isinstance(taken, LensCamera) else taken
         self.skeleton = _common_skeleton(folders)
         self._cameras = {folder.path: folder.camera for folder in folders}
         self._rows = [
@@ -106,12 +108,22 @@ class Recording:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame with the camera of its recording. `HandDataset` describes the errors."""
+        """Read one frame with the camera of its recording. `HandDataset` describes the errors.
+
+        If the camera has a lens, the frame is the ideal image of `geometry.lens`.
+        """
+        row = self._rows[range(len(self))[index]]
+        depth_mm, camera, joints_mm = self.as_taken(index)
+        return HandFrame(row.key, row.sequence, *ideal_image(depth_mm, camera), joints_mm)
+
+    def as_taken(
+        self, index: int
+    ) -> tuple[Float32[np.ndarray, "H W"], Pinhole | LensCamera, Float32[np.ndarray, "J 3"] | None]:
+        """Depth of one frame as it was taken, its camera, and its joints. `HandDataset` describes the errors."""
         row = self._rows[range(len(self))[index]]
         camera = self._cameras[row.image.parent]
         raw = read_png16(row.image, [(camera.width_px, camera.height_px)])
-        depth_mm = counts_to_mm(raw, camera.depth_unit_mm)
-        return HandFrame(row.key, row.sequence, depth_mm, camera.pinhole, row.joints_mm)
+        return counts_to_mm(raw, camera.depth_unit_mm), camera.camera, row.joints_mm
 
     def sequence_of(self, index: int) -> str:
         """Name of the folder."""

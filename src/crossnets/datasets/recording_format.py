@@ -11,11 +11,15 @@ from crossnets.datasets.dataset import FrameError
 from crossnets.datasets.files import broken, read_lines, sound_joints
 from crossnets.datasets.png import png_size
 from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.lens import coefficients_of, lens_of
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.types import Pinhole
+from crossnets.types import Lens, Pinhole
 
 FORMAT = "crossnets-recording"
-VERSION = 1
+VERSION, LENS_VERSION = 1, 2
+"""Recordings without and with a lens. Readers of version 1 alone would leave out the lens, so they must refuse it."""
+OPENCV, MODIFIED = "opencv", "modified-brown-conrady"
+"""Models of lenses."""
 CAMERA_FILE = "camera.json"
 LABELS_FILE = "labels.jsonl"
 UNFINISHED_FILE = "labels.jsonl.partial"
@@ -28,8 +32,11 @@ _MAX_SIDE_PX = 16384
 
 def camera_fields(camera: CameraPreset, name: str | None) -> dict[str, Any]:
     """Make the fields of camera.json. `name` is omitted if it is None."""
-    fields = {"format": FORMAT, "version": VERSION, **camera.pinhole._asdict()}
+    fields: dict[str, Any] = {"format": FORMAT, "version": VERSION, **camera.pinhole._asdict()}
     fields |= {"width_px": camera.width_px, "height_px": camera.height_px, "depth_unit_mm": camera.depth_unit_mm}
+    if camera.lens is not None:
+        model = MODIFIED if camera.lens.modified else OPENCV
+        fields |= {"version": LENS_VERSION, "lens": {"model": model, "coefficients": coefficients_of(camera.lens)}}
     return fields if name is None else {**fields, "name": name}
 
 
@@ -75,8 +82,14 @@ def parse_camera(fields: Any, path: Path) -> CameraPreset:
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         found = fields.get("format") if isinstance(fields, dict) else type(fields).__name__
         raise ValueError(f'{path}: found format {found!r}, expected "format": "{FORMAT}". {DOCS}')
-    if fields.get("version") != VERSION:
-        raise ValueError(f"{path}: found version {fields.get('version')!r}; this crossnets reads {VERSION}. Update it.")
+    version = fields.get("version")
+    if version not in (VERSION, LENS_VERSION) or isinstance(version, bool):
+        raise ValueError(
+            f"{path}: found version {version!r}; this crossnets reads {VERSION} and {LENS_VERSION}. Update it."
+        )
+    lens = _lens(fields.get("lens"), path)
+    if version == VERSION and lens is not None:
+        raise ValueError(f'{path}: found a lens in version {VERSION}, expected "version": {LENS_VERSION}. {DOCS}')
     numbers = {name: _number(fields, name, path) for name in ("fx_px", "fy_px", "cx_px", "cy_px", "depth_unit_mm")}
     width, height = (_number(fields, name, path) for name in ("width_px", "height_px"))
     if not (
@@ -87,7 +100,21 @@ def parse_camera(fields: Any, path: Path) -> CameraPreset:
         if numbers[name] <= 0:
             raise ValueError(f"{path}: found {name} {numbers[name]:g}, expected more than 0. {DOCS}")
     unit = numbers.pop("depth_unit_mm")
-    return CameraPreset(Pinhole(**numbers), int(width), int(height), unit, str(fields.get("name", path)))
+    return CameraPreset(Pinhole(**numbers), int(width), int(height), unit, str(fields.get("name", path)), lens)
+
+
+def _lens(fields: Any, path: Path) -> Lens | None:
+    """The lens of camera.json. None if the field is missing or null."""
+    if fields is None:
+        return None
+    model = fields.get("model", OPENCV) if isinstance(fields, dict) else None
+    if model not in (OPENCV, MODIFIED):
+        expected = '{"model": "opencv", "coefficients": [k1, k2, p1, p2, k3, k4, k5, k6]}'
+        raise ValueError(f"{path}: found the lens {str(fields)[:80]}, expected {expected}. {DOCS}")
+    try:
+        return lens_of(fields.get("coefficients"), modified=model == MODIFIED)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} {DOCS}") from None
 
 
 def _number(fields: dict[str, Any], name: str, path: Path) -> float:

@@ -185,7 +185,8 @@ def set_writer(
     if name == "cvar":
         return CVARWriter(root, frames)
     if name == "recording":
-        return RecordingWriter(root, camera, skeleton, "synthetic", resume=resume)
+        rendered = camera._replace(lens=None)  # rendered without a lens
+        return RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume)
     raise ValueError(f"Cannot write {name!r}; known: nyu, icvl, msra, cvar, recording.")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from crossnets.geometry.camera import CAMERAS, parse_camera
+from crossnets.geometry.camera import CAMERAS, parse_camera, without_lens
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
@@ -72,12 +72,12 @@ def scoring_camera(text: str) -> Pinhole:
     """Parse the name of a preset, or `fx,fy,cx,cy` in pixels.
 
     Raises:
-        ValueError: the text is neither a preset nor four valid numbers. Focal lengths are positive because v points
-            down in these files.
+        ValueError: the text is neither a preset nor four valid numbers, or has a lens. Focal lengths are positive
+            because v points down in these files.
     """
     if text.count(",") == 4:
         raise ValueError(f"Found camera {text!r}, expected fx,fy,cx,cy. Scoring does not use a depth unit.")
-    return parse_camera(text).pinhole
+    return without_lens(parse_camera(text), "the camera of a scored data set").pinhole
 
 
 def read_list(path: Path) -> tuple[str, ...]:

@@ -1,25 +1,36 @@
 """Pixels and millimetres, both ways, and named cameras."""
 
+import json
 import math
 import warnings
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from crossnets.types import Pinhole
+from crossnets.geometry.lens import distort, lens_of, undistort
+from crossnets.types import Lens, LensCamera, Pinhole
 
 
-def project(points_mm: Float[np.ndarray, "*N 3"], camera: Pinhole) -> Float[np.ndarray, "*N 3"]:
+def project(points_mm: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) -> Float[np.ndarray, "*N 3"]:
     """Camera-frame points to (u px, v px, d mm); v points down. The depth must not be zero."""
     x, y, z = np.moveaxis(points_mm, -1, 0)
+    if isinstance(camera, LensCamera):
+        pinhole = camera.pinhole
+        x, y = np.moveaxis(distort(np.stack([x / z, y / z], axis=-1), camera.lens), -1, 0)
+        return np.stack([pinhole.fx_px * x + pinhole.cx_px, pinhole.fy_px * y + pinhole.cy_px, z], axis=-1)
     return np.stack([camera.fx_px * x / z + camera.cx_px, camera.fy_px * y / z + camera.cy_px, z], axis=-1)
 
 
-def unproject(uvd: Float[np.ndarray, "*N 3"], camera: Pinhole) -> Float[np.ndarray, "*N 3"]:
+def unproject(uvd: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) -> Float[np.ndarray, "*N 3"]:
     """(u px, v px, d mm) to camera-frame points in mm: the inverse of `project`."""
     u, v, d = np.moveaxis(uvd, -1, 0)
+    if isinstance(camera, LensCamera):
+        focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
+        slopes = undistort((uvd[..., :2] - middle_px) / focal_px, camera.lens)
+        return np.concatenate([slopes * d[..., None], d[..., None]], axis=-1)
     return np.stack([(u - camera.cx_px) * d / camera.fx_px, (v - camera.cy_px) * d / camera.fy_px, d], axis=-1)
 
 
@@ -34,7 +45,19 @@ class CameraPreset(NamedTuple):
     """Millimetres per raw depth count."""
     source: str
     """Source of the numbers. A device's own calibration is always better."""
+    lens: Lens | None = None
+    """None for a camera without distortion, or one whose distortion is unknown."""
 
+    @property
+    def camera(self) -> Pinhole | LensCamera:
+        """Camera of the frames: the intrinsics, with the lens if there is one."""
+        if self.lens is None:
+            return self.pinhole
+        return LensCamera(self.pinhole, self.lens, self.width_px, self.height_px)
+
+
+_AZURE_LENS = Lens(4.725, 3.209, 0.0, 0.0, 0.171, 5.056, 4.776, 0.886)
+"""Published for one Azure Kinect with fx 503.8 px in the narrow mode. Its two modes share the lens."""
 
 CAMERAS: dict[str, CameraPreset] = {
     "nyu-kinect": CameraPreset(
@@ -71,14 +94,16 @@ CAMERAS: dict[str, CameraPreset] = {
         640,
         576,
         1.0,
-        "one device, NFOV unbinned, panispani/3DReconstruct; its lens distortion is left out",
+        "one device, NFOV unbinned, panispani/3DReconstruct; lens of another device",
+        _AZURE_LENS,
     ),
     "azure-kinect-wfov": CameraPreset(
         Pinhole(251.964, 251.989, 261.782, 252.69),
         512,
         512,
         1.0,
-        "WFOV 2x2 binned, from the NFOV device's calibration of the whole sensor; its lens distortion is left out",
+        "WFOV 2x2 binned, from the NFOV device's calibration of the whole sensor; lens of another device",
+        _AZURE_LENS,
     ),
 }
 
@@ -96,8 +121,15 @@ def _nominal(
 
 CAMERAS |= {
     "kinect-v1": _nominal(640, 480, 58.59, 45.64, 1.0, "the field of view that OpenNI states"),
-    "kinect-v2": _nominal(512, 424, 70.6, 60.0, 1.0, "Microsoft; its lens distortion is left out"),
-    "realsense-l515": _nominal(1024, 768, 70.0, 55.0, 0.25, "the data sheet; its lens distortion is left out"),
+    "kinect-v2": CameraPreset(
+        Pinhole(368.0, 368.0, 255.5, 211.5),
+        512,
+        424,
+        1.0,
+        "published focal length and lens of one device; its principal point is the middle of the image",
+        Lens(0.084, -0.272, 0.0, 0.0, 0.102),
+    ),
+    "realsense-l515": _nominal(1024, 768, 70.0, 55.0, 0.25, "the data sheet"),
     "oak-d": _nominal(640, 400, 72.0, 50.0, 1.0, "the data sheet's mono cameras"),
     "iphone-truedepth": _nominal(640, 480, 59.0, 46.0, 1.0, "measured by users; AVCameraCalibrationData is exact"),
     "orbbec-femto-bolt": CameraPreset(
@@ -120,32 +152,42 @@ ALIASES = {
 }
 """Other names of presets."""
 
+_OWN_LENS = {
+    "realsense-l515": "pyrealsense2's intrinsics of the depth stream contain them",
+    "iphone-truedepth": "fit them to the lookup table of AVCameraCalibrationData, or rectify the depth with it",
+    "orbbec-femto-bolt": "the Orbbec SDK's camera parameters contain them",
+}
+"""Presets whose lens distorts noticeably and differs from device to device, and where to find its coefficients."""
+_warned: set[str] = set()
+
 
 def as_camera(camera: Any) -> CameraPreset:
     """The camera that a caller names or describes.
 
     Args:
-        camera: Name of a preset, a `CameraPreset`, a `Pinhole` or four numbers (fx, fy, cx, cy in pixels), a 3 x 3
-            intrinsic matrix, or pyrealsense2's intrinsics. A size of 0 x 0 in the answer means unknown.
+        camera: Any text of `parse_camera`, such as the name of a preset. A `CameraPreset`, a `Pinhole` or a
+            `LensCamera`. Four numbers (fx, fy, cx, cy in pixels), or 8, 9 or 12, of which the last are a lens's 4, 5
+            or 8 coefficients in OpenCV's order. A 3 x 3 intrinsic matrix, or a pair of it and coefficients, as OpenCV
+            and pyk4a have them. pyrealsense2's intrinsics. A size of 0 x 0 in the answer means unknown.
 
     Raises:
+        OSError: the file that a text names cannot be read.
         ValueError: none of these, or numbers that no camera has.
     """
     if isinstance(camera, str):
-        return camera_named(camera)
+        return parse_camera(camera)
     if isinstance(camera, CameraPreset):
         return _checked(camera)
+    if isinstance(camera, LensCamera):
+        pinhole, lens, width, height = camera
+        return _checked(CameraPreset(pinhole, width, height, 1.0, "a camera with a lens", lens))
     if all(hasattr(camera, name) for name in ("fx", "fy", "ppx", "ppy", "width", "height")):
         pinhole = Pinhole(float(camera.fx), float(camera.fy), float(camera.ppx), float(camera.ppy))
-        if any(getattr(camera, "coeffs", ())):
-            warnings.warn(
-                f"The camera's lens distortion {list(camera.coeffs)} is left out, which moves joints far from the "
-                "image's centre. Undistort the images first.",
-                stacklevel=3,
-            )
-        return _checked(CameraPreset(pinhole, int(camera.width), int(camera.height), 1.0, "pyrealsense2"))
+        width, height = int(camera.width), int(camera.height)
+        return _checked(CameraPreset(pinhole, width, height, 1.0, "pyrealsense2", realsense_lens(camera)))
+    lens, camera_alone = _separated(camera)
     try:
-        numbers = np.asarray(camera, np.float64)
+        numbers = np.asarray(camera_alone, np.float64)
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if numbers.shape == (3, 3):
@@ -155,19 +197,62 @@ def as_camera(camera: Any) -> CameraPreset:
                 "pixels."
             )
         pinhole = Pinhole(*(float(numbers[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))))
-        return _checked(CameraPreset(pinhole, 0, 0, 1.0, "an intrinsic matrix"))
-    if numbers.shape == (4,):
-        return _checked(CameraPreset(Pinhole(*numbers.tolist()), 0, 0, 1.0, "four numbers"))
+        return _checked(CameraPreset(pinhole, 0, 0, 1.0, "an intrinsic matrix", lens))
+    if numbers.shape in ((4,), (8,), (9,), (12,)) and lens is None:
+        lens = lens_of(numbers[4:]) if numbers.size > 4 else None
+        return _checked(CameraPreset(Pinhole(*numbers[:4].tolist()), 0, 0, 1.0, "numbers", lens))
     raise ValueError(
         f"Found {camera!r} as the camera. Expected Pinhole(fx_px, fy_px, cx_px, cy_px), four numbers, a 3 x 3 matrix, "
+        "one of these with the lens's 4, 5 or 8 coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6]]), "
         f"pyrealsense2 intrinsics, or one of {', '.join(CAMERAS)}."
     )
+
+
+def _separated(camera: Any) -> tuple[Lens | None, Any]:
+    """The lens and the matrix of a pair of both. Anything else has no lens and stays as it is."""
+    if isinstance(camera, list | tuple) and len(camera) == 2 and np.shape(camera[0]) == (3, 3):
+        return lens_of(camera[1]), camera[0]
+    return None, camera
+
+
+def realsense_lens(intrinsics: Any) -> Lens | None:
+    """The lens of pyrealsense2's intrinsics. None if it does not distort.
+
+    `brown_conrady` is OpenCV's model, and `modified_brown_conrady` has other tangential terms. The library computes
+    `inverse_brown_conrady` as the modified model, checked with librealsense 2.59, although its name says otherwise.
+
+    Raises:
+        ValueError: the model is another one, such as those of fish-eye lenses.
+    """
+    coefficients = [float(number) for number in getattr(intrinsics, "coeffs", ())]
+    model = str(getattr(intrinsics, "model", "brown_conrady")).rpartition(".")[2]
+    if not any(coefficients) or model == "none":
+        return None
+    if model not in ("brown_conrady", "modified_brown_conrady", "inverse_brown_conrady"):
+        raise ValueError(
+            f"Found the lens model {model} with the coefficients {coefficients}. Expected none, brown_conrady, "
+            "modified_brown_conrady or inverse_brown_conrady. Undistort the images, and give their intrinsics."
+        )
+    return lens_of(coefficients, modified=model != "brown_conrady")
 
 
 def _checked(camera: CameraPreset) -> CameraPreset:
     pinhole = camera.pinhole
     if not (all(map(math.isfinite, pinhole)) and pinhole.fx_px > 0 and pinhole.fy_px > 0):
         raise ValueError(f"Invalid camera {pinhole}: all numbers must be finite, and the focal lengths positive.")
+    if camera.lens is not None and not all(map(math.isfinite, camera.lens)):
+        raise ValueError(f"Invalid lens {camera.lens}: all coefficients must be finite.")
+    return camera
+
+
+def without_lens(camera: CameraPreset, use: str) -> CameraPreset:
+    """The camera, which must have no lens. `use` names the purpose in the message.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if camera.lens is not None:
+        raise ValueError(f"Found a camera with a lens, but {use} has none. Give fx,fy,cx,cy alone.")
     return camera
 
 
@@ -190,16 +275,43 @@ def camera_named(name: str) -> CameraPreset:
 
 
 def parse_camera(text: str) -> CameraPreset:
-    """A camera as a command line names it: a preset, or `fx,fy,cx,cy[,unit_mm]`.
+    """A camera as a command line names it: `CAMERA` or `CAMERA:LENS`.
 
-    Focal lengths and centre are in pixels of the image as used; `unit_mm` is 1 unless given. The size of the image
-    is not part of the text: then it is 0 x 0, unknown.
+    CAMERA is a preset, or `fx,fy,cx,cy[,unit_mm]`. Focal lengths and centre are in pixels of the image as used;
+    `unit_mm` is 1 unless given. The size of the image is not part of these numbers: then it is 0 x 0, unknown.
+
+    LENS is `k1,k2,p1,p2[,k3[,k4,k5,k6]]` as OpenCV has them, `none` for images that are undistorted already, or, after
+    one of the Azure Kinect's presets, a JSON file with the device's own calibration.
 
     Raises:
+        OSError: the file cannot be read.
         ValueError: neither a preset nor four or five numbers, or numbers that no camera has.
     """
+    name, colon, lens = text.partition(":")
+    if not colon:
+        return _camera_alone(name)
+    if lens.strip() == "none":
+        return _camera_alone(name, warn=False)._replace(lens=None)
+    preset = _camera_alone(name, warn=False)
+    if lens.endswith(".json"):
+        return azure_kinect(Path(lens).expanduser(), preset)
+    try:
+        coefficients = [float(part) for part in lens.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"Cannot read the lens {lens!r} of the camera {text!r}: expected k1,k2,p1,p2[,k3[,k4,k5,k6]], none, or a "
+            ".json file with an Azure Kinect's calibration."
+        ) from None
+    return _checked(preset._replace(lens=lens_of(coefficients)))
+
+
+def _camera_alone(text: str, *, warn: bool = True) -> CameraPreset:
+    """A preset, or one of numbers. `warn` about a preset whose lens is unknown, once."""
     if "," not in text:
-        return camera_named(text.strip())
+        preset = camera_named(text.strip())
+        if warn:
+            _warn_of_lens(text.strip())
+        return preset
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -216,3 +328,67 @@ def parse_camera(text: str) -> CameraPreset:
             "depth unit (fifth) positive."
         )
     return CameraPreset(Pinhole(fx, fy, cx, cy), 0, 0, unit_mm, "the command line")
+
+
+def _warn_of_lens(name: str) -> None:
+    name = ALIASES.get(name.lower(), name)
+    if name in _OWN_LENS and name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"The lens of {name} distorts, and this preset has no coefficients, so joints far from the image's centre "
+            f"are off by millimetres to centimetres. Give the device's own: {_OWN_LENS[name]}. camera= takes them "
+            f"after fx, fy, cx, cy, and --camera after a colon. For undistorted images give {name}:none.",
+            stacklevel=4,
+        )
+
+
+_AZURE_MODES = {"azure-kinect-nfov": (1.0, 192.0, 180.0), "azure-kinect-wfov": (0.5, 0.0, 0.0)}
+"""Scale of a mode's image to the sensor's 1024 x 1024 pixels, and the first column and row that it shows."""
+_AZURE_SENSOR_PX = 1024
+_AZURE_MODELS = ("BrownConrady", "Rational6KT")
+
+
+def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
+    """The depth camera of an Azure Kinect, from the JSON file that its SDK gives (`k4a_device_get_raw_calibration`).
+
+    Args:
+        path: The file. pyk4a has its text as `calibration_raw`.
+        preset: azure-kinect-nfov or azure-kinect-wfov, which states the mode.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the preset is another one, or the file has no depth camera with a known lens model.
+    """
+    mode = next((name for name in _AZURE_MODES if CAMERAS[name].pinhole == preset.pinhole), None)
+    if mode is None:
+        raise ValueError(
+            f"Found the calibration file {path} after another camera than {' or '.join(_AZURE_MODES)}. Only the Azure "
+            "Kinect's files are known. Give the coefficients as numbers."
+        )
+    try:
+        cameras = json.loads(path.read_bytes())["CalibrationInformation"]["Cameras"]
+        depth = next(one for one in cameras if one["Purpose"] == "CALIBRATION_CameraPurposeDepth")
+        model = str(depth["Intrinsics"]["ModelType"]).removeprefix("CALIBRATION_LensDistortionModel")
+        numbers = [float(number) for number in depth["Intrinsics"]["ModelParameters"]]
+    except (ValueError, TypeError, KeyError, StopIteration, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not the calibration of an Azure Kinect ({type(error).__name__}: {error}). Expected JSON with "
+            "CalibrationInformation.Cameras, one of them for depth."
+        ) from None
+    if model not in _AZURE_MODELS or len(numbers) < 14 or not all(map(math.isfinite, numbers)):
+        raise ValueError(
+            f"{path}: found the lens model {model} with {len(numbers)} numbers, expected {' or '.join(_AZURE_MODELS)} "
+            "with 14 or 15 finite ones."
+        )
+    # Centre and focal lengths are shares of the whole sensor's size, whose first pixel is centred at a half.
+    center_x, center_y, focal_x, focal_y, k1, k2, k3, k4, k5, k6, off_x, off_y, p2, p1 = numbers[:14]
+    if off_x or off_y:
+        raise ValueError(f"{path}: found a centre of distortion of {off_x}, {off_y}; expected 0, 0.")
+    # The 6KT model has half of OpenCV's mixed tangential term, which is not representable unless both are zero.
+    if model == "Rational6KT" and (p1 or p2):
+        raise ValueError(f"{path}: found the lens model {model} with p1 {p1} and p2 {p2}; expected zeros there.")
+    scale, left, top = _AZURE_MODES[mode]
+    pixels = _AZURE_SENSOR_PX * scale
+    pinhole = Pinhole(focal_x * pixels, focal_y * pixels, center_x * pixels - 0.5 - left, center_y * pixels - 0.5 - top)
+    lens = lens_of([k1, k2, p1, p2, k3, k4, k5, k6])
+    return _checked(preset._replace(pinhole=pinhole, source=str(path), lens=lens))

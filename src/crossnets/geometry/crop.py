@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt16
 
+from crossnets.geometry.lens import ideal_part, lens_table
 from crossnets.geometry.support import unsupported
-from crossnets.types import HandCrop, Pinhole
+from crossnets.types import HandCrop, LensCamera, Pinhole
 
 CUBE_MM = 250.0
 """Side of the cube of the paper, the same for every data set (spec 1.5)."""
@@ -54,7 +55,7 @@ def crop_boxes(
 
 def crop_hand(
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
-    camera: Pinhole,
+    camera: Pinhole | LensCamera,
     center_mm: Float[np.ndarray, "3"],
     cube_mm: float = CUBE_MM,
     size_px: int = CROP_PX,
@@ -70,6 +71,8 @@ def crop_hand(
     `turn`, a rotation or a mirror, acts on x and y of the scene before the cube is cut: then the centre, and the
     pixels that the crop's map is from, are those of the turned scene. It is exact, as the camera has one centre.
 
+    Of a camera with a lens the crop is cut out of the ideal image (`geometry.lens`), whose pixels its map is from.
+
     `supported` removes pixels that no surface supports (`geometry.support`), as a camera's frames need it.
 
     Raises:
@@ -81,7 +84,8 @@ def crop_hand(
             f"Cannot crop a cube of {cube_mm} mm around ({x}, {y}, {z}) mm: "
             "the centre must be finite and in front of the camera, and the side positive."
         )
-    scale, (margin_u, margin_v), (left, top) = _crop_box(camera, (x, y, z), float(cube_mm), size_px)
+    pinhole = lens_table(camera).ideal if isinstance(camera, LensCamera) else camera
+    scale, (margin_u, margin_v), (left, top) = _crop_box(pinhole, (x, y, z), float(cube_mm), size_px)
     # Integer coordinates are pixel centres, in the image and in the crop: hence the halves.
     to_crop_px = np.array(
         [
@@ -90,16 +94,21 @@ def crop_hand(
             [0.0, 0.0, 1.0],
         ]
     )
-    from_px = (to_crop_px if turn is None else to_crop_px @ turned_px(camera, turn))[:2].copy()
+    from_px = (to_crop_px if turn is None else to_crop_px @ turned_px(pinhole, turn))[:2].copy()
     from_px[:, 2] += TIE_PX * scale
-    cut = cv2.warpAffine(depth_mm, from_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    if isinstance(camera, LensCamera):
+        cut = ideal_part(depth_mm, camera, from_px, size_px)
+    else:
+        cut = cv2.warpAffine(
+            depth_mm, from_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        )
     for side, margin in ((cut.T, margin_u), (cut, margin_v)):
         side[: math.ceil(margin - 0.5)] = 0
         side[math.ceil(size_px - margin - 0.5) :] = 0
     if supported:
         cut[unsupported(cut, step_px=max(1, round(scale))) > 0] = 0
     crop = _inside(cut, z - cube_mm / 2, z + cube_mm / 2)
-    return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, camera)
+    return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, pinhole)
 
 
 def _crop_box(

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
+from crossnets.geometry.lens import pinhole_of, ray_at
 from crossnets.geometry.thinned import (
     DEPTH_UNIT_MM,
     LENGTH_MM,
@@ -23,7 +24,7 @@ from crossnets.geometry.thinned import (
     thinned_camera,
 )
 from crossnets.inference.engines import Precision, Runtime, open_network
-from crossnets.types import Pinhole
+from crossnets.types import LensCamera, Pinhole
 
 SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
 """Peaks nearer than this, or than that seen from the camera, are one hand."""
@@ -50,11 +51,13 @@ class Detection:
         return cls(center_mm, 0.5, 0.5, LENGTH_MM)
 
 
-Finder: TypeAlias = Callable[[np.ndarray, Pinhole], Sequence[Detection]]
+Finder: TypeAlias = Callable[[np.ndarray, Pinhole | LensCamera], Sequence[Detection]]
 """Depth image in mm and its camera to the candidates in it, the highest score first."""
 
 
-def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, threshold: float) -> list[list[Detection]]:
+def decode(
+    maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole | LensCamera, threshold: float
+) -> list[list[Detection]]:
     """The hands in each of a batch, best first.
 
     Args:
@@ -68,7 +71,9 @@ def decode(maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole, thr
     ]
 
 
-def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, threshold: float) -> list[Detection]:
+def _decode_one(
+    maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole | LensCamera, threshold: float
+) -> list[Detection]:
     least = math.log(threshold / (1 - threshold)) if threshold < 1 else math.inf
     score = np.asarray(maps.score, np.float32)
     if not score.max() > least:
@@ -86,16 +91,23 @@ def _decode_one(maps: Maps, inverse: Float[np.ndarray, "H W"], camera: Pinhole, 
 
 
 def _detection(
-    maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole
+    maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole | LensCamera
 ) -> Detection | None:
-    """The hand at a peak. None if its depth is not valid."""
+    """The hand at a peak. None if its depth is not valid, or it lies outside of the lens's field of view."""
     score, aside, below, behind, side, log_length = (float(part[row, column]) for part in maps)
     depth = nearest_around(inverse, row, column) + DEPTH_UNIT_MM * behind
     if not (math.isfinite(depth) and depth > 0):
         return None
-    thinned = thinned_camera(camera, stride_of(camera))
-    x = (cell_px(column + aside) - thinned.cx_px) / thinned.fx_px
-    y = (cell_px(row + below) - thinned.cy_px) / thinned.fy_px
+    pinhole = pinhole_of(camera)
+    stride = stride_of(pinhole)
+    thinned = thinned_camera(pinhole, stride)
+    u, v = cell_px(column + aside), cell_px(row + below)
+    if isinstance(camera, LensCamera):
+        x, y = ray_at(stride * u + stride // 2, stride * v + stride // 2, camera)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return None
+    else:
+        x, y = (u - thinned.cx_px) / thinned.fx_px, (v - thinned.cy_px) / thinned.fy_px
     length = LENGTH_MM * math.exp(min(max(log_length, -1), 1))
     center_mm = np.array([x * depth, y * depth, depth], np.float32)
     return Detection(center_mm, _probability(score), _probability(side), length)
@@ -137,7 +149,7 @@ class HandDetector:
         self._network, self.model = network, model
 
     def find(
-        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
     ) -> list[Detection]:
         """The hands in a frame, at most two, best first.
 
@@ -145,7 +157,7 @@ class HandDetector:
             depth_mm: In mm; what is 0, negative, or no number counts as not seen.
             camera: Whose frame it is; its intrinsics belong to this size.
         """
-        image = as_image(thin(depth_mm, stride_of(camera)))[None]
+        image = as_image(thin(depth_mm, stride_of(pinhole_of(camera))))[None]
         maps = Maps(*self.maps(image)[0])
         return _decode_one(maps, image[0, 0], camera, self.model.threshold)
 
@@ -154,7 +166,7 @@ class HandDetector:
         return self._network(images)
 
     def __call__(
-        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole
+        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
     ) -> list[Detection]:
         """As `find`."""
         return self.find(depth_mm, camera)

@@ -11,8 +11,9 @@ from jaxtyping import Float32, UInt8, UInt16
 
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.camera import project
+from crossnets.geometry.lens import pinhole_of
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
-from crossnets.types import Pinhole
+from crossnets.types import LensCamera, Pinhole
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -32,7 +33,7 @@ class Hand:
     joints_mm: Float32[np.ndarray, "J 3"]
     skeleton: Skeleton
     """Names and parents of the joints."""
-    camera: Pinhole
+    camera: Pinhole | LensCamera
     """Camera of the image that shows the hand."""
     std_mm: Float32[np.ndarray, "J"] | None = None
     """Standard deviation of each joint in each axis; None where the model does not say."""
@@ -108,7 +109,7 @@ class Hand:
     def box(self) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in pixels, around the joints and the skin on them; may leave the image."""
         points, z = self.joints_px, self.joints_mm[:, 2]
-        margin = _SKIN_MM * np.array([self.camera.fx_px, self.camera.fy_px]) / z[:, None]
+        margin = _SKIN_MM * np.array(pinhole_of(self.camera)[:2]) / z[:, None]
         (left, top), (right, bottom) = (points - margin).min(axis=0), (points + margin).max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 

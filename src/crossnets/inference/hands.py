@@ -18,7 +18,7 @@ from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
-from crossnets.types import DepthImage, HandCrop, Pinhole
+from crossnets.types import DepthImage, HandCrop, LensCamera, Pinhole
 
 SAME_HAND_MM = 80.0
 """Estimates whose mean joints are nearer to each other than this are one hand."""
@@ -234,7 +234,7 @@ def _shows_something(crop: HandCrop) -> bool:
 
 
 def hand_of(
-    estimator: CropEstimator, camera: Pinhole, estimates: Estimates, row: int, track: int | None = None
+    estimator: CropEstimator, camera: Pinhole | LensCamera, estimates: Estimates, row: int, track: int | None = None
 ) -> Hand:
     """One row of the estimates as a `Hand`."""
     right = None if estimates.right is None else float(estimates.right[row])

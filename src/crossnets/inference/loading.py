@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from crossnets.geometry.lens import ideal_image
 from crossnets.geometry.localise import Centers, center_of, find_center, find_center_slices
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference.detector import MOST_HANDS, Detection, load_detector
@@ -20,7 +21,7 @@ from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
 from crossnets.inference.smoothing import OneEuroConfig
 from crossnets.inference.tracker import Image, Tracker
-from crossnets.types import DepthImage, HandFrame, Refinement
+from crossnets.types import DepthImage, HandFrame, Pinhole, Refinement
 from crossnets.weights import SHIPPED
 
 Finding: TypeAlias = Literal["auto", "detector", "image", "image-paper", "label"]
@@ -172,7 +173,7 @@ def candidates_of(
     if how == "label":
         return Candidates(how, partial(_labelled, skeleton), _none)
     if how == "image-paper":
-        return Candidates(how, lambda image: _at(find_center_slices(_floats(image), image.camera)), _none)
+        return Candidates(how, lambda image: _at(find_center_slices(*_ideal(image))), _none)
     if how == "image":
         return Candidates(how, _nearest, _none)
     if not there:
@@ -205,15 +206,17 @@ def _labelled(skeleton: Skeleton | None, image: DepthImage) -> list[Detection]:
 
 def _nearest(image: DepthImage) -> list[Detection]:
     """The nearest hand, as `find_center` finds it without a network."""
-    return _at(find_center(_floats(image), image.camera))
+    return _at(find_center(*_ideal(image)))
 
 
 def _none(image: DepthImage) -> list[Detection]:
     return []
 
 
-def _floats(image: DepthImage) -> Float32[np.ndarray, "H W"]:
-    return image.depth_mm.astype(np.float32, copy=False)
+def _ideal(image: DepthImage) -> tuple[Float32[np.ndarray, "H W"], Pinhole]:
+    """The image without distortion, as the finders without a network take it."""
+    depth_mm, camera = ideal_image(image.depth_mm, image.camera)
+    return depth_mm.astype(np.float32, copy=False), camera
 
 
 def _at(center_mm: Float32[np.ndarray, "3"] | None) -> list[Detection]:

@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt16
 
 from crossnets.datasets.depth_unit import in_metres
 from crossnets.geometry.camera import CameraPreset, as_camera
+from crossnets.geometry.lens import lens_table
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand, Side
@@ -26,9 +27,9 @@ from crossnets.inference.hands import (
     unsure_share,
 )
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
-from crossnets.types import DepthImage, Pinhole
+from crossnets.types import DepthImage, LensCamera, Pinhole
 
-Camera: TypeAlias = str | Pinhole | CameraPreset | Sequence[float] | np.ndarray | Any | None
+Camera: TypeAlias = str | Pinhole | LensCamera | CameraPreset | Sequence[float] | np.ndarray | Any | None
 """Anything that `geometry.camera.as_camera` takes."""
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
@@ -48,7 +49,7 @@ class Image(NamedTuple):
     """A depth image as it came, with its camera."""
 
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
-    camera: Pinhole
+    camera: Pinhole | LensCamera
 
 
 @dataclass
@@ -141,7 +142,8 @@ class Tracker:
             depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing, uint16 or float. Or a frame of a camera or
                 data set, which has its own camera.
             camera: Name of a preset, such as realsense-d435, or the intrinsics that belong to this image size: a
-                `Pinhole`, four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics.
+                `Pinhole`, four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics. OpenCV's coefficients of a lens
+                follow the four numbers, or form a pair with the matrix: `camera=(matrix, coefficients)`.
 
         Raises:
             ValueError: not a depth image in mm, not of the camera's size, or no such camera.
@@ -285,7 +287,7 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
     """The caller's image and camera, checked.
 
     Raises:
-        ValueError: not a depth image in mm, or not of the camera's size.
+        ValueError: not a depth image in mm, or not of the camera's size, or its lens folds the image over.
     """
     if isinstance(depth_mm, DepthImage):
         camera = depth_mm.camera if camera is None else camera
@@ -316,4 +318,9 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
         raise ValueError(
             "Nearly all depths are below 20, which looks like metres. Millimetres are expected: multiply by 1000."
         )
-    return Image(np.ascontiguousarray(depth), preset.pinhole)
+    if preset.lens is not None and not all(size):
+        preset = preset._replace(width_px=depth.shape[1], height_px=depth.shape[0])
+    seen_by = preset.camera
+    if isinstance(seen_by, LensCamera):
+        lens_table(seen_by)  # so that impossible coefficients are refused at the first image, also without a hand
+    return Image(np.ascontiguousarray(depth), seen_by)

@@ -17,7 +17,7 @@ from crossnets.cameras.frames import DepthFrame, DepthSource
 from crossnets.cameras.pacing import paced
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.inference.hand import Hand
-from crossnets.types import Pinhole
+from crossnets.types import LensCamera, Pinhole
 from crossnets.viewer.state import LiveState
 
 _HOLD_S = 0.1
@@ -34,7 +34,7 @@ class Tracks(Protocol):
 
     stages_ms: dict[str, float]
 
-    def track(self, depth_mm: np.ndarray, camera: Pinhole, time_s: float | None = None) -> list[Hand]:
+    def track(self, depth_mm: np.ndarray, camera: Pinhole | LensCamera, time_s: float | None = None) -> list[Hand]:
         """See `Tracker.track`."""
         ...
 

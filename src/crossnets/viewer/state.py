@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt16
 
 from crossnets.cameras.frames import DepthFrame
+from crossnets.geometry.lens import ideal_image
 from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 
@@ -70,8 +71,11 @@ class LiveState:
 
     def add(self, frame: DepthFrame, hands: tuple[Hand, ...], stages_ms: dict[str, float], fps: float) -> None:
         """Show the next frame. Those that are too old are forgotten."""
-        counts = to_counts(frame.depth_mm)
-        moment = Moment(self._next, frame.time_s, counts, frame.camera, hands, stages_ms, fps)
+        depth_mm, camera = ideal_image(frame.depth_mm, frame.camera)
+        if camera != frame.camera:  # the page computes pixels and points without a lens
+            hands = tuple(replace(hand, camera=camera) for hand in hands)
+        counts = to_counts(depth_mm)
+        moment = Moment(self._next, frame.time_s, counts, camera, hands, stages_ms, fps)
         with self._changed:
             kept = self._moments
             if kept and moment.time_s <= kept[-1].time_s:  # the source has begun again

@@ -1,0 +1,264 @@
+"""Cameras whose lens distorts: pixels to rays and back, and the image that a camera without distortion would take.
+
+The estimator needs crops without distortion. There are two ways to give it those. One undistorts each image, which
+takes 0.2 to 0.3 ms for 640 x 480 pixels, and every later step stays as it is. The other is used here and leaves the
+image as it is. A table that is computed once per camera gives, for each pixel of the ideal image, the pixel of the real
+image. A crop looks up only its own 128 x 128 pixels there, which takes 0.03 ms. The ideal image costs nothing then, so
+it covers the whole field of view, and no hand at the image's edge is lost. The detector searches the image as it is,
+since it tolerates a small change of shape, and its peaks become rays through the lens. The filter of unsupported pixels
+acts on the image for the detector and on the crop for the estimator, as without a lens. Readers of data sets and the
+live page, which need whole images, take `ideal_image`.
+
+Either lookup takes the nearest pixel. Depth is exact then, and a pixel moves by at most half a pixel in x and y, once
+more than in the crop itself. `scripts/lens_error.py` measures what that costs the joints (docs/runtime.md).
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int32, UInt16
+
+from crossnets.types import Lens, LensCamera, Pinhole
+
+MOST_SLOPE = 1.8
+"""Rays at more than 61 degrees from the axis are left out, because the ideal image grows without limit towards 90."""
+_SAMPLES = np.linspace(0.0, 8.0, 8001)
+"""Slopes of rays at which the radial part is examined."""
+_ITERATIONS = 30
+_CONVERGED_PX = 1e-3
+"""Largest distance between a pixel and the pixel of its ray. It is far below what any image resolves."""
+_STEP = 1e-6
+_EDGE_PX = 0.5
+
+
+class LensTable(NamedTuple):
+    """Lookups for one camera. `lens_table` makes and caches them."""
+
+    ideal: Pinhole
+    """A camera without distortion that sees all of the field of view, with the same focal lengths."""
+    pixel: Int32[np.ndarray, "h w"]
+    """For each pixel of its image the position in the flattened image of the real camera. -1: it sees nothing there."""
+    rays: Float32[np.ndarray, "H W 2"]
+    """Slopes x/z and y/z of the ray of each pixel of the real camera. NaN beyond `MOST_SLOPE`."""
+
+
+# --- coefficients ---
+
+
+def lens_of(coefficients: object, *, modified: bool = False) -> Lens | None:
+    """The lens with these coefficients. None if all of them are zero.
+
+    Args:
+        coefficients: 4, 5 or 8 numbers in OpenCV's order: k1, k2, p1, p2, then k3, then k4, k5, k6.
+        modified: As of `Lens`.
+
+    Raises:
+        ValueError: there are more or fewer numbers, or one is not finite.
+    """
+    try:
+        numbers = np.asarray(coefficients, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.size not in (4, 5, 8) or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"Found the lens coefficients {coefficients!r}. Expected 4, 5 or 8 finite numbers in OpenCV's order: k1, "
+            "k2, p1, p2[, k3[, k4, k5, k6]]."
+        )
+    return Lens(*numbers.tolist(), modified=modified) if numbers.any() else None
+
+
+def coefficients_of(lens: Lens) -> list[float]:
+    """The eight coefficients in OpenCV's order."""
+    return list(lens[:8])
+
+
+# --- the model ---
+
+
+def distort(slopes: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarray, "*N 2"]:
+    """Slopes x/z and y/z of rays to where the lens shows them, in units of the focal length.
+
+    The model ends where it folds the image over. Beyond, the distortion stays as it is there, so that points outside
+    the field of view stay outside of the image.
+    """
+    return _distort(np.asarray(slopes, np.float64), lens, _fold(lens)[0])
+
+
+def undistort(places: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarray, "*N 2"]:
+    """The inverse of `distort`, by Newton's method from the radial part's inverse. NaN where it does not converge."""
+    wanted = np.asarray(places, np.float64)
+    fold, ends = _fold(lens)
+    radius = np.linalg.norm(wanted, axis=-1, keepdims=True)
+    samples = _SAMPLES[: int(np.searchsorted(_SAMPLES, fold, "right"))]
+    start = np.interp(radius, samples * _radial(samples**2, lens), samples)
+    start = np.where(radius > ends, radius * (fold / ends), start)
+    found = wanted * np.divide(start, radius, out=np.ones_like(radius), where=radius > 0)
+    error = _distort(found, lens, fold) - wanted
+    for _ in range(_ITERATIONS):
+        if not np.abs(error).max(initial=0) > 1e-12:
+            break
+        # The derivatives are differences. Their error slows the last step only.
+        along_x, along_y = ((_distort(found + step, lens, fold) - wanted - error) / _STEP for step in _STEP * np.eye(2))
+        determinant = along_x[..., 0] * along_y[..., 1] - along_y[..., 0] * along_x[..., 1]
+        step_x = (along_y[..., 1] * error[..., 0] - along_y[..., 0] * error[..., 1]) / determinant
+        step_y = (along_x[..., 0] * error[..., 1] - along_x[..., 1] * error[..., 0]) / determinant
+        found = found - np.stack([step_x, step_y], axis=-1)
+        error = _distort(found, lens, fold) - wanted
+    return np.where((np.abs(error) < 1e-7).all(axis=-1, keepdims=True), found, np.nan)
+
+
+def _radial(squared: Float64[np.ndarray, "*N"], lens: Lens) -> Float64[np.ndarray, "*N"]:
+    """Factor of the slopes, from the square of their length."""
+    above = 1 + squared * (lens.k1 + squared * (lens.k2 + squared * lens.k3))
+    below = 1 + squared * (lens.k4 + squared * (lens.k5 + squared * lens.k6))
+    return np.asarray(above / below)
+
+
+def _distort(slopes: Float64[np.ndarray, "*N 2"], lens: Lens, fold: float) -> Float64[np.ndarray, "*N 2"]:
+    """OpenCV's model (calib3d, "Camera Calibration and 3D Reconstruction"), at slopes of at most `fold`."""
+    length = np.linalg.norm(slopes, axis=-1)
+    within = np.minimum(1.0, np.divide(fold, length, out=np.ones_like(length), where=length > 0))
+    x, y = slopes[..., 0] * within, slopes[..., 1] * within
+    squared = np.asarray(x * x + y * y)
+    radial = _radial(squared, lens)
+    u, v = x * radial, y * radial
+    if lens.modified:
+        x, y = u, v
+    u = u + 2 * lens.p1 * x * y + lens.p2 * (squared + 2 * x * x)
+    v = v + 2 * lens.p2 * x * y + lens.p1 * (squared + 2 * y * y)
+    return np.stack([u / within, v / within], axis=-1)
+
+
+@functools.lru_cache(maxsize=64)
+def _fold(lens: Lens) -> tuple[float, float]:
+    """Slope at which the radial part stops growing, and where the lens shows that slope."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        shown = _SAMPLES * _radial(_SAMPLES**2, lens)
+        stops = ~(np.diff(shown) > 0)
+    last = int(np.argmax(stops)) if stops.any() else len(_SAMPLES) - 1
+    return float(_SAMPLES[last]), float(shown[last])
+
+
+# --- pixels of one camera ---
+
+
+@functools.lru_cache(maxsize=16)
+def lens_table(camera: LensCamera) -> LensTable:
+    """The lookups of a camera. They are computed once, which takes some tenths of a second, and must not be changed.
+
+    Raises:
+        ValueError: the coefficients fold the image over inside the field of view, or have no inverse there.
+    """
+    pinhole, width, height = camera.pinhole, camera.width_px, camera.height_px
+    if not (width > 0 and height > 0):
+        raise ValueError(f"A camera with a lens needs the size of its images; found {width} x {height} pixels.")
+    focal_px, middle_px = np.array(pinhole).reshape(2, 2)
+    grid_px = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float64)
+    places = (grid_px - middle_px) / focal_px
+    _check_fold(camera, places)
+    rays = undistort(places, camera.lens)
+    error_px = np.abs(distort(rays, camera.lens) - places) * focal_px
+    if not (error_px < _CONVERGED_PX).all():
+        raise ValueError(
+            f"The lens coefficients {coefficients_of(camera.lens)} cannot be inverted at "
+            f"{(~(error_px < _CONVERGED_PX)).any(axis=-1).sum()} of {width * height} pixels. {_ADVICE}"
+        )
+    rays[np.linalg.norm(rays, axis=-1) > MOST_SLOPE] = np.nan
+    least = np.floor(np.nanmin(rays, axis=(0, 1)) * focal_px + middle_px)
+    most = np.ceil(np.nanmax(rays, axis=(0, 1)) * focal_px + middle_px)
+    columns, rows = (most - least + 1).astype(int)
+    ideal = Pinhole(pinhole.fx_px, pinhole.fy_px, pinhole.cx_px - float(least[0]), pinhole.cy_px - float(least[1]))
+    ideal_px = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + least
+    slopes = (ideal_px - middle_px) / focal_px
+    nearest = np.floor(distort(slopes, camera.lens) * focal_px + middle_px + _EDGE_PX)
+    seen = ((nearest >= 0) & (nearest < (width, height))).all(axis=-1)
+    seen &= np.linalg.norm(slopes, axis=-1) <= MOST_SLOPE
+    index = np.where(seen, nearest[..., 1] * width + nearest[..., 0], -1).astype(np.int32)
+    return LensTable(ideal, index, rays.astype(np.float32))
+
+
+_ADVICE = (
+    "Check the order, which is k1, k2, p1, p2, k3, k4, k5, k6, and that the intrinsics belong to the same calibration "
+    "and image size."
+)
+
+
+def _check_fold(camera: LensCamera, places: Float64[np.ndarray, "H W 2"]) -> None:
+    """Refuse coefficients that show two rays at one place of the image.
+
+    Raises:
+        ValueError: they do.
+    """
+    fold, ends = _fold(camera.lens)
+    corner = float(np.linalg.norm(places, axis=-1).max())
+    if fold < min(MOST_SLOPE, float(_SAMPLES[-1])) and corner > ends:
+        focal_px = math.sqrt(camera.pinhole.fx_px * camera.pinhole.fy_px)
+        raise ValueError(
+            f"The lens coefficients {coefficients_of(camera.lens)} fold the image over at {ends * focal_px:.0f} pixels "
+            f"from its centre ({math.degrees(math.atan(fold)):.0f} degrees from the axis), inside the field of view, "
+            f"whose corner is at {corner * focal_px:.0f} pixels. {_ADVICE}"
+        )
+
+
+def pinhole_of(camera: Pinhole | LensCamera) -> Pinhole:
+    """The intrinsics alone."""
+    return camera.pinhole if isinstance(camera, LensCamera) else camera
+
+
+def ray_at(u: float, v: float, camera: LensCamera) -> tuple[float, float]:
+    """Slopes x/z and y/z of the ray of one pixel, between whole pixels too. NaN outside of the field of view."""
+    rays = lens_table(camera).rays
+    height, width, _ = rays.shape
+    column, row = min(max(math.floor(u), 0), width - 2), min(max(math.floor(v), 0), height - 2)
+    right, down = u - column, v - row
+    (a, b), (c, d) = rays[row : row + 2, column : column + 2].tolist()
+    x, y = (
+        (1 - down) * ((1 - right) * a[k] + right * b[k]) + down * ((1 - right) * c[k] + right * d[k]) for k in (0, 1)
+    )
+    return x, y
+
+
+def ideal_image(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
+) -> tuple[Float32[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"], Pinhole]:
+    """The image that a camera without distortion would take, and that camera. Without a lens nothing changes."""
+    if not isinstance(camera, LensCamera):
+        return depth_mm, camera
+    table = lens_table(camera)
+    return _looked_up(depth_mm, camera, table.pixel), table.ideal
+
+
+def ideal_part(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
+    camera: LensCamera,
+    from_px: Float64[np.ndarray, "2 3"],
+    size_px: int,
+) -> Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"]:
+    """`cv2.warpAffine` of the ideal image, nearest neighbour, without making that image."""
+    index = cv2.warpAffine(
+        lens_table(camera).pixel,
+        from_px,
+        (size_px, size_px),
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(-1,),
+    )
+    return _looked_up(depth_mm, camera, np.asarray(index, np.int32))
+
+
+def _looked_up(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
+    camera: LensCamera,
+    index: Int32[np.ndarray, "h w"],
+) -> Float32[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+    if depth_mm.shape != (camera.height_px, camera.width_px):
+        raise ValueError(
+            f"The image is {depth_mm.shape[1]} x {depth_mm.shape[0]} pixels, but the camera's lens is for "
+            f"{camera.width_px} x {camera.height_px}. Give the intrinsics of this size."
+        )
+    found = depth_mm.take(index, mode="clip")
+    found[index < 0] = 0
+    return found
