@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ FX, FY, CX, CY = 50.0, 51.0, 31.5, 23.5
 class SoftwareCamera:
     """A device with one depth stream; `send` gives a frame whose counts are all 500 + its number."""
 
-    def __init__(self, rs: Any) -> None:
+    def __init__(self, rs: Any, coefficients: Sequence[float] = (0.0,) * 5, model: str = "brown_conrady") -> None:
         self._rs = rs
         self.device = rs.software_device()
         self.device.register_info(rs.camera_info.name, "Software camera")
         self.device.register_info(rs.camera_info.serial_number, "0123")
         self.sensor = self.device.add_sensor("Depth")
-        self.profile = self.sensor.add_video_stream(_stream(rs))
+        self.profile = self.sensor.add_video_stream(_stream(rs, coefficients, model))
         self.sensor.add_read_only_option(rs.option.depth_units, UNIT_MM / 1000)
         self.sent = 0
 
@@ -63,10 +64,10 @@ def record_file(rs: Any, path: Path, frames: int) -> None:
     sensor.close()
 
 
-def _stream(rs: Any) -> Any:
+def _stream(rs: Any, coefficients: Sequence[float] = (0.0,) * 5, model: str = "brown_conrady") -> Any:
     stream, numbers = rs.video_stream(), rs.intrinsics()
     numbers.width, numbers.height, numbers.fx, numbers.fy, numbers.ppx, numbers.ppy = WIDTH, HEIGHT, FX, FY, CX, CY
-    numbers.model, numbers.coeffs = rs.distortion.brown_conrady, [0.0] * 5
+    numbers.model, numbers.coeffs = getattr(rs.distortion, model), list(coefficients)
     stream.type, stream.index, stream.uid = rs.stream.depth, 0, 0
     stream.width, stream.height, stream.fps, stream.bpp, stream.fmt = WIDTH, HEIGHT, 30, 2, rs.format.z16
     stream.intrinsics = numbers

@@ -13,6 +13,7 @@ from crossnets.cameras.realsense import RealSense, open_camera
 from crossnets.cameras.reconnecting import Retries, Retrying
 from crossnets.cameras.record import record
 from crossnets.datasets.recording import Recording
+from crossnets.types import Lens, LensCamera, Pinhole
 from tests.cameras.realsense_device import CX, CY, FX, FY, HEIGHT, UNIT_MM, WIDTH, SoftwareCamera, record_file
 
 QUICK = Retries(timeout_s=0.4, opening_s=1.0, retry_s=0.05, tries=1)
@@ -54,6 +55,30 @@ def test_live_frames_have_the_camera_and_millimetres(rs: Any) -> None:
         count = round(frame.time_s * 30 + (frames[0].depth_mm[0, 0] / UNIT_MM))
         assert frame.depth_mm[0, 0] == pytest.approx(count * UNIT_MM)
     assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("model", ["brown_conrady", "inverse_brown_conrady"])
+def test_live_frames_have_the_lens(rs: Any, model: str) -> None:
+    camera = SoftwareCamera(rs, (0.125, -0.0625, 0.0, 0.0, 0.25), model)
+    going = threading.Event()
+    going.set()
+    with RealSense(camera.device, "software", recorded=False) as source:
+        sender = camera.send_while(going)
+        (frame,) = islice(source, 1)
+        going.clear()
+        sender.join()
+    lens = Lens(0.125, -0.0625, 0.0, 0.0, 0.25, modified=model != "brown_conrady")
+    assert frame.camera == LensCamera(Pinhole(FX, FY, CX, CY), lens, WIDTH, HEIGHT)
+    assert source.preset.lens == lens
+
+
+def test_a_fish_eye_is_refused(rs: Any) -> None:
+    camera = SoftwareCamera(rs, (0.125, -0.0625, 0.0, 0.0, 0.25), "kannala_brandt4")
+    with (
+        pytest.raises(SourceError, match="Found the lens model kannala_brandt4"),
+        RealSense(camera.device, "software", recorded=False),
+    ):
+        pass
 
 
 def test_times_grow_though_the_clock_goes_back(rs: Any) -> None:

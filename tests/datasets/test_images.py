@@ -1,11 +1,18 @@
 """Sources of images that `predict` takes, and the camera that some of them need."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crossnets.datasets.files import matching_camera
 from crossnets.datasets.images import open_sources
+from crossnets.datasets.writers import set_writer
+from crossnets.geometry.camera import CAMERAS
+from crossnets.geometry.lens import ideal_image
+from crossnets.geometry.skeleton import MSRA21
+from crossnets.types import Lens, LensCamera, Pinhole
 from tests.datasets.make import Made, make_cvar, make_recording
 
 
@@ -54,3 +61,24 @@ def test_missing_and_repeated_sources_are_refused(images: Made, tmp_path: Path) 
     recording = str(make_recording(tmp_path / "rec").root)
     with pytest.raises(ValueError, match=r"Given twice: .*rec"):
         open_sources([recording, recording], None)
+
+
+def test_images_through_a_lens_become_ideal_ones(images: Made) -> None:
+    (source,) = open_sources([str(images.root)], "241.42,241.42,160,120:0.1,-0.05,0,0")
+    height, width = images.depth_mm[0].shape
+    taken = LensCamera(Pinhole(241.42, 241.42, 160.0, 120.0), Lens(0.1, -0.05, 0.0, 0.0), width, height)
+    expected, camera = ideal_image(images.depth_mm[0], taken)
+    np.testing.assert_array_equal(source[0].depth_mm, expected)
+    assert source[0].camera == source.camera == camera
+
+
+def test_published_data_sets_have_no_lens() -> None:
+    given = CAMERAS["msra-senz3d"]._replace(lens=Lens(0.1, 0.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match=r"Found a camera with a lens, but MSRA's camera has none"):
+        matching_camera(CAMERAS["msra-senz3d"], given, "MSRA")
+    assert matching_camera(CAMERAS["msra-senz3d"], given._replace(lens=None), "MSRA").lens is None
+
+
+def test_rendered_recordings_have_no_lens(tmp_path: Path) -> None:
+    set_writer("recording", tmp_path / "film", "test", 1, CAMERAS["azure-kinect-nfov"], MSRA21).close()
+    assert json.loads((tmp_path / "film" / "camera.json").read_text())["version"] == 1

@@ -56,6 +56,7 @@ def test_camera_from_name_or_numbers() -> None:
         ("588,587,nan,240", "must be finite"),
         ("588,587,320,240,0.125", "does not use a depth unit"),
         ("kinect9", "No camera is named"),
+        ("588,587,320,240:0.1,0,0,0", "Found a camera with a lens"),
     ],
 )
 def test_invalid_camera_raises(text: str, message: str) -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.crop import crop_hand
+from crossnets.geometry.lens import lens_table
 from crossnets.synth.casting.raster import (
     cast,
     crop_grid,
@@ -12,9 +13,10 @@ from crossnets.synth.casting.raster import (
     render,
     render_crops,
     render_patches,
+    render_through_lens,
 )
 from crossnets.synth.casting.spheremesh import SphereMesh, Topology, stack
-from crossnets.types import Pinhole
+from crossnets.types import Lens, LensCamera, Pinhole
 
 from .reference import reference
 
@@ -192,3 +194,17 @@ def test_invalid_arguments_are_rejected() -> None:
         cast(surfaces._replace(radii_mm=-surfaces.radii_mm), grid.x, grid.y)
     with pytest.raises(ValueError, match="in front of the camera"):
         crop_grid(CAMERA, -centers, cubes)
+
+
+def test_rays_through_a_lens_hit_what_exact_rays_hit() -> None:
+    camera = LensCamera(CAMERA, Lens(0.3, -0.1, 0.01, -0.02), WIDTH, HEIGHT)
+    surface = some_mesh(0)
+    depth = render_through_lens(surface, camera, 64)
+    rays = lens_table(camera).rays.astype(np.float64)
+    x, y = rays.reshape(-1, 2).T
+    exact = cast(stack([surface] * len(x)), x[:, None], y[:, None]).depth_mm.reshape(HEIGHT, WIDTH)
+    both = (depth > 0) & (exact > 0)
+    assert both.sum() > 100
+    assert ((depth > 0) != (exact > 0)).mean() < 0.02
+    without = np.median(np.abs(render(surface, CAMERA, WIDTH, HEIGHT) - exact)[both])
+    assert np.median(np.abs(depth - exact)[both]) < 0.3 * without
