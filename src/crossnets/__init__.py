@@ -6,6 +6,7 @@ from crossnets.cameras import DepthFrame
 from crossnets.cameras import open_source as open
 from crossnets.inference.hand import Hand
 from crossnets.inference.loading import load
+from crossnets.inference.predict import predict
 from crossnets.inference.tracker import Tracker
 from crossnets.types import HandFrame, Lens, LensCamera, Pinhole
 
@@ -21,4 +22,5 @@ __all__ = [
     "__version__",
     "load",
     "open",
+    "predict",
 ]

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from crossnets import cli
-from crossnets.cli.predict import overlay, predict_command
+from crossnets.cli.pictures import overlay
+from crossnets.cli.predict import predict_command
 from crossnets.datasets.images import ImageFiles
 from crossnets.datasets.opening import open_dataset
 from crossnets.evaluation.predictions import read_predictions

@@ -1,38 +1,44 @@
 """The command `predict`: depth images without labels to a file of joints, and a picture of each."""
 
+import multiprocessing
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import Literal, TypeAlias
 
-import cv2
-import numpy as np
 import tyro
-from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossnets.atomic import replacing
-from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, Problem, readable_frames, write_problems
-from crossnets.datasets.images import SHOWN, open_sources, some_of
-from crossnets.draw import depth_to_rgb, draw_skeleton
+from crossnets.cameras import DepthSource
+from crossnets.cli.pictures import Film, Picture, overlay
+from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
+from crossnets.datasets.images import SHOWN, some_of
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
-from crossnets.geometry.camera import project
-from crossnets.geometry.localise import FAR_MM
-from crossnets.geometry.skeleton import Skeleton
-from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.loading import Candidates, Finding, candidates_of, estimator_for, is_model, model_name
-from crossnets.inference.predict import predict_frames
-from crossnets.types import HandFrame, PredictedFrame, Refinement
+from crossnets.evaluation.tables_of_hands import write_csv, write_npz
+from crossnets.inference.hands import SizeWatch
+from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
+from crossnets.inference.predict import PredictedHands, predict_frame
+from crossnets.inference.sources import frames_of, is_camera, open_frames
+from crossnets.types import HandFrame, Refinement
 from crossnets.weights import SHIPPED
 
-_OVERLAY_PX = 480
-"""Smaller images are enlarged by a whole number to about this height, so that fingers can be told apart."""
-_TEXT_RGB = (235, 235, 235)
 _MOST_NAME = 150
 """Bytes of an overlay's file name; file systems take 255."""
+_WAITING = 4
+"""Frames for each process that are predicted before their turn to be written."""
+
+Format: TypeAlias = Literal["jsonl", "csv", "npz"]
+_Answer: TypeAlias = tuple[PredictedHands, Picture | None]
 
 
 def predict(
@@ -43,15 +49,24 @@ def predict(
     centers: Literal["auto", "detector", "image", "image-paper"] = "auto",
     split: Literal["train", "test"] = "test",
     draw: bool = True,
+    format: Literal["jsonl", "csv", "npz"] = "jsonl",
+    hands: int = 2,
+    video: Path | None = None,
+    video_fps: float = 30.0,
+    workers: int = 1,
+    first: int | None = None,
 ) -> None:
-    """Estimate the likeliest hand of each depth image, and write joints in mm and a picture of each frame.
+    """Estimate the hands of each depth image, and write joints in mm and a picture of each frame.
+
+    Example: crossnets predict my-recording --out found --video found.mp4
 
     Args:
-        frames: 16-bit depth PNGs, folders of them, recordings, or data sets such as cvar:PATH#P5. A run or model
-            folder may come before them. The model of the package is the default.
-        camera: Camera of PNGs without camera.json: a name such as realsense-d435, or fx,fy,cx,cy in pixels and,
-            after them, the mm of one depth count. The coefficients of a lens may follow after a colon, as OpenCV has
-            them: k1,k2,p1,p2[,k3[,k4,k5,k6]]. Recordings and data sets have their own.
+        frames: 16-bit depth PNGs, .npy files, folders of PNGs, recordings, data sets such as cvar:PATH#P5, shards,
+            .db3 files, realsense, or virtual. A run or model folder may come before them. The model of the package is
+            the default.
+        camera: Camera of PNGs without camera.json and of .npy files: a name such as realsense-d435, or fx,fy,cx,cy in
+            pixels and, after them, the mm of one depth count. The coefficients of a lens may follow after a colon, as
+            OpenCV has them: k1,k2,p1,p2[,k3[,k4,k5,k6]]. The other sources have their own.
         out: Folder for predictions.jsonl (a header, then a frame a line) and overlays/. Predictions are never
             overwritten.
         refine: Refinement after the estimate: the learned update of the paper, or its energy minimised.
@@ -60,16 +75,35 @@ def predict(
             were trained with.
         split: Split of NYU and ICVL.
         draw: --no-draw leaves the pictures out.
+        format: File of predictions: JSON lines, which evaluate reads, a CSV row for each joint, or arrays of numpy.
+        hands: Largest number of hands in a frame.
+        video: A film of the pictures, which ends in .mp4 or .gif.
+        video_fps: Frames of the film in a second.
+        workers: Processes that predict frames of files, data sets and shards.
+        first: Predict only this many first frames. Without it a camera is read until Ctrl-C.
     """
-    first = frames[0] if frames else "."
-    named = (first, first.rpartition("#")[0] or first)  # a data set may be given with its parts
-    if ":" not in first and not any(Path(text).expanduser().exists() for text in named):
-        raise FileNotFoundError(f"There is neither a run or model nor a frame at {first}.")
+    start = frames[0] if frames else "."
+    named = (start, start.rpartition("#")[0] or start)  # a data set may be given with its parts
+    if ":" not in start and not is_camera(start) and not any(Path(text).expanduser().exists() for text in named):
+        raise FileNotFoundError(f"There is neither a run or model nor a frame at {start}.")
     model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
     if not rest:
         raise ValueError("Found no frames; give PNGs, folders or data sets, after the model if you give one.")
+    film = None if video is None else Film(video, video_fps)
     predict_command(
-        Path(model), rest, camera=camera, out=out, refinement=refine, centers=centers, split=split, draw=draw
+        Path(model),
+        rest,
+        camera=camera,
+        out=out,
+        refinement=refine,
+        centers=centers,
+        split=split,
+        draw=draw,
+        format=format,
+        hands=hands,
+        film=film,
+        workers=workers,
+        first=first,
     )
 
 
@@ -83,43 +117,93 @@ def predict_command(
     centers: Finding,
     split: Literal["train", "test"],
     draw: bool,
+    format: Format = "jsonl",
+    hands: int = 2,
+    film: Film | None = None,
+    workers: int = 1,
+    first: int | None = None,
 ) -> None:
     """Predict every frame into `out/predictions.jsonl`, and draw each into `out/overlays`.
 
     Raises:
         FileExistsError: there are predictions in `out` already.
-        OSError: a model, file or folder is missing.
-        ValueError: no camera for image files, a text that names no frames, or not one frame could be read.
+        OSError: a model, file or folder is missing, or a process died.
+        ValueError: no camera for image files, a text that names no frames, an option that is out of range, or not one
+            frame could be read.
     """
-    path = out / "predictions.jsonl"
+    path = out / f"predictions.{format}"
     for file in (path, path.with_name(PROBLEMS_FILE)):  # a run has problems of its own
         if file.exists():
             raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
-    sources = open_sources(frames, camera, split)
-    estimator = estimator_for(model, refinement)
-    candidates = candidates_of(centers, estimator)
+    for name, value in (("hands", hands), ("workers", workers), ("first", first)):
+        if value is not None and value < 1:
+            raise ValueError(f"Found --{name} {value}, expected 1 or more.")
+    plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, draw or film is not None)
+    predictor = _Predictor(plan)
+    if workers > 1 and not all(isinstance(source, HandDataset) for source in predictor.sources):
+        raise ValueError(f"Found --workers {workers}, but a camera gives its frames one by one. Leave --workers out.")
+    tally = _Tally()
+    for source in predictor.sources:
+        tally.problems += source.problems if isinstance(source, HandDataset) else ()
+    overlays = _Overlays(out / "overlays") if draw else None
     console = Console(stderr=True)
-    total = sum(map(len, sources))
-    tally = _Tally(problems=[problem for source in sources for problem in source.problems])
-    overlays = _Overlays(out / "overlays", estimator.skeleton) if draw else None
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("predicting", total=total)
+    header = PredictionHeader(
+        predictor.estimator.skeleton.name, predictor.candidates.how, model_name(model), refinement, forced_marked=True
+    )
+    with ExitStack() as stack:
+        cameras = not all(isinstance(source, HandDataset) for source in predictor.sources)
+        if cameras and threading.current_thread() is threading.main_thread():
+            stack.enter_context(_ctrl_c_ends(tally))
+        bar = stack.enter_context(_bar(console))
+        task = bar.add_task("predicting", total=_total(predictor.sources, first), rate="")
+        if film is not None:
+            stack.enter_context(film)
 
-        def predicted() -> Iterator[PredictedFrame]:
-            read = _read(sources, tally)
-            for frame, found in _predict(estimator, read, candidates, refinement):
+        def predicted() -> Iterator[PredictedHands]:
+            sizes = SizeWatch()
+            if workers > 1:
+                answers = _in_processes(plan, predictor, workers, tally, first)
+            else:
+                answers = _one_by_one(predictor, tally, first)
+            for found, picture in answers:
                 if found.joints_mm is None:
                     tally.without_hand.append(found.key)
-                if overlays is not None:
-                    overlays.write(frame, found)
-                bar.update(task, completed=tally.done)
+                for hand in found.hands[:1]:
+                    sizes.see(hand.size_mm)
+                if overlays is not None and picture is not None:
+                    overlays.write(found.key, picture)
+                if film is not None and picture is not None:
+                    film.add(picture)
+                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+                bar.update(task, completed=tally.done, rate="" if speed is None else f"{speed:.1f} frames/s")
                 yield found
 
-        header = PredictionHeader(
-            estimator.skeleton.name, candidates.how, model_name(model), refinement, forced_marked=True
-        )
-        tally.written = write_predictions(path, header, predicted())
-    _tell(console, tally, path, overlays)
+        if format == "jsonl":
+            tally.written = write_predictions(path, header, predicted(), every_hand=True)
+        elif format == "csv":
+            tally.written = write_csv(path, predicted())
+        else:
+            tally.written = write_npz(path, header, predicted())
+    _tell(console, tally, path, overlays, film)
+
+
+def _bar(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _total(sources: Sequence[HandDataset | DepthSource], first: int | None) -> int | None:
+    """Number of frames. None if a camera does not say."""
+    lengths = [len(source) for source in sources if isinstance(source, HandDataset)]
+    if len(lengths) < len(sources):
+        return first
+    return sum(lengths) if first is None else min(first, sum(lengths))
 
 
 def may_be_model(text: str) -> bool:
@@ -132,41 +216,148 @@ def may_be_model(text: str) -> bool:
 class _Tally:
     """Counts for the summary."""
 
-    problems: list[Problem]
+    problems: list[Problem] = field(default_factory=list)
     without_hand: list[str] = field(default_factory=list)
     done: int = 0
     """Frames read, or found broken."""
     written: int = 0
+    interrupted: bool = False
+    """Whether Ctrl-C ended a camera."""
+    waiting: bool = False
+    """Whether the next frame is waited for."""
 
 
-def _read(sources: Sequence[HandDataset], tally: _Tally) -> Iterator[HandFrame]:
-    """Readable frames of all sources, one at a time, each key once: a second one gets `-2` at its end."""
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that a process needs to predict a frame."""
+
+    model: Path
+    frames: tuple[str, ...]
+    camera: str | None
+    split: Literal["train", "test"]
+    refinement: Refinement
+    centers: Finding
+    hands: int
+    pictures: bool
+
+
+class _Predictor:
+    """Sources and model of one process."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self.plan = plan
+        self.sources = open_frames(plan.frames, plan.camera, plan.split)
+        self.estimator = estimator_for(plan.model, plan.refinement)
+        self.candidates = candidates_of(plan.centers, self.estimator)
+
+    def answer(self, frame: HandFrame) -> _Answer:
+        """Predict one frame, and draw it if that is asked for."""
+        plan = self.plan
+        found = predict_frame(self.estimator, frame, self.candidates, refinement=plan.refinement, hands=plan.hands)
+        return found, overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
+
+
+@contextmanager
+def _ctrl_c_ends(tally: _Tally) -> Iterator[None]:
+    """Let Ctrl-C end a camera between two frames, so that no frame is lost that was predicted."""
+
+    def handle(number: int, where: FrameType | None) -> None:
+        again = tally.interrupted
+        tally.interrupted = True
+        if again or tally.waiting:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _next(frames: Iterator[tuple[int, HandFrame]], tally: _Tally) -> tuple[int, HandFrame] | None:
+    """The next frame. None at the end, or if Ctrl-C ends a camera that is waited for."""
+    tally.waiting = True
+    try:
+        return next(frames, None)
+    except KeyboardInterrupt:
+        if not tally.interrupted:  # no camera
+            raise
+        return None
+    finally:
+        tally.waiting = False
+
+
+def _one_by_one(predictor: _Predictor, tally: _Tally, first: int | None) -> Iterator[_Answer]:
+    """Predict all readable frames of all sources. Ctrl-C ends a camera, and what was predicted is written."""
     seen: set[str] = set()
-    for source in sources:
-        before = tally.done
-        for index, frame in readable_frames(source, tally.problems):
+    before = 0
+    for source in predictor.sources:
+        frames = frames_of(source, tally.problems)
+        while (read := _next(frames, tally)) is not None:
+            index, frame = read
             tally.done = before + index + 1
-            key = _unused(frame.key, seen)
-            yield frame if key == frame.key else replace(frame, key=key)
-        tally.done = before + len(source)
+            yield predictor.answer(replace(frame, key=_unused(frame.key, seen)))
+            if tally.interrupted or (first is not None and tally.done >= first):
+                frames.close()
+                return
+        if isinstance(source, HandDataset):
+            tally.done = before + len(source)
+        before = tally.done
 
 
-def _predict(
-    estimator: CropEstimator,
-    frames: Iterator[HandFrame],
-    candidates: Candidates,
-    refinement: Refinement,
-) -> Iterator[tuple[HandFrame, PredictedFrame]]:
-    """Each frame with its prediction. Only the few frames of a batch are held."""
-    held: deque[HandFrame] = deque()
+_in_process: list[_Predictor] = []
+"""The predictor of this process, if it is a worker."""
 
-    def holding() -> Iterator[HandFrame]:
-        for frame in frames:
-            held.append(frame)
-            yield frame
 
-    for found in predict_frames(estimator, holding(), candidates, refinement=refinement):
-        yield held.popleft(), found
+def _start(plan: _Plan) -> None:
+    _in_process.append(_Predictor(plan))
+
+
+def _predict_one(source: int, index: int) -> _Answer | Problem:
+    predictor = _in_process[0]
+    dataset = predictor.sources[source]
+    assert isinstance(dataset, HandDataset), "cameras are read in one process"
+    try:
+        return predictor.answer(dataset[index])
+    except FrameError as error:
+        return error.problem
+
+
+def _in_processes(
+    plan: _Plan, predictor: _Predictor, workers: int, tally: _Tally, first: int | None
+) -> Iterator[_Answer]:
+    """Predict frames in several processes, and give them in the order of the sources.
+
+    Raises:
+        OSError: a process died.
+    """
+    seen: set[str] = set()
+    sizes = [len(source) for source in predictor.sources if isinstance(source, HandDataset)]
+    places = iter([(source, index) for source, size in enumerate(sizes) for index in range(size)][:first])
+    waiting: deque[Future[_Answer | Problem]] = deque()
+    # A forked process would inherit the threads' locks of the network's runtime.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start, (plan,))
+    try:
+        while True:
+            while len(waiting) < _WAITING * workers and (place := next(places, None)) is not None:
+                waiting.append(pool.submit(_predict_one, *place))
+            if not waiting:
+                return
+            answer = waiting.popleft().result()
+            tally.done += 1
+            if isinstance(answer, Problem):
+                tally.problems.append(answer)
+                continue
+            found, picture = answer
+            yield replace(found, key=_unused(found.key, seen)), picture
+    except BrokenProcessPool:
+        raise OSError(
+            f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "
+            "Give fewer --workers."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _unused(name: str, seen: set[str]) -> str:
@@ -182,33 +373,19 @@ def _unused(name: str, seen: set[str]) -> str:
 class _Overlays:
     """Writes a picture of each frame, named after its key."""
 
-    def __init__(self, folder: Path, skeleton: Skeleton) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._skeleton = skeleton
         self._names: set[str] = set()
 
-    def write(self, frame: HandFrame, found: PredictedFrame) -> None:
-        """Draw one frame."""
-        name = frame.key.removesuffix(".png").lstrip("./").replace("/", "_")
+    def write(self, key: str, picture: Picture) -> None:
+        """Write the picture of one frame."""
+        name = key.removesuffix(".png").lstrip("./").replace("/", "_").replace(":", "_")
         stem = name.encode(errors="replace")[-_MOST_NAME:].decode(errors="ignore")
         with replacing(self.folder / f"{_unused(stem or 'frame', self._names)}.png") as part:
-            Image.fromarray(overlay(frame, found, self._skeleton)).save(part, format="PNG")
+            Image.fromarray(picture).save(part, format="PNG")
 
 
-def overlay(frame: HandFrame, found: PredictedFrame, skeleton: Skeleton) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """The frame's depth up to 1.5 m, shaded, with the predicted skeleton; enlarged by a whole number."""
-    picture = depth_to_rgb(np.where(frame.depth_mm <= FAR_MM, frame.depth_mm, np.float32(0)))
-    times = max(1, round(_OVERLAY_PX / picture.shape[0]))
-    picture = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
-    picture = np.asarray(picture, np.uint8)
-    if found.joints_mm is None:
-        cv2.putText(picture, "no hand found", (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.7, _TEXT_RGB, 1, cv2.LINE_AA)
-        return picture
-    points_px = project(found.joints_mm, frame.camera)[:, :2]
-    return draw_skeleton(picture, times * (points_px + 0.5) - 0.5, skeleton)
-
-
-def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | None) -> None:
+def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | None, film: Film | None) -> None:
     """Print the summary, and list broken frames in problems.jsonl.
 
     Raises:
@@ -220,7 +397,8 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
         first = f" The first: {problems[0]}" if problems else ""
         raise ValueError(f"None of the {tally.done} frames could be read, so nothing is written.{first}")
     hands = tally.written - len(tally.without_hand)
-    lines = [f"{path}: {tally.written} frames, {hands} with a hand."]
+    ended = " until Ctrl-C" if tally.interrupted else ""
+    lines = [f"{path}: {tally.written} frames{ended}, {hands} with a hand."]
     if tally.without_hand:
         lines.append(
             f"No hand found in {len(tally.without_hand)}, whose joints are null: {some_of(tally.without_hand)}"
@@ -232,5 +410,8 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
         lines += [f"  {problem}" for problem in problems[:SHOWN]]
     if overlays is not None:
         lines.append(f"Pictures: {overlays.folder}")
+    if film is not None:
+        left_out = f" (the last {film.left_out} frames are left out; .mp4 takes all)" if film.left_out else ""
+        lines.append(f"Film: {film.path}{left_out}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from crossnets.datasets.dataset import HandDataset, Problem
+import numpy as np
+
+from crossnets.datasets.dataset import FrameError, HandDataset, Problem
 from crossnets.datasets.files import counts_to_mm
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
@@ -17,6 +19,8 @@ from crossnets.types import HandFrame, LensCamera
 
 SHOWN = 5
 """Maximum number of names in a message."""
+_LEAST_RANGE_MM = 20.0
+"""An array whose farthest depth is nearer than this is in metres."""
 
 
 class ImageFiles:
@@ -54,6 +58,57 @@ class ImageFiles:
         return self._camera.depth_unit_mm
 
 
+class ArrayFile:
+    """Depth images in mm in a `.npy` file: (height, width) or (frames, height, width), without labels."""
+
+    def __init__(self, path: Path, camera: CameraPreset) -> None:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} cannot be read as a .npy file ({error}).") from None
+        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype not in (np.uint16, np.float32):
+            found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(
+                f"{path} holds {found}, expected uint16 or float32 depth in mm of shape (height, width) or "
+                "(frames, height, width)."
+            )
+        size = (camera.width_px, camera.height_px)
+        if all(size) and size != (array.shape[-1], array.shape[-2]):
+            raise ValueError(
+                f"{path} has images of {array.shape[-1]} x {array.shape[-2]} pixels, but the camera has {size[0]} x "
+                f"{size[1]}. Give the intrinsics of these images as --camera fx,fy,cx,cy."
+            )
+        self.name = "array"
+        self.skeleton: Skeleton | None = None
+        self.camera = camera.pinhole
+        self.problems: list[Problem] = []
+        self._path = path
+        self._depth = array if array.ndim == 3 else array[None]
+        # Counts are scaled. Floating-point depth is in mm already, whatever the camera counts in.
+        self._unit_mm = camera.depth_unit_mm if array.dtype == np.uint16 else 1.0
+
+    def __len__(self) -> int:
+        return len(self._depth)
+
+    def __getitem__(self, index: int) -> HandFrame:
+        """Read one frame. `HandDataset` describes the errors."""
+        index = range(len(self))[index]
+        depth_mm = np.array(self._depth[index], np.float32) * np.float32(self._unit_mm)
+        valid = depth_mm[np.isfinite(depth_mm)]
+        if (valid < 0).any() or 0 < valid.max(initial=0) < _LEAST_RANGE_MM:
+            what = (
+                f"its depths span {valid.min():g} to {valid.max():g}, expected mm, 0 where nothing was seen. Multiply "
+                "metres by 1000."
+            )
+            raise FrameError(Problem(self._path, what, index + 1))
+        depth_mm[~np.isfinite(depth_mm)] = 0
+        return HandFrame(f"{self._path.as_posix()}/{index:06d}", self.sequence_of(index), depth_mm, self.camera, None)
+
+    def sequence_of(self, index: int) -> str:
+        """Name of the file."""
+        return self._path.stem
+
+
 def open_sources(
     texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
 ) -> list[HandDataset]:
@@ -86,15 +141,19 @@ def open_sources(
         )
     # A camera that is given by its numbers has no image size yet.
     if preset is not None and not all((preset.width_px, preset.height_px)):
-        preset = sized(preset, bare) or preset
+        preset = sized(preset, [path for path in bare if path.suffix != ".npy"]) or preset
     sources: list[HandDataset] = []
     for source in opened:
         if isinstance(source, tuple):
             assert preset is not None
-            sources.append(ImageFiles(source, preset))
+            sources.append(ArrayFile(source[0], preset) if _is_array(source) else ImageFiles(source, preset))
         else:
             sources.append(source)
     return sources
+
+
+def _is_array(paths: tuple[Path, ...]) -> bool:
+    return len(paths) == 1 and paths[0].suffix == ".npy"
 
 
 def _no_camera(image: Path) -> str:
@@ -115,12 +174,22 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
     path = Path(text).expanduser()
     if path.is_file():
         return (path,)
-    if not path.is_dir() or (not images_in(path) and detect_format(path) != "recording"):
+    if not path.is_dir():
         return None
+    if not images_in(path) and detect_format(path) != "recording":
+        return _nested_images(path)
     folders = [path] if images_in(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and images_in(p)]
     if (path / CAMERA_FILE).is_file() or any((folder / CAMERA_FILE).is_file() for folder in folders):
         return None
     return tuple(image for folder in folders for image in images_in(folder).values())
+
+
+def _nested_images(path: Path) -> tuple[Path, ...] | None:
+    """Find the images of folders within folders. None for data sets, and where a folder has its own camera."""
+    if detect_format(path) is not None or any(path.rglob(CAMERA_FILE)):
+        return None
+    folders = sorted(folder for folder in path.rglob("*") if folder.is_dir())
+    return tuple(image for folder in folders for image in images_in(folder).values()) or None
 
 
 def some_of(names: Sequence[str]) -> str:

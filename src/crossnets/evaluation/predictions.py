@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from crossnets.atomic import replacing
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.inference.hand import Hand
+from crossnets.inference.predict import PredictedHands
 from crossnets.types import PredictedFrame
 
 FORMAT = "crossnets-predictions"
@@ -89,8 +91,17 @@ def is_prediction_file(path: Path) -> bool:
     return _text(path, 1) == "{"
 
 
-def write_predictions(path: Path, header: PredictionHeader, frames: Iterable[PredictedFrame]) -> int:
+def write_predictions(
+    path: Path, header: PredictionHeader, frames: Iterable[PredictedFrame], *, every_hand: bool = False
+) -> int:
     """Write our own format. The file appears whole or not at all.
+
+    Args:
+        path: The file.
+        header: Its first line.
+        frames: The predictions.
+        every_hand: Write all hands of each `PredictedHands` with side, confidence, pixels and size, and the names of
+            the joints in the header. Readers of version 1 ignore them.
 
     Returns:
         Number of frames.
@@ -100,14 +111,17 @@ def write_predictions(path: Path, header: PredictionHeader, frames: Iterable[Pre
     """
     count = 0
     with replacing(path) as part, part.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps({"format": FORMAT, "version": VERSION, **asdict(header)}, allow_nan=False) + "\n")
+        first: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(header)}
+        if every_hand:
+            first["joints"] = list(SKELETONS[header.skeleton].joints)
+        stream.write(json.dumps(first, allow_nan=False) + "\n")
         for frame in frames:
             if frame.joints_mm is not None and len(frame.joints_mm) != len(SKELETONS[header.skeleton]):
                 raise ValueError(
                     f"Frame {frame.key} has {len(frame.joints_mm)} joints, "
                     f"but {header.skeleton} has {len(SKELETONS[header.skeleton])}."
                 )
-            line = {
+            line: dict[str, Any] = {
                 "key": frame.key,
                 "sequence": frame.sequence,
                 "center_mm": _rounded(frame.center_mm),
@@ -117,9 +131,18 @@ def write_predictions(path: Path, header: PredictionHeader, frames: Iterable[Pre
                 line["std_mm"] = _rounded(frame.std_mm)
             if frame.forced:
                 line["forced"] = True
+            if every_hand and isinstance(frame, PredictedHands):
+                line["hands"] = [_hand_entry(hand) for hand in frame.hands]
             stream.write(json.dumps(line, allow_nan=False) + "\n")
             count += 1
     return count
+
+
+def _hand_entry(hand: Hand) -> dict[str, Any]:
+    """A hand in the file. The header has its skeleton and joints."""
+    entry = hand.to_dict()
+    del entry["skeleton"], entry["joints"]
+    return entry
 
 
 def read_predictions(path: Path) -> PredictionFile:

@@ -1,12 +1,73 @@
-"""Frames of a data set to predictions, through the same path as `Tracker.predict`."""
+"""Frames to predictions, through the same path as `Tracker.predict`."""
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from crossnets.cameras import DepthSource
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, estimate_hands
-from crossnets.inference.loading import Candidates
+from crossnets.inference.hand import Hand, Side
+from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, estimate_hands, hand_of
+from crossnets.inference.loading import Candidates, load
+from crossnets.inference.sources import frames_of, open_frames
 from crossnets.types import HandFrame, PredictedFrame, Refinement
+
+
+@dataclass(frozen=True)
+class PredictedHands(PredictedFrame):
+    """Prediction for one frame, with all of its hands."""
+
+    hands: tuple[Hand, ...] = ()
+    """The hands that `Tracker.predict` gives, the likeliest first. Its joints are those of the frame."""
+
+
+def predict(
+    source: str | Path | Sequence[str | Path],
+    camera: str | None = None,
+    *,
+    model: str | Path | None = None,
+    hands: int = 2,
+    side: Side | None = None,
+) -> Iterator[tuple[HandFrame, list[Hand]]]:
+    """Predict all frames of a source: `for frame, hands in crossnets.predict("my-recording")`.
+
+    Frames that cannot be read are left out with a warning.
+
+    Args:
+        source: What `crossnets predict` takes: PNGs, folders, recordings, data sets, shards, .npy, .db3, realsense.
+        camera: Camera of PNGs without camera.json and of .npy files.
+        model: A run, a model folder or an exported file. The model of the package is the default.
+        hands: Largest number of hands in a frame.
+        side: The side of all hands, if it is known.
+
+    Raises:
+        OSError: a file, folder, camera or model is missing.
+        ValueError: the source is unknown, or images are given without a camera.
+    """
+    texts = [source] if isinstance(source, str | Path) else list(source)
+    sources = open_frames([str(text) for text in texts], camera)
+    tracker = load(model, hands=hands, side=side)
+    return _predicted_by(tracker.predict, sources)
+
+
+def _predicted_by(
+    find: Callable[[HandFrame], list[Hand]], sources: Sequence[HandDataset | DepthSource]
+) -> Iterator[tuple[HandFrame, list[Hand]]]:
+    for source in sources:
+        problems: list[Problem] = []
+        for _, frame in frames_of(source, problems):
+            _warn(problems)
+            yield frame, find(frame)
+        _warn(problems)
+
+
+def _warn(problems: list[Problem]) -> None:
+    """Warn of each frame that could not be read, and forget it."""
+    for problem in problems:
+        warnings.warn(f"Left out a frame that cannot be read: {problem}", stacklevel=3)
+    problems.clear()
 
 
 def predict_dataset(
@@ -31,55 +92,67 @@ def predict_frames(
     *,
     refinement: Refinement = "none",
     force: bool = False,
-) -> Iterator[PredictedFrame]:
-    """Predict one hand in each frame, the likeliest one.
-
-    Args:
-        estimator: Estimates joints in crops.
-        frames: Frames of a reader.
-        candidates: Finds the places where hands may be.
-        refinement: The refinement of the latent that follows the last pass.
-        force: Give the likeliest candidate where no candidate is a hand, as benchmarks want an answer for each frame.
-
-    Raises:
-        ValueError: centres are those of labels and a frame has none, or the model cannot refine.
-    """
+) -> Iterator[PredictedHands]:
+    """Predict each frame. `predict_frame` describes the arguments and errors."""
     sizes, depths = SizeWatch(), DepthWatch()
     for frame in frames:
         depths.see(frame.depth_mm)
-        found = list(candidates.find(frame))
-        estimated = estimate_hands(estimator, frame, found) if found else None
-        if estimated is not None and estimated.hands:
+        found = predict_frame(estimator, frame, candidates, refinement=refinement, force=force)
+        if found.hands:
             depths.hand()
-            if estimated.estimates.size_mm is not None:
-                sizes.see(float(estimated.estimates.size_mm[estimated.hands[0]]))
-            yield _predicted(estimator, frame, estimated, estimated.hands[0], refinement)
-            continue
-        if force and (found := [*found, *candidates.more(frame)]):
-            estimated = estimate_hands(estimator, frame, found)
-            if estimated.likeliest is not None:
-                yield _predicted(estimator, frame, estimated, estimated.likeliest, refinement, forced=True)
-                continue
-        yield PredictedFrame(frame.key, frame.sequence, None, None)
+            sizes.see(found.hands[0].size_mm)
+        yield found
     sizes.finish()
     depths.finish()
 
 
-def _predicted(
+def predict_frame(
     estimator: CropEstimator,
     frame: HandFrame,
-    estimated: EstimatedHands,
-    row: int,
-    refinement: Refinement,
+    candidates: Candidates,
     *,
-    forced: bool = False,
-) -> PredictedFrame:
+    refinement: Refinement = "none",
+    force: bool = False,
+    hands: int = 1,
+) -> PredictedHands:
+    """Predict the hands in one frame.
+
+    Args:
+        estimator: Estimates joints in crops.
+        frame: A frame of a reader.
+        candidates: Finds the places where hands may be.
+        refinement: The refinement of the latent that follows the last pass.
+        force: Give the likeliest candidate where no candidate is a hand, as benchmarks want an answer for each frame.
+        hands: Largest number of hands.
+
+    Raises:
+        ValueError: centres are those of labels and the frame has none, or the model cannot refine.
+    """
+    found = list(candidates.find(frame))
+    estimated = estimate_hands(estimator, frame, found) if found else None
+    if estimated is not None and estimated.hands:
+        listed = tuple(_hand(estimator, frame, estimated, row, refinement) for row in estimated.hands[:hands])
+        return _predicted(frame, estimated, estimated.hands[0], listed[0], listed)
+    if force and (found := [*found, *candidates.more(frame)]):
+        estimated = estimate_hands(estimator, frame, found)
+        if (row := estimated.likeliest) is not None:
+            return _predicted(frame, estimated, row, _hand(estimator, frame, estimated, row, refinement), ())
+    return PredictedHands(frame.key, frame.sequence, None, None)
+
+
+def _hand(
+    estimator: CropEstimator, frame: HandFrame, estimated: EstimatedHands, row: int, refinement: Refinement
+) -> Hand:
     """One row of the estimates, refined in the latent space if that is asked for."""
-    crop, std_mm = estimated.crops[row], estimated.estimates.std_mm
+    hand = hand_of(estimator, frame.camera, estimated.estimates, row)
     if refinement == "none":
-        joints_mm = estimated.estimates.joints_mm[row]
-        stated = None if std_mm is None else std_mm[row]
-    else:
-        joints_mm = estimator.joints_mm([crop], refinement)[0]
-        stated = None
-    return PredictedFrame(frame.key, frame.sequence, crop.center_mm, joints_mm, stated, forced)
+        return hand
+    return replace(hand, joints_mm=estimator.joints_mm([estimated.crops[row]], refinement)[0], std_mm=None)
+
+
+def _predicted(
+    frame: HandFrame, estimated: EstimatedHands, row: int, hand: Hand, hands: tuple[Hand, ...]
+) -> PredictedHands:
+    center_mm = estimated.crops[row].center_mm
+    forced = not hands
+    return PredictedHands(frame.key, frame.sequence, center_mm, hand.joints_mm, hand.std_mm, forced, hands)

@@ -1,0 +1,61 @@
+"""Frames of everything that can be read: data sets, images and recordings on disk, and cameras."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from crossnets.cameras import DepthSource, open_source
+from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.images import open_sources
+from crossnets.types import HandFrame
+
+
+def is_camera(text: str) -> bool:
+    """Whether a text names a camera, or a RealSense file, whose frames come one after the other."""
+    path = Path(text).expanduser()
+    return text.partition(":")[0] in ("virtual", "realsense") or path.suffix in (".db3", ".bag")
+
+
+def open_frames(
+    texts: Sequence[str], camera: str | None = None, split: Literal["train", "test"] = "test", seed: int = 0
+) -> list[HandDataset | DepthSource]:
+    """Open all sources, in their order.
+
+    Args:
+        texts: As of `datasets.images.open_sources` and `crossnets.open`.
+        camera: Camera of images and arrays that have none of their own.
+        split: Split of NYU and ICVL.
+        seed: Seed of the virtual camera.
+
+    Raises:
+        OSError: a path does not exist.
+        ModuleNotFoundError: a camera needs a package that is not installed.
+        ValueError: a source is unknown, a camera is missing, or a source is given twice.
+    """
+    stored = [text for text in texts if not is_camera(text)]
+    if camera is not None and not stored:
+        raise ValueError(f"--camera {camera} applies to images, but {', '.join(texts)} has its own. Omit --camera.")
+    opened = iter(open_sources(stored, camera, split) if stored else ())
+    return [open_source(text, seed=seed) if is_camera(text) else next(opened) for text in texts]
+
+
+def frames_of(
+    source: HandDataset | DepthSource, problems: list[Problem]
+) -> Generator[tuple[int, HandFrame], None, None]:
+    """Read every frame with its number. Unreadable frames of data sets are appended to `problems`.
+
+    Raises:
+        SourceError: a camera gives no more frames.
+    """
+    if isinstance(source, HandDataset):
+        yield from readable_frames(source, problems)
+        return
+    with source:
+        for frame in source:
+            key = f"{source.name}/{frame.number:06d}"
+            yield (
+                frame.number,
+                HandFrame(key, source.name, frame.depth_mm.astype(np.float32, copy=False), frame.camera, None),
+            )
