@@ -87,4 +87,4 @@ def test_joints_by_name_and_in_other_orders() -> None:
 
 
 def test_a_hand_says_what_it_is() -> None:
-    assert repr(hand()) == "<left hand (90 %) at (0, 0, 400) mm, 180 mm long, 21 joints (msra21)>"
+    assert repr(hand()) == "<left hand (90 %) at (0, 0, 400) mm, 180 mm long, open, 21 joints (msra21)>"

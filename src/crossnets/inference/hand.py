@@ -13,6 +13,7 @@ from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.camera import project
 from crossnets.geometry.lens import pinhole_of
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.inference.articulation import Articulated, Gesture, Palm, has_articulation
 from crossnets.types import LensCamera, Pinhole
 
 Side: TypeAlias = Literal["left", "right"]
@@ -45,6 +46,9 @@ class Hand:
     """Length of the hand, wrist to tip of the middle finger, straightened."""
     track: int | None = None
     """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
+
+    gesture_before: Gesture | None = None
+    """Gesture of the followed hand in the image before. `gesture` keeps it until it clearly ends."""
 
     def __getitem__(self, joint: str) -> Float32[np.ndarray, "3"]:
         """One joint in mm, by its name, such as `index_tip`.
@@ -82,8 +86,45 @@ class Hand:
         side = "hand" if self.side is None else f"{self.side} hand ({100 * (self.side_probability or 0):.0f} %)"
         size = "" if self.size_mm is None else f", {self.size_mm:.0f} mm long"
         followed = "" if self.track is None else f", track {self.track}"
+        gesture = "" if self.gesture is None else f", {self.gesture}"
         joints = f"{len(self.joints_mm)} joints ({self.skeleton.name})"
-        return f"<{side} at ({x:.0f}, {y:.0f}, {z:.0f}) mm{size}{followed}, {joints}>"
+        return f"<{side} at ({x:.0f}, {y:.0f}, {z:.0f}) mm{size}{gesture}{followed}, {joints}>"
+
+    @property
+    def angles_deg(self) -> dict[str, float]:
+        """Flexion of each finger joint (`index_pip`, 0 if straight) and spread of neighbouring fingers, in degrees.
+
+        Raises:
+            ValueError: the skeleton lacks the wrist or finger joints.
+        """
+        return Articulated(self.joints_mm, self.skeleton).angles_deg()
+
+    @property
+    def palm(self) -> Palm | None:
+        """Position, normal and direction of the palm in the camera frame. None if the side is not known.
+
+        Raises:
+            ValueError: the skeleton lacks the wrist or finger joints.
+        """
+        if self.side is None:
+            return None
+        return Articulated(self.joints_mm, self.skeleton).palm(self.side == "right")
+
+    @property
+    def pinch_mm(self) -> dict[str, float]:
+        """Distance in mm of the thumb's tip from the tip of the index, middle, ring and little finger.
+
+        Raises:
+            ValueError: the skeleton lacks the wrist or finger joints.
+        """
+        return Articulated(self.joints_mm, self.skeleton).pinch_mm()
+
+    @property
+    def gesture(self) -> Gesture | None:
+        """open, fist, point, pinch, thumb_up, victory or ok. None for others, and if the skeleton lacks joints."""
+        if not has_articulation(self.skeleton):
+            return None
+        return Articulated(self.joints_mm, self.skeleton).gesture(self.gesture_before)
 
     @property
     def joints_px(self) -> Float32[np.ndarray, "J 2"]:

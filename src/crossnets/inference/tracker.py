@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt16
 from crossnets.datasets.depth_unit import in_metres
 from crossnets.geometry.camera import CameraPreset, as_camera
 from crossnets.geometry.lens import lens_table
+from crossnets.inference.articulation import Gesture
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
 from crossnets.inference.hand import Hand, Side
@@ -66,6 +67,8 @@ class _Followed:
     """Log-odds of a right hand over the last frames, weighted towards the newest."""
     right: bool | None = None
     """The settled side. None if the model does not tell sides."""
+    gesture: Gesture | None = None
+    """Gesture in the last image."""
 
     def vote(self, right: float) -> None:
         """Count one frame's probability of a right hand. The settled side changes on strong evidence only."""
@@ -177,7 +180,7 @@ class Tracker:
         if len(rows) < len(self._followed) or not rows or self._since_search >= FINDS_EVERY:
             rows = self._search_and_follow(image, rows)
         self._followed = [followed for followed, _ in rows]
-        return [self._smoothed(followed, hand, now) for followed, hand in rows]
+        return [_with_gesture(followed, self._smoothed(followed, hand, now)) for followed, hand in rows]
 
     def _now(self, time_s: float | None) -> float:
         last = self._time_s
@@ -281,6 +284,13 @@ class Tracker:
         return replace(
             hand, side="right" if followed.right else "left", side_probability=1 / (1 + math.exp(-max(odds, 0.0)))
         )
+
+
+def _with_gesture(followed: _Followed, hand: Hand) -> Hand:
+    """The hand, which keeps the gesture of the image before until it clearly ends."""
+    hand = replace(hand, gesture_before=followed.gesture)
+    followed.gesture = hand.gesture
+    return hand
 
 
 def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Image:

@@ -1,0 +1,159 @@
+"""Angles of the joints, the frame of the palm, pinch distances and gestures, from the joints of one hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossnets.geometry.skeleton import FINGERS, Skeleton, joint_name
+
+Gesture: TypeAlias = Literal["open", "fist", "point", "pinch", "thumb_up", "victory", "ok"]
+
+_PARTS = ("mcp", "pip", "dip", "tip")
+_STRAIGHT_DEG, _CURLED_DEG = 60.0, 105.0
+"""A finger is straight if its pip and dip bend by less in all, and curled if they bend by more."""
+_TOUCH_SHARE = 0.3
+"""Thumb and index finger touch if their tips are nearer than this share of the palm's length."""
+_TUCKED_DEG = 125.0
+"""The index finger of a fist bends by more than this. Its tip is near the thumb without a pinch."""
+_OUT_SHARE = 0.75
+"""The thumb is out if its tip is farther from the index finger's pip than this share of the palm's length."""
+_SLACK_DEG, _SLACK_SHARE = 20.0, 0.1
+"""A gesture of the frame before holds until a limit is exceeded by this much."""
+
+
+@dataclass(frozen=True)
+class Palm:
+    """Position and axes of the palm in the camera frame."""
+
+    position_mm: Float32[np.ndarray, "3"]
+    """Mean of the wrist and the knuckles of the four fingers."""
+    normal: Float32[np.ndarray, "3"]
+    """Unit vector out of the palm, to the side that the fingers close to. At right angles to `direction`."""
+    direction: Float32[np.ndarray, "3"]
+    """Unit vector from the wrist to the middle finger's knuckle."""
+
+
+def has_articulation(skeleton: Skeleton) -> bool:
+    """Whether a skeleton has the wrist and four joints of each finger."""
+    return {"wrist", *(joint_name(finger, part) for finger in FINGERS for part in _PARTS)} <= set(skeleton.joints)
+
+
+class Articulated:
+    """The joints of one hand by name."""
+
+    def __init__(self, joints_mm: Float32[np.ndarray, "J 3"], skeleton: Skeleton) -> None:
+        """Take joints of a skeleton with wrist and all finger joints.
+
+        Raises:
+            ValueError: the skeleton lacks some of them.
+        """
+        if not has_articulation(skeleton):
+            raise ValueError(
+                f"Found the skeleton {skeleton.name}, expected one with the wrist and four joints of each finger, such "
+                "as msra21. Angles, palm and gestures need them."
+            )
+        index = {name: row for row, name in enumerate(skeleton.joints)}
+        self.wrist_mm = joints_mm[index["wrist"]].astype(np.float64)
+        rows = [[index[joint_name(finger, part)] for part in _PARTS] for finger in FINGERS]
+        self.fingers_mm = joints_mm[rows].astype(np.float64)
+        """(5, 4, 3): thumb first, from the knuckle to the tip."""
+        chain = np.concatenate([np.broadcast_to(self.wrist_mm, (5, 1, 3)), self.fingers_mm], axis=1)
+        self._bones = np.diff(chain, axis=1)
+        self.flexions_deg = _angle_deg(self._bones[:, :-1], self._bones[:, 1:])
+        """(5, 3): bend of the first three joints of each finger."""
+
+    def angles_deg(self) -> dict[str, float]:
+        """Flexion of each joint by its name, and `spread_A_B` of neighbouring fingers, in degrees."""
+        angles = {
+            joint_name(finger, part): float(self.flexions_deg[row, column])
+            for row, finger in enumerate(FINGERS)
+            for column, part in enumerate(_PARTS[:3])
+        }
+        across, along = self._across(), self._bones[2, 0]
+        normal = _unit(np.cross(across, along))
+        # The fingers' first bones, in the plane of the palm. A thumb leaves that plane, so its angle is in space.
+        first = self._bones[1:, 1]
+        flat = first - (first @ normal)[:, None] * normal
+        for row, (one, other) in enumerate(pairwise(FINGERS[1:])):
+            angles[f"spread_{one}_{other}"] = float(_angle_deg(flat[row], flat[row + 1]))
+        angles["spread_thumb_index"] = float(_angle_deg(self._bones[0, 1], self._bones[1, 0]))
+        return angles
+
+    def palm(self, right: bool) -> Palm:
+        """The frame of the palm of a right or left hand."""
+        knuckles = self.fingers_mm[1:, 0]
+        position = (self.wrist_mm + knuckles.sum(axis=0)) / 5
+        direction = _unit(self._bones[2, 0])
+        normal = _unit(np.cross(self._across(), direction)) * (1 if right else -1)
+        return Palm(position.astype(np.float32), normal.astype(np.float32), direction.astype(np.float32))
+
+    def pinch_mm(self) -> dict[str, float]:
+        """Distance of the thumb's tip from the tip of each finger."""
+        distances = np.linalg.norm(self.fingers_mm[1:, 3] - self.fingers_mm[0, 3], axis=-1)
+        return dict(zip(FINGERS[1:], map(float, distances), strict=True))
+
+    def gesture(self, before: Gesture | None = None) -> Gesture | None:
+        """The gesture. That of the frame before is kept until it clearly ends."""
+        bend = self.flexions_deg[1:, 1:].sum(axis=1)
+        palm_mm = max(float(np.linalg.norm(self._bones[2, 0])), 1e-6)
+        touch = self.pinch_mm()["index"] / palm_mm
+        out = float(np.linalg.norm(self.fingers_mm[0, 3] - self.fingers_mm[1, 1])) / palm_mm
+        if before is not None and _RULES[before](_Measures(bend, touch, out, 1.0)):
+            return before
+        now = _Measures(bend, touch, out, 0.0)
+        return next((gesture for gesture, rule in _RULES.items() if rule(now)), None)
+
+    def _across(self) -> np.ndarray:
+        """From the little finger's knuckle to the index finger's."""
+        return self.fingers_mm[1, 0] - self.fingers_mm[4, 0]
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """What gestures are told by. `slack` is 1 for the gesture of the frame before, and 0 for a new one."""
+
+    bend_deg: np.ndarray
+    """Bend of pip and dip of the four fingers."""
+    touch: float
+    """Distance of the tips of thumb and index finger over the palm's length."""
+    out: float
+    """Distance of the thumb's tip from the index finger's pip over the palm's length."""
+    slack: float
+
+    def straight(self, *fingers: int) -> bool:
+        """Whether all of these fingers are straight, 0 for the index finger to 3 for the little finger."""
+        return bool((self.bend_deg[list(fingers)] < _STRAIGHT_DEG + self.slack * _SLACK_DEG).all())
+
+    def curled(self, *fingers: int) -> bool:
+        """Whether all of these fingers are curled."""
+        return bool((self.bend_deg[list(fingers)] > _CURLED_DEG - self.slack * _SLACK_DEG).all())
+
+    def touching(self) -> bool:
+        """Whether thumb and index finger touch outside a fist."""
+        tucked = self.bend_deg[0] > _TUCKED_DEG + self.slack * _SLACK_DEG
+        return self.touch < _TOUCH_SHARE + self.slack * _SLACK_SHARE and not tucked
+
+
+_RULES: dict[Gesture, Callable[[_Measures], bool]] = {
+    "ok": lambda m: m.touching() and m.straight(1, 2, 3),
+    "pinch": lambda m: m.touching() and not m.straight(1, 2, 3),
+    "open": lambda m: m.straight(0, 1, 2, 3),
+    "victory": lambda m: m.straight(0, 1) and m.curled(2, 3),
+    "point": lambda m: m.straight(0) and m.curled(1, 2, 3),
+    "thumb_up": lambda m: m.curled(0, 1, 2, 3) and m.out > _OUT_SHARE - m.slack * _SLACK_SHARE,
+    "fist": lambda m: m.curled(0, 1, 2, 3) and m.out <= _OUT_SHARE + m.slack * _SLACK_SHARE,
+}
+"""Rules in their order. The first that applies gives the gesture."""
+
+
+def _angle_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angle between vectors, 0 to 180. The arc tangent is exact near 0, where the arc cosine is not."""
+    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
