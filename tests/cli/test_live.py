@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossnets.cli.live import LiveOptions, live_command
+from crossnets.cli.live import LiveOptions, _tracker, live_command
 from crossnets.inference import loading
 from tests.viewer.stand_ins import small_recording, unpack
 
@@ -49,3 +49,8 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
         LiveOptions(threads=0).check()
     with pytest.raises(FileNotFoundError, match="Found no folder 'nowhere'"):
         live_command("nowhere", LiveOptions(no_model=True, port=0))
+
+
+def test_the_side_of_all_hands_can_be_given() -> None:
+    sides = [_tracker(LiveOptions(side=side)).side for side in ("right", "left", "both")]
+    assert sides == ["right", "left", None]

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -42,6 +42,8 @@ class LiveOptions:
     """Folder for the recordings that the page's button makes."""
     smooth: bool = True
     """Filter the joints over time (One-Euro)."""
+    side: Literal["right", "left", "both"] = "both"
+    """The side of all hands, if it is known. both tells it for each hand."""
     threads: int = 1
     """Threads of the processor for the network."""
     seed: int = 0
@@ -131,8 +133,9 @@ def _tracker(options: LiveOptions) -> Tracker:
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load`.
     """
+    side = None if options.side == "both" else options.side
     try:
-        return load(options.model, threads=options.threads, smooth=options.smooth)
+        return load(options.model, threads=options.threads, smooth=options.smooth, side=side)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Give `crossnets live` a model with --model RUN, or --no-model to see the frames alone."
