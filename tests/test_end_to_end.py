@@ -157,7 +157,7 @@ def test_a_missing_extra_is_named() -> None:
     code = "import sys; sys.modules['torch'] = None; from crossnets.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "info"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'crossnets[train]'" in done.stderr
+    assert "pip install '.[train]' in " in done.stderr  # the tests run in a checkout
 
 
 def test_ctrl_c_ends_in_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

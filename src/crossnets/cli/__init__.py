@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 
 import tyro
@@ -41,6 +42,14 @@ _EXTRAS = {
     "scipy": "nyu",
 }
 """Which extra of the package brings a module; `train` the others."""
+
+
+def _install(extra: str) -> str:
+    """How this installation gets an extra. The package of a checkout is not on PyPI."""
+    checkout = Path(__file__).resolve().parents[3]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "src" / "crossnets").is_dir():
+        return f"pip install '.[{extra}]' in {checkout}"
+    return f"pip install 'crossnets[{extra}]'"
 
 
 def _with_huge_pages() -> None:
@@ -93,7 +102,7 @@ def main() -> None:
         if package == "crossnets":
             raise
         extra = _EXTRAS.get(package, "train")
-        end(f"{package} is not installed, but this command needs it: pip install 'crossnets[{extra}]'.", 2)
+        end(f"{package} is not installed, but this command needs it: {_install(extra)}.", 2)
     except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
         end("stopped; what was not finished is not written.", 130)
     except BrokenPipeError:  # who read our output, such as `head`, has enough

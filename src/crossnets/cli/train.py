@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -23,7 +23,7 @@ class RunOptions:
     frames beside them. `detector`, which finds hands in whole frames, renders all its frames."""
     out: Path
     """Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model."""
-    budget: str | None = None
+    budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
     """Shorten the stages to take about this long in all, such as 90s, 20m or 1.5h."""
     epochs: tuple[str, ...] = ()
     """Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's."""
@@ -33,7 +33,7 @@ class RunOptions:
     """Learning rate of single stages, such as estimate=0.004, instead of the preset's."""
     stages: tuple[str, ...] = ()
     """Train these stages alone, such as estimate. All stages by default."""
-    init: Path | None = None
+    init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
     """Run or model folder of the same networks whose weights the training starts from."""
     seed: int = 42
     """Seed of weights, batches, noise and the choice of labels."""
@@ -41,9 +41,9 @@ class RunOptions:
     """auto takes bfloat16 where the device is fast at it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run. auto is the GPU if torch sees one."""
-    threads: int | None = None
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Threads of the processor. All by default."""
-    workers: int | None = None
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Processes that render hands ahead of the training. One for each core but one by default."""
     checkpoint_s: float = 60.0
     """Seconds between checkpoints."""
@@ -60,7 +60,7 @@ class RunOptions:
 class DataOptions:
     """Real frames."""
 
-    data: str | None = None
+    data: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """Labelled frames, such as cvar:PATH#P1,P4. `crossnets data info` prints what a folder holds."""
     unlabelled: tuple[str, ...] = ()
     """More frames, whose labels, if any, are not read."""
