@@ -150,7 +150,7 @@ def test_nyu_labels_without_scipy_name_the_extra(tmp_path: Path) -> None:
     words = ("evaluate", "--data", f"nyu:{tmp_path}", "--out", str(tmp_path / "out"))
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'crossnets[nyu]'" in done.stderr
+    assert "pip install '.[nyu]' in " in done.stderr  # the tests run in a checkout
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -13,6 +13,12 @@ from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.lens import ideal_image
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.types import Lens, LensCamera, Pinhole
+from crossnets.cameras.folders import FolderSource
+from crossnets.cameras.opening import open_source
+from crossnets.datasets.files import natural_order
+from crossnets.datasets.images import open_sources
+from crossnets.datasets.recording import Recording
+from crossnets.geometry.camera import CAMERAS
 from tests.datasets.make import Made, make_cvar, make_recording
 
 
@@ -82,3 +88,33 @@ def test_published_data_sets_have_no_lens() -> None:
 def test_rendered_recordings_have_no_lens(tmp_path: Path) -> None:
     set_writer("recording", tmp_path / "film", "test", 1, CAMERAS["azure-kinect-nfov"], MSRA21).close()
     assert json.loads((tmp_path / "film" / "camera.json").read_text())["version"] == 1
+
+
+def test_images_are_read_in_natural_order_with_suffixes_of_any_case(images: Made, tmp_path: Path) -> None:
+    image = (images.root / "000000.png").read_bytes()
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(1, 13):
+        (folder / f"depth_{number}.{'PNG' if number % 2 else 'png'}").write_bytes(image)
+    (source,) = open_sources([str(folder)], "msra-senz3d")
+    expected = [f"depth_{number}" for number in range(1, 13)]
+    assert [Path(source[index].key).stem for index in range(len(source))] == expected
+    played = open_source(str(folder), "msra-senz3d", tell=lambda _: None)
+    assert isinstance(played, FolderSource)
+    recording = Recording(folder, camera=CAMERAS["msra-senz3d"])
+    stems = [Path(recording[index].key).name.split(".")[0] for index in range(len(recording))]
+    assert stems == expected
+    assert len(played) == 12
+
+
+def test_folders_of_images_are_read_in_natural_order(images: Made, tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        (tmp_path / "takes" / f"take_{number}").mkdir(parents=True)
+        (tmp_path / "takes" / f"take_{number}" / "0.png").write_bytes((images.root / "000000.png").read_bytes())
+    (source,) = open_sources([str(tmp_path / "takes")], "msra-senz3d")
+    assert [source.sequence_of(index) for index in range(3)] == ["take_1", "take_2", "take_10"]
+
+
+def test_names_sort_by_their_numbers() -> None:
+    names = ["a10", "a", "10.png", "a2b", "2.png", "02.png", "b1", "a2"]
+    assert sorted(names, key=natural_order) == ["02.png", "2.png", "10.png", "a", "a2", "a2b", "a10", "b1"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 from scipy.io import loadmat, savemat
 
 from crossnets.datasets.dataset import FrameError
@@ -90,4 +91,14 @@ def test_nyu_grey_image(tmp_path: Path) -> None:
     made = make_nyu(tmp_path)
     write_png16(tmp_path / "dataset/test/depth_1_0000001.png", made.depth_mm[0])
     with pytest.raises(FrameError, match="found an image in 16-bit grey, expected 8-bit RGB"):
+        NYU(tmp_path, "test")[0]
+
+
+def test_nyu_image_with_red_and_blue_swapped_is_an_error(tmp_path: Path) -> None:
+    make_nyu(tmp_path, "test", frames=1)
+    path = tmp_path / "dataset/test/depth_1_0000001.png"
+    with Image.open(path) as image:
+        swapped = np.asarray(image)[..., ::-1].copy()
+    Image.fromarray(swapped).save(path)
+    with pytest.raises(FrameError, match=r"red channel is not 0.*Red and blue may have been swapped"):
         NYU(tmp_path, "test")[0]

@@ -1,5 +1,6 @@
 """Checks of folders, label files and label lines that the readers share."""
 
+import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ NOTHING_SEEN = 32001
 """Value that a Senz3D writes for pixels without depth."""
 MAX_IMAGE_BYTES = 1 << 28
 """A larger image file is refused before it is read."""
+_NUMBER = re.compile(r"([0-9]+)")
 FARTHEST_MM = 1e5
 """A coordinate above 100 m is a typing error. The limit also keeps float32 from overflowing."""
 
@@ -264,6 +266,13 @@ def relative_image(name: str, path: Path, line: int) -> PurePosixPath:
     if not image.name or image.is_absolute() or ".." in image.parts:
         raise broken(path, f"found the image path {name!r}, expected a path inside the data set", line)
     return image
+
+
+def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Key that sorts names by the numbers in them: depth_2 comes before depth_10, and 10.png before a.png."""
+    # The parts alternate between text and digits, so that a number is always compared with a number.
+    parts = _NUMBER.split(name)
+    return tuple(part if index % 2 == 0 else int(part) for index, part in enumerate(parts)), name
 
 
 def read_image_bytes(path: Path) -> bytes:

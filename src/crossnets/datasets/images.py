@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
-from crossnets.datasets.files import counts_to_mm
+from crossnets.datasets.files import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
@@ -80,7 +80,8 @@ class ArrayFile:
             )
         self.name = "array"
         self.skeleton: Skeleton | None = None
-        self.camera = camera.pinhole
+        self._taken = camera._replace(width_px=array.shape[-1], height_px=array.shape[-2]).camera
+        self.camera = lens_table(self._taken).ideal if isinstance(self._taken, LensCamera) else self._taken
         self.problems: list[Problem] = []
         self._path = path
         self._depth = array if array.ndim == 3 else array[None]
@@ -91,7 +92,7 @@ class ArrayFile:
         return len(self._depth)
 
     def __getitem__(self, index: int) -> HandFrame:
-        """Read one frame. `HandDataset` describes the errors."""
+        """Read one frame, without the distortion of the lens. `HandDataset` describes the errors."""
         index = range(len(self))[index]
         depth_mm = np.array(self._depth[index], np.float32) * np.float32(self._unit_mm)
         valid = depth_mm[np.isfinite(depth_mm)]
@@ -102,7 +103,8 @@ class ArrayFile:
             )
             raise FrameError(Problem(self._path, what, index + 1))
         depth_mm[~np.isfinite(depth_mm)] = 0
-        return HandFrame(f"{self._path.as_posix()}/{index:06d}", self.sequence_of(index), depth_mm, self.camera, None)
+        depth_mm, camera = ideal_image(depth_mm, self._taken)
+        return HandFrame(f"{self._path.as_posix()}/{index:06d}", self.sequence_of(index), depth_mm, camera, None)
 
     def sequence_of(self, index: int) -> str:
         """Name of the file."""
@@ -178,7 +180,7 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
         return None
     if not images_in(path) and detect_format(path) != "recording":
         return _nested_images(path)
-    folders = [path] if images_in(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and images_in(p)]
+    folders = [path] if images_in(path) else _folders_in(path)
     if (path / CAMERA_FILE).is_file() or any((folder / CAMERA_FILE).is_file() for folder in folders):
         return None
     return tuple(image for folder in folders for image in images_in(folder).values())
@@ -188,8 +190,14 @@ def _nested_images(path: Path) -> tuple[Path, ...] | None:
     """Find the images of folders within folders. None for data sets, and where a folder has its own camera."""
     if detect_format(path) is not None or any(path.rglob(CAMERA_FILE)):
         return None
-    folders = sorted(folder for folder in path.rglob("*") if folder.is_dir())
+    folders = [folder for folder in path.rglob("*") if folder.is_dir()]
+    folders.sort(key=lambda folder: [natural_order(part) for part in folder.parts])
     return tuple(image for folder in folders for image in images_in(folder).values()) or None
+
+
+def _folders_in(path: Path) -> list[Path]:
+    """Folders with images below a folder, in natural order."""
+    return sorted((p for p in path.iterdir() if p.is_dir() and images_in(p)), key=lambda p: natural_order(p.name))
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.files import FARTHEST_MM, joint_fault, matching_camera, require_folder
+from crossnets.datasets.files import FARTHEST_MM, broken, joint_fault, matching_camera, require_folder
 from crossnets.datasets.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset
 from crossnets.geometry.skeleton import NYU36, Skeleton
@@ -69,8 +69,16 @@ class NYU:
         view, frame = self._frames[range(len(self))[index]]
         number = f"{frame + 1:07d}"
         size = (self._preset.width_px, self._preset.height_px)
-        rgb = read_png_rgb(self._folder / f"depth_{view}_{number}.png", [size])
-        # Green is the high byte of the depth and blue the low byte.
+        path = self._folder / f"depth_{view}_{number}.png"
+        rgb = read_png_rgb(path, [size])
+        # Green is the high byte of the depth and blue the low byte. Red is 0. OpenCV swaps red and blue when it
+        # converts an image, and the depth would then be wrong by up to 255 mm.
+        if rgb[..., 0].any():
+            what = (
+                "the red channel is not 0, expected depth in green (high byte) and blue (low byte). Red and blue may "
+                "have been swapped. Get the image from the release again, or swap them back"
+            )
+            raise broken(path, what)
         depth_mm = rgb[..., 1].astype(np.float32) * 256 + rgb[..., 2]
         key = f"nyu/{self._split}/{view}/{number}"
         return HandFrame(key, self._sequence(frame), depth_mm, self.camera, self._joints_mm[view - 1, frame])

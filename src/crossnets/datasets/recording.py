@@ -21,6 +21,7 @@ from crossnets.datasets.files import (
     broken,
     choose,
     counts_to_mm,
+    natural_order,
     read_lines,
     require_folder,
     second_label,
@@ -277,9 +278,9 @@ class RecordingWriter:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """Find the PNGs of a folder. Numbered files come first, by their numbers, then the others by their names."""
-    paths = [path for path in folder.glob("*.png") if not path.name.startswith(".")]
-    paths.sort(key=lambda p: (0, int(p.stem), p.name) if p.stem.isdecimal() else (1, 0, p.name))
+    """Find the PNGs of a folder, with suffixes of any case, in natural order (`natural_order`)."""
+    paths = [path for path in folder.glob("*.*") if path.suffix.lower() == ".png" and not path.name.startswith(".")]
+    paths.sort(key=lambda path: natural_order(path.name))
     return {path.name: path for path in paths}
 
 
@@ -292,7 +293,8 @@ def _recordings_in(root: Path, sequences: Sequence[str] | None) -> list[Path]:
     if looks_like_recording(root):
         choose(sequences, [root.name], "the sequences", root)
         return [root]
-    names = [path.name for path in sorted(root.iterdir()) if path.is_dir() and looks_like_recording(path)]
+    folders = sorted(root.iterdir(), key=lambda path: natural_order(path.name))
+    names = [path.name for path in folders if path.is_dir() and looks_like_recording(path)]
     if not names:
         raise FileNotFoundError(
             f"Found no PNG in {root} or in a folder directly below it. Expected 16-bit depth PNGs and {CAMERA_FILE}. "

@@ -9,6 +9,7 @@ import numpy as np
 from crossnets.cameras import DepthSource, open_source
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.datasets.images import open_sources
+from crossnets.geometry.lens import ideal_image
 from crossnets.types import HandFrame
 
 
@@ -55,7 +56,5 @@ def frames_of(
     with source:
         for frame in source:
             key = f"{source.name}/{frame.number:06d}"
-            yield (
-                frame.number,
-                HandFrame(key, source.name, frame.depth_mm.astype(np.float32, copy=False), frame.camera, None),
-            )
+            depth_mm, camera = ideal_image(frame.depth_mm, frame.camera)
+            yield frame.number, HandFrame(key, source.name, depth_mm.astype(np.float32, copy=False), camera, None)
