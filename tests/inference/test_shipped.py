@@ -1,14 +1,17 @@
 """The model that comes with the package does what the README says."""
 
 import json
+import pickle
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import crossnets
+from crossnets import Tracker
 from crossnets.cli.evaluate import evaluate
 from crossnets.geometry.skeleton import MEDIAPIPE21
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
@@ -115,3 +118,24 @@ def test_real_frames_of_a_sensor_it_never_saw(tmp_path: Path, real_data: Path) -
 def test_as_many_hands_as_the_detector_finds(hands: int) -> None:
     with pytest.raises(ValueError, match=f"hands={hands}: expected 1 to 2"):
         crossnets.load(hands=hands)
+
+
+def _found_in(job: tuple[Tracker, np.ndarray]) -> tuple[str, int]:
+    """Runs in another process."""
+    tracker, depth_mm = job
+    return repr(tracker), len(tracker.predict(depth_mm, "realsense-d435"))
+
+
+def test_a_tracker_is_loaded_again_in_a_spawned_process() -> None:
+    tracker = crossnets.load(hands=1, side="left")
+    with get_context("spawn").Pool(1) as pool:
+        (answer,) = pool.map(_found_in, [(tracker, np.zeros((480, 640), np.uint16))])
+    assert answer == (repr(tracker), 0)
+    again = pickle.loads(pickle.dumps(tracker))
+    assert (again.hands, again.side) == (1, "left")
+
+
+def test_a_tracker_made_of_its_parts_says_why_it_cannot_be_pickled() -> None:
+    made = crossnets.load()
+    with pytest.raises(TypeError, match=r"made of its parts.*crossnets\.load"):
+        pickle.dumps(Tracker(made.estimator, made.finder))

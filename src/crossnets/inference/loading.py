@@ -67,8 +67,22 @@ def load(
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     floats = "float32" if precision == "int8" else precision
     found = candidates_of("auto", estimator, runtime=runtime, threads=threads, precision=floats)
-    return Tracker(
+    tracker = Tracker(
         estimator, lambda depth_mm, of: found.find(Image(depth_mm, of)), hands=hands, smooth=smooth, side=side
+    )
+    # A network cannot be pickled. Another process may start in another folder, so the path is absolute.
+    where = None if path is None else Path(path).absolute()
+    return tracker.reloaded_by(
+        partial(
+            load,
+            where,
+            runtime=runtime,
+            threads=threads,
+            precision=precision,
+            hands=hands,
+            smooth=smooth,
+            side=side,
+        )
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -118,9 +118,28 @@ class Tracker:
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
         self._sizes = SizeWatch()
         self._depths = DepthWatch()
+        self._reload: Callable[[], Tracker] | None = None
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
         self.reset()
+
+    def reloaded_by(self, reload: "Callable[[], Tracker]") -> "Tracker":
+        """The same tracker, which is pickled as `reload`: a function and arguments that can be pickled."""
+        self._reload = reload
+        return self
+
+    def __reduce__(self) -> "tuple[Callable[[], Tracker], tuple[()]]":
+        """Pickle how the tracker was loaded. Another process loads it again, without the hands that are followed.
+
+        Raises:
+            TypeError: the tracker was not made by `crossnets.load`.
+        """
+        if self._reload is None:
+            raise TypeError(
+                "This tracker was made of its parts, so another process cannot load it again. Pickle a tracker of "
+                "crossnets.load(), or make one in each process."
+            )
+        return self._reload, ()
 
     def reset(self) -> None:
         """Forget the hands that are followed."""
