@@ -6,19 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossnets.datasets.files import matching_camera
+from crossnets.cameras.folders import FolderSource
+from crossnets.cameras.opening import open_source
+from crossnets.datasets.files import matching_camera, natural_order
 from crossnets.datasets.images import open_sources
+from crossnets.datasets.recording import Recording
 from crossnets.datasets.writers import set_writer
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.lens import ideal_image
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.types import Lens, LensCamera, Pinhole
-from crossnets.cameras.folders import FolderSource
-from crossnets.cameras.opening import open_source
-from crossnets.datasets.files import natural_order
-from crossnets.datasets.images import open_sources
-from crossnets.datasets.recording import Recording
-from crossnets.geometry.camera import CAMERAS
 from tests.datasets.make import Made, make_cvar, make_recording
 
 
