@@ -1,0 +1,69 @@
+"""Wrong intrinsics and depth units on real frames: the tracker warns, and no hand of a wrong size is confident."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import crossnets
+from crossnets import Hand, Pinhole
+from crossnets.datasets.images import open_sources
+from crossnets.types import HandFrame
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def frames(real_data: Path) -> list[HandFrame]:
+    """The 19 frames of an SR305."""
+    images = [str(path) for path in sorted((real_data / "sr305").rglob("*.png"))]
+    return [source[i] for source in open_sources(images, "realsense-sr305") for i in range(len(source))]
+
+
+def likeliest(frames: list[HandFrame], change: Callable[[np.ndarray], np.ndarray], camera: Pinhole) -> list[Hand]:
+    """The likeliest hand of each frame that has one."""
+    tracker = crossnets.load()
+    found = [tracker.predict(change(frame.depth_mm), camera) for frame in frames]
+    return [hands[0] for hands in found if hands]
+
+
+def wider(camera: Pinhole, factor: float) -> Pinhole:
+    """The camera with a focal length divided by `factor`."""
+    return camera._replace(fx_px=camera.fx_px / factor, fy_px=camera.fy_px / factor)
+
+
+def test_right_depths_and_intrinsics_give_no_warning(frames: list[HandFrame]) -> None:
+    hands = likeliest(frames, lambda depth: depth, frames[0].camera)
+    assert len(hands) == 19
+    assert all(hand.confidence is not None and hand.confidence.mean() > 0.5 for hand in hands)
+
+
+@pytest.mark.parametrize(
+    ("change", "factor", "cause"),
+    [
+        (lambda depth: depth, 1.6, "intrinsics of a smaller image"),
+        (lambda depth: depth, 1 / 1.6, "intrinsics of a larger image or of another lens"),
+        (lambda depth: depth[::2, ::2], 1.0, "intrinsics of a larger image or of another lens"),
+    ],
+    ids=["focal length too small", "focal length too large", "half size"],
+)
+def test_wrong_intrinsics_are_warned_about_and_not_confident(
+    frames: list[HandFrame], change: Callable[[np.ndarray], np.ndarray], factor: float, cause: str
+) -> None:
+    with pytest.warns(UserWarning, match=rf"people's are 130 to 240 mm.*{cause}"):
+        hands = likeliest(frames, change, wider(frames[0].camera, factor))
+    assert len(hands) >= 16
+    assert np.median([np.mean(hand.confidence) for hand in hands if hand.confidence is not None]) < 0.1
+
+
+@pytest.mark.parametrize("unit_mm", [0.1, 0.125, 0.25])
+def test_counts_smaller_than_a_millimetre_are_warned_about(frames: list[HandFrame], unit_mm: float) -> None:
+    with pytest.warns(UserWarning, match="counts are smaller than 1 mm"):
+        hands = likeliest(frames, lambda depth: (depth / unit_mm).clip(0, 65535).astype(np.uint16), frames[0].camera)
+    assert len(hands) <= 1
+
+
+def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:
+    with pytest.warns(UserWarning, match="a disparity image"):
+        likeliest(frames, lambda depth: np.where(depth > 0, 55000 / np.maximum(depth, 1), 0), frames[0].camera)
