@@ -12,6 +12,7 @@ def test_denied_access_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def denied(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.png").write_bytes(b"depth")
     monkeypatch.setattr(Path, "read_bytes", denied)
     monkeypatch.setattr(Path, "iterdir", denied)
     with pytest.raises(FrameError, match="cannot be read: Permission denied"):
