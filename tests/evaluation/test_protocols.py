@@ -14,6 +14,7 @@ def test_protocols_have_the_published_sizes() -> None:
         "icvl": 1596,
         "msra": 76375,
         "cvar": None,
+        "hands17": None,
     }
 
 

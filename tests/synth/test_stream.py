@@ -22,7 +22,7 @@ from crossnets.geometry.skeleton import ICVL16, MSRA21, NYU36
 from crossnets.synth.sensor.noise import SENSORS
 from crossnets.synth.stream import BLOCK, SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
-from crossnets.synth.writing import FORMAT_DEFAULTS, Format, config_of
+from crossnets.synth.writing import FORMAT_DEFAULTS, WITH_SPLIT, Format, config_of
 from crossnets.synth.writing import write_dataset as synthesize
 
 EXACT = SyntheticConfig(noise=(0.0, 0.0))
@@ -215,7 +215,7 @@ def check_written(dataset: HandDataset, as_format: Format, first: int, order: li
 def test_readers_return_the_written_frames(tmp_path: Path, as_format: Format, noise: float) -> None:
     out = tmp_path / "out"
     counts = synthesize(as_format, 4, out, seed=1, noise=noise, progress=False)
-    split = as_format in ("nyu", "icvl")
+    split = as_format in WITH_SPLIT
     assert counts == ({"train": 4, "test": 2} if split else {"frames": 4})
     assert not list(out.rglob("*.part*"))
     check_written(open_dataset(f"{as_format}:{out}"), as_format, 0, [0, 1, 2, 3], noise=noise)

@@ -6,6 +6,7 @@ from typing import Literal
 from crossnets.datasets.cvar import CVAR
 from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.files import require_folder
+from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.msra import MSRA
 from crossnets.datasets.nyu import NYU
@@ -19,6 +20,7 @@ FORMATS = {
     "icvl": "Training and Testing with labels.txt or test_seq_1.txt",
     "msra": "P0 to P8, each with gestures that hold joint.txt",
     "cvar": "P1, P4 and so on, each with joint.txt",
+    "hands17": "training and frame with images, and Training_Annotation.txt in training",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
     "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
 }
@@ -35,7 +37,7 @@ def open_dataset(
             selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
             `icvl:PATH#2014,45` the first characters of training lines, or `icvl:PATH#all` all training lines.
-        split: For `nyu` and `icvl`. The other formats are released without a split.
+        split: For `nyu`, `icvl` and `hands17`. The other formats are released without a split.
         camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
 
     Raises:
@@ -65,6 +67,10 @@ def _open(
         return NYU(root, split, _cameras(parts), camera=camera)
     if name == "icvl":
         return ICVL(root, split, parts, camera=camera)
+    if name == "hands17":
+        if parts is not None:
+            raise ValueError(f"Found the parts {','.join(parts)} of HANDS17, which has none. Omit the # and the parts.")
+        return Hands17(root, split, camera=camera)
     reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
     return reader(root, parts, camera=camera)
 
@@ -113,6 +119,8 @@ def _detect_released(root: Path) -> str | None:
         (root / "Testing" / name).is_file() for name in ("labels.txt", "test_seq_1.txt", "test_seq_2.txt")
     ):
         return "icvl"
+    if any((root / FOLDERS[split] / LABELS[split]).is_file() for split in FOLDERS):
+        return "hands17"
     if next(root.glob("P*/*/joint.txt"), None):
         return "msra"
     if next(root.glob("*/joint.txt"), None) or (root / "joint.txt").is_file():

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
 from crossnets.datasets.files import NOTHING_SEEN
+from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
@@ -91,6 +92,25 @@ class ICVLWriter:
                 write_text(self._folder / f"{name}.txt", "\n".join(lines) + "\n")
 
 
+class Hands17Writer:
+    """Writes `training` or `frame` with images and a label file."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        self._folder = root / FOLDERS[split]
+        self._labels = self._folder / LABELS[split]
+        self._lines: list[str] = []
+
+    def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
+        """Write the next frame. Depth is in whole mm, and 0 is invalid."""
+        name = f"image_D{len(self._lines) + 1:08d}.png"
+        save_png(self._folder / "images" / name, to_counts(depth_mm, 65535).astype(np.uint16))
+        self._lines.append("\t".join([name, *_numbers(joints_mm).split()]))
+
+    def close(self) -> None:
+        """Write the labels. A line has the image, then x, y and z of each joint in mm, with tabs between them."""
+        write_text(self._labels, "\n".join(self._lines) + "\n")
+
+
 class MSRAWriter:
     """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
@@ -167,7 +187,7 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU and ICVL. The other formats have none.
+        split: Split of NYU, ICVL and HANDS17. The other formats have none.
         frames: Number of frames that will be written.
         camera: Camera of a recording. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
@@ -180,6 +200,8 @@ def set_writer(
         return NYUWriter(root, split)
     if name == "icvl":
         return ICVLWriter(root, split, frames)
+    if name == "hands17":
+        return Hands17Writer(root, split)
     if name == "msra":
         return MSRAWriter(root, frames)
     if name == "cvar":
@@ -187,7 +209,7 @@ def set_writer(
     if name == "recording":
         rendered = camera._replace(lens=None)  # rendered without a lens
         return RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume)
-    raise ValueError(f"Cannot write {name!r}; known: nyu, icvl, msra, cvar, recording.")
+    raise ValueError(f"Cannot write {name!r}; known: nyu, icvl, msra, cvar, hands17, recording.")
 
 
 def require_new_folder(root: Path) -> None:

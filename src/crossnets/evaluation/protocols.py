@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from crossnets.geometry.camera import CAMERAS, parse_camera, without_lens
-from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
-DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar"]
+DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ PROTOCOLS: dict[str, Protocol] = {
         folds=True,
     ),
     "cvar": Protocol("cvar", CVAR21, CAMERAS["cvar-senz3d"].pinhole, ()),
+    "hands17": Protocol("hands17", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
 }
 """Splits from spec 1.8. NYU's first 2,440 frames show the training subject. ICVL has two recordings."""
 

@@ -98,6 +98,15 @@ MEDIAPIPE21 = Skeleton(
     "mediapipe21", *_chain(FINGERS, _FOUR_PARTS, "wrist"), reference=0, center=9, palm_frame=(0, 9, 17)
 )
 """The joints of MSRA in the order of MediaPipe Hands: thumb first."""
+_HANDS17_NAMES = (
+    "wrist",
+    *(joint_name(finger, "mcp") for finger in FINGERS),
+    *(joint_name(finger, part) for finger in FINGERS for part in ("pip", "dip", "tip")),
+)
+_HANDS17_PARENTS = (-1, 0, 0, 0, 0, 0, *(1 + k // 3 if k % 3 == 0 else 5 + k for k in range(15)))
+HANDS17_21 = Skeleton("hands17-21", _HANDS17_NAMES, _HANDS17_PARENTS, reference=0, center=3, palm_frame=(0, 3, 5))
+"""The joints of MSRA in the order of BigHand2.2M and HANDS17: the wrist, the first joints of all fingers with the thumb
+first, then the other joints finger by finger."""
 CVAR21 = Skeleton("cvar21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "palm"), reference=0, center=5, palm_frame=(0, 5, 13))
 """The root lies in the palm, well above the wrist, so it is not MSRA's wrist."""
 ICVL16 = Skeleton(
@@ -124,5 +133,5 @@ NYU14 = Skeleton(
     center=13,
 )
 
-SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21)}
+SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21, HANDS17_21)}
 EVALUATED = {"nyu36": NYU14}

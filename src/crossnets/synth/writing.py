@@ -9,21 +9,26 @@ from rich.progress import track
 from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.datasets.writers import require_new_folder, set_writer
-from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
 from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 
-Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "recording"]
+Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "recording"]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "nyu": ("nyu-kinect", NYU36, 0.0, (450.0, 1000.0)),
     "icvl": ("icvl-senz3d", ICVL16, 1.0, (250.0, 380.0)),
     "msra": ("msra-senz3d", MSRA21, 0.0, (250.0, 600.0)),
     "cvar": ("cvar-senz3d", CVAR21, 0.0, (250.0, 700.0)),
+    "hands17": ("realsense-sr300", HANDS17_21, 0.0, (250.0, 700.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
 """Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no
 depth below 400 mm, and ICVL's test frames have none from 500 mm on."""
+
+
+WITH_SPLIT = ("nyu", "icvl", "hands17")
+"""Formats with a training and a test split."""
 
 
 def write_dataset(
@@ -132,9 +137,9 @@ def _counts(as_format: Format, frames: int, test_frames: int | None) -> dict[str
         raise ValueError(
             f"Invalid numbers of frames: {frames}, and {test_frames} for testing. Expected at least one frame."
         )
-    if as_format not in ("nyu", "icvl"):
+    if as_format not in WITH_SPLIT:
         if test_frames is not None:
-            raise ValueError(f"--test-frames applies to nyu and icvl only: {as_format} has no test split.")
+            raise ValueError(f"--test-frames applies to {', '.join(WITH_SPLIT)} only: {as_format} has no test split.")
         return {"frames": frames}
     test = max(frames // 10, 2) if test_frames is None else test_frames
     if as_format == "icvl" and test == 1:

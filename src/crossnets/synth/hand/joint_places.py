@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from crossnets.geometry.skeleton import (
     CVAR21,
     FINGERS,
+    HANDS17_21,
     ICVL16,
     MEDIAPIPE21,
     MSRA21,
@@ -133,9 +134,10 @@ PLACES = {
     MSRA21.name: _places(MSRA21, _ANATOMY, {}),
     CVAR21.name: _CVAR,
     MEDIAPIPE21.name: _places(MEDIAPIPE21, _ANATOMY, {}),
+    HANDS17_21.name: _places(HANDS17_21, _ANATOMY, {}),
 }
-"""Places by name of the skeleton. MSRA's are anatomical, because no labels were available. MediaPipe's joints are the
-same."""
+"""Places by name of the skeleton. MSRA's are anatomical, because no labels were available. The joints of MediaPipe and
+HANDS17 are the same."""
 
 
 def joints(frames: HandFrames, skeleton: Skeleton) -> Any:
