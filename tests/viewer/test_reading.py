@@ -89,6 +89,21 @@ def test_pause_holds_and_goes_on(tmp_path: Path) -> None:
         until(lambda: last(state) > held + 5, "frames come again")
 
 
+def test_recording_asked_for_while_paused_begins_on_resume(tmp_path: Path) -> None:
+    slow = Frames()
+    with reading(slow, OneHand(), tmp_path) as state:
+        until(lambda: last(state) > 2, "frames come")
+        state.update(paused=True)
+        state.want_recording(True)  # while the next frame is being read
+        time.sleep(0.3)
+        assert state.status.recording is None
+        state.want_recording(False)
+        state.update(paused=False)
+        held = last(state)
+        until(lambda: last(state) > held + 2, "frames come again")
+        assert not list(tmp_path.glob("live-*"))
+
+
 def test_a_recording_begins_again_at_its_end(tmp_path: Path) -> None:
     tracker = OneHand()
     with reading(Frames(10, fps=400), tracker, tmp_path) as state:

@@ -108,7 +108,9 @@ class Reading:
             if self._state.closed:
                 break
             self._state.update(message="")
-            self._follow_record_button(frame)
+            # While a stored source is paused, a recording that was asked for begins on resume.
+            waits = self._state.status.paused and not self._source.live
+            self._follow_record_button(None if waits else frame)
             if self._source.live:
                 if self._state.status.paused:  # the camera goes on, and so does a recording
                     continue
