@@ -77,6 +77,13 @@ def test_experiments_of_the_repository_are_valid() -> None:
         assert len(read_sweep(path, {"cvar": "/data"})) == 30
 
 
+def test_results_of_the_repository_fit_their_experiments() -> None:
+    folder = Path(__file__).parents[2] / "experiments"
+    for path in folder.glob("*.results.json"):
+        cells = read_sweep(folder / f"{path.name.removesuffix('.results.json')}.toml", {"cvar": "/data"})
+        assert len(read_results([path], cells)) == len(json.loads(path.read_text()))
+
+
 def test_table_has_means_and_ranges_of_finished_runs(tmp_path: Path) -> None:
     cells = read_sweep(written(tmp_path), {"cvar": "/data"})
     for k, cell in enumerate(cells[:-1]):
