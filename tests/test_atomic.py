@@ -12,7 +12,7 @@ from crossnets.atomic import allocate, write_text
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    with pytest.raises(OSError, match=r"Cannot make the folder .*taken \(File exists\)\. Name one that is no file"):
+    with pytest.raises(OSError, match=r"Cannot make the folder .*taken \(File exists\)\. Name another place"):
         write_text(tmp_path / "taken" / "a.txt", "a")
 
 

@@ -37,7 +37,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(
-            f"Cannot make the folder {folder} ({error.strerror}). Name one that is no file, where you may write."
+            f"Cannot make the folder {folder} ({error.strerror}). Name another place, where you may write."
         ) from error
 
 

@@ -60,9 +60,9 @@ class RealBatch(NamedTuple):
     joints: Float[Tensor, "B K 3"]
     """Labels in the camera frame."""
     focal: Float[Tensor, "B 2"]
-    """As `geometry.cube.CropViews.focal_px`."""
+    """The same as `geometry.cube.CropViews.focal_px`."""
     middle: Float[Tensor, "B 2"]
-    """As `geometry.cube.CropViews.middle_px`."""
+    """The same as `geometry.cube.CropViews.middle_px`."""
     depth: Float[Tensor, "B"]
     """Depth of the cube's centre."""
     weights: Float[Tensor, "K J"]
@@ -73,7 +73,7 @@ class SceneBatch(NamedTuple):
     """Thinned frames, and where up to two hands are in each."""
 
     image: Float[Tensor, "B 2 H W"]
-    """As `geometry.thinned.as_image` makes it."""
+    """Image of `geometry.thinned.as_image`."""
     uvd: Float[Tensor, "B 2 3"]
     """Centres: column and row of the image, depth in mm."""
     side: Float[Tensor, "B 2"]

@@ -143,7 +143,7 @@ def test_playback_becomes_our_recording(film: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_played_is_named(rs: Any, tmp_path: Path) -> None:
     broken = tmp_path / "broken.db3"
     broken.write_bytes(b"no film")
-    with pytest.raises(SourceError, match=r"broken\.db3 is no recording that librealsense can play"):
+    with pytest.raises(SourceError, match=r"librealsense cannot play .*broken\.db3"):
         open_source(str(broken))
     old = tmp_path / "old.bag"
     old.write_bytes(b"#ROSBAG")

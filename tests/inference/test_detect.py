@@ -91,7 +91,7 @@ def test_files_of_others_are_refused(exported: tuple[Detector, Path], tmp_path: 
     proto = onnx.load(exported[1])
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")
-    with pytest.raises(ValueError, match=r"bare\.onnx is no hand detector that `crossnets export`"):
+    with pytest.raises(ValueError, match=r"bare\.onnx is not a detector that `crossnets export`"):
         load_detector(tmp_path / "bare.onnx", "onnxruntime")
 
 

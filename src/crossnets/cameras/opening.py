@@ -29,15 +29,15 @@ def open_source(
     Args:
         text: `virtual`, `virtual:realsense-d455`, `realsense`, `realsense:SERIAL`, a path that ends in .db3 or .bag,
             or a folder: a recording, or 16-bit PNGs.
-        camera: Of a folder of PNGs: a preset's name, fx,fy,cx,cy in pixels and optionally mm per depth count, either
-            with a lens after a colon, or anything else that `geometry.camera.as_camera` takes.
-        seed: Of the virtual camera.
+        camera: Camera of a folder of PNGs: a preset's name, fx,fy,cx,cy in pixels and optionally mm per depth count,
+            either with a lens after a colon, or anything else that `geometry.camera.as_camera` takes.
+        seed: Seed of the virtual camera.
         retries: When a live camera counts as lost, and what then.
         tell: Takes messages. They go to standard error unless given.
         held: Frames of a live camera that wait until they are fetched. After that the oldest are lost.
 
     Raises:
-        OSError: there is no such file or folder, or it may not be read. A live camera is looked for on entering.
+        OSError: the file or folder does not exist, or it may not be read. A live camera is looked for on entering.
         ModuleNotFoundError: the source needs a package that is not installed.
         ValueError: the text names nothing, or a camera is missing, unknown or one too many.
     """

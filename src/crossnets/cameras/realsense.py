@@ -156,7 +156,7 @@ def open_camera(serial: str | None, tell: Tell) -> RealSense:
     """A camera that is plugged in: the one of this serial number, or the first.
 
     Raises:
-        ModuleNotFoundError, SourceError: as `load_library`, or there is no such camera.
+        ModuleNotFoundError, SourceError: as for `load_library`, or the camera is not connected.
     """
     rs = load_library()
     found = {device.get_info(rs.camera_info.serial_number): device for device in rs.context().query_devices()}
@@ -173,7 +173,7 @@ def open_recording(path: Path, tell: Tell) -> RealSense:
 
     Raises:
         ModuleNotFoundError: as `load_library`.
-        OSError: there is no such file, or it cannot be played.
+        OSError: the file does not exist, or it cannot be played.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -182,7 +182,7 @@ def open_recording(path: Path, tell: Tell) -> RealSense:
         device = rs.context().load_device(str(path))
     except RuntimeError as error:
         hint = " Try pyrealsense2.context().convert_bag_to_db3(OLD, NEW)." if path.suffix == ".bag" else ""
-        raise SourceError(f"{path} is no recording that librealsense can play: {error}.{hint}") from error
+        raise SourceError(f"librealsense cannot play {path}: {error}.{hint}") from error
     return RealSense(device, str(path), recorded=True, tell=tell)
 
 

@@ -60,7 +60,7 @@ class Retrying(Closing):
         """Open the camera and wait for its first frame.
 
         Raises:
-            SourceError: there is none. The first time it is not tried again.
+            SourceError: the camera is missing. At the start it is not tried again.
         """
         self._closed.clear()
         self._reader = self._read()

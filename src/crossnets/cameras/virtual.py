@@ -52,7 +52,7 @@ class VirtualCamera(Closing):
         """`camera` is a preset with an image size and a noise model, and may have a lens of its own after a colon.
 
         Raises:
-            ValueError: there is no such camera, it cannot be rendered, or the seed is negative.
+            ValueError: the camera is unknown or cannot be rendered, or the seed is negative.
         """
         self.preset = parse_camera(camera)
         if seed < 0:

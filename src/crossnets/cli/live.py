@@ -70,7 +70,7 @@ def live(
     """Show a camera in the browser: depth image and point cloud with the hands in them, and the time of each step.
 
     Args:
-        source: As of `record`. Recordings start again at their end.
+        source: Source, as for `record`. Recordings start again at their end.
         page: The page, and the model behind it.
     """
     live_command(source, page)
@@ -80,7 +80,7 @@ def live_command(source: str, options: LiveOptions, ready: Callable[[str], None]
     """Serve the page until Ctrl-C.
 
     Args:
-        source: As of `open_source`.
+        source: Source, as for `open_source`.
         options: Everything else.
         ready: Told the address once the page is there.
 

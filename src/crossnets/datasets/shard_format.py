@@ -302,7 +302,7 @@ def read_index(root: Path) -> ShardIndex:
     """The index of a folder of shards.
 
     Raises:
-        OSError: there is none, or it may not be read.
+        OSError: the file does not exist, or it may not be read.
         ValueError: the pack is not finished, or a field is missing or impossible.
     """
     path = root / INDEX_FILE

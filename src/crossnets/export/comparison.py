@@ -48,7 +48,7 @@ def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Pat
     """Export a run, and print how far the file's joints are from torch's, and what that costs in mm.
 
     Raises:
-        OSError: there is no model.
+        OSError: the model does not exist.
         ValueError: its files are damaged, a detector is asked for in int8, or the data hold no hand.
     """
     folder = bundle.model_folder(run)

@@ -104,7 +104,7 @@ def _write(proto: Any, description: str, path: Path) -> None:
 
 
 def detector_to_onnx(detector: Detector, path: Path) -> None:
-    """As `to_onnx`, for a detector. It takes images of any size, and its weights are kept as float16, which halves the
+    """Write a detector as ONNX. It takes images of any size, and its weights are kept as float16, which halves the
     file.
 
     Raises:

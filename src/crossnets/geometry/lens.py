@@ -53,7 +53,7 @@ def lens_of(coefficients: object, *, modified: bool = False) -> Lens | None:
 
     Args:
         coefficients: 4, 5 or 8 numbers in OpenCV's order: k1, k2, p1, p2, then k3, then k4, k5, k6.
-        modified: As of `Lens`.
+        modified: The same as in `Lens`.
 
     Raises:
         ValueError: there are more or fewer numbers, or one is not finite.

@@ -44,7 +44,7 @@ def load(path: Path = SHIPPED) -> Estimator:
     """Load a bundle, or the newest bundle of a training run.
 
     Raises:
-        FileNotFoundError: there is no bundle in the folder.
+        FileNotFoundError: the folder does not contain a bundle.
         ValueError: the folder's config or weights are not what this version writes.
     """
     config_path, weights_path = _files(path)
@@ -68,7 +68,7 @@ def is_detector(path: Path) -> bool:
 
 
 def load_detector(path: Path) -> Detector:
-    """As `load`, for a detector.
+    """Load a detector, in the manner of `load`.
 
     Raises:
         FileNotFoundError, ValueError: as `load`.
@@ -114,7 +114,7 @@ def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a file in float32."""
-    path.open("rb").close()  # says what is wrong with a file that may not be read; safetensors says there is none
+    path.open("rb").close()  # names the fault of an unreadable file, which safetensors reports as missing
     return {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
 
 

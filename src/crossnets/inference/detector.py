@@ -61,9 +61,9 @@ def decode(
     """The hands in each of a batch, best first.
 
     Args:
-        maps: Of the network.
-        image: What it was given.
-        camera: Of the whole frame, of which `image` is thinned by `stride_of(camera)`.
+        maps: Outputs of the network.
+        image: Inputs of the network.
+        camera: Camera of the whole frame. `image` is that frame, thinned by `stride_of(camera)`.
         threshold: Least score, 0 to 1.
     """
     return [
@@ -168,7 +168,7 @@ class HandDetector:
     def __call__(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
     ) -> list[Detection]:
-        """As `find`."""
+        """The same as `find`."""
         return self.find(depth_mm, camera)
 
 
@@ -186,7 +186,7 @@ def from_text(text: str | None, path: str) -> DetectorModel:
     """The inverse of `to_text`.
 
     Raises:
-        ValueError: the file at `path` is no detector exported by this version of crossnets.
+        ValueError: the file at `path` is not a detector that this version of crossnets exported.
     """
     try:
         if text is None:
@@ -198,7 +198,7 @@ def from_text(text: str | None, path: str) -> DetectorModel:
         return DetectorModel(**fields["model"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
-            f"{path} is no hand detector that `crossnets export` of this version made: {error}. Export the run again."
+            f"{path} is not a detector that `crossnets export` of this version wrote: {error}. Export the run again."
         ) from error
 
 
@@ -209,14 +209,14 @@ def load_detector(
 
     Args:
         path: File that `crossnets export` made of a run of the preset detector.
-        runtime: As of `engines.load_exported`.
-        threads: Of the processor.
+        runtime: Runtime, as for `engines.load_exported`.
+        threads: Threads of the processor.
         precision: bfloat16 is OpenVINO's alone.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ModuleNotFoundError: the runtime that was asked for is not installed.
-        ValueError: the file is no detector of ours, or the precision is not one of the runtime's.
+        ValueError: the file is not a detector of crossnets, or the runtime does not support the precision.
     """
     text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,))
     model = from_text(text, str(path))

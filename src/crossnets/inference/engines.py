@@ -33,12 +33,12 @@ def load_exported(
     Args:
         path: File of `crossnets export RUN --to onnx`.
         runtime: `auto` takes OpenVINO where it is installed.
-        threads: Of the processor. One is fastest for one hand at a time, and leaves the others to you.
+        threads: Threads of the processor. One is fastest for one hand at a time, and leaves the others to you.
         precision: bfloat16 is OpenVINO's alone, and changes joints by some tenths of a millimetre.
         weights: The file that the network must have been exported from; None: any.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ModuleNotFoundError: the runtime that was asked for is not installed.
         ValueError: the file is none of ours, or the precision is not one of the runtime's.
     """
@@ -60,10 +60,10 @@ def open_network(
 
     Args:
         path: The file.
-        runtime: As of `load_exported`, with `threads` and `precision`.
-        threads: Of the processor.
-        precision: Of its sums.
-        names: Of the outputs, in the order they are wanted in. A network may have the first ones alone.
+        runtime: Runtime, as for `load_exported`.
+        threads: Threads of the processor.
+        precision: Precision of the sums.
+        names: Names of the outputs in the order of the result. A network may have only the first ones.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.

@@ -71,7 +71,7 @@ class Hand:
             skeleton: `mediapipe` or `mediapipe21` (thumb first), `msra21`, or another skeleton's name.
 
         Raises:
-            ValueError: there is no such skeleton, or it has joints at other places of the hand.
+            ValueError: the skeleton is unknown, or it has joints at other places of the hand.
         """
         name = "mediapipe21" if skeleton == "mediapipe" else skeleton
         order = self.skeleton.order_of(SKELETONS[name]) if name in SKELETONS else None

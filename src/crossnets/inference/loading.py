@@ -48,7 +48,7 @@ def load(
         path: The model that comes with the package unless given; else a run of `crossnets train`, a model folder, or
             a file of `crossnets export`. A run that was not exported needs torch (crossnets[train]).
         runtime: `auto` takes OpenVINO where it is installed (crossnets[fast]), else ONNX Runtime.
-        threads: Of the processor, for each network; 1 is best for one hand.
+        threads: Threads of the processor for each network. One is best for one hand.
         precision: bfloat16 is OpenVINO's alone: faster, joints move by some tenths of a millimetre in the mean and in
             rare frames by centimetres. int8 is for models that were exported so, as the package's is: joints move by
             1 to 2 mm in the mean. The detector stays float32 then.
@@ -57,7 +57,7 @@ def load(
         side: The side of all hands, left or right, if it is known.
 
     Raises:
-        FileNotFoundError: there is no model.
+        FileNotFoundError: the model does not exist.
         ModuleNotFoundError: what would run it is not installed.
         ValueError: the model's files are damaged, the settings are none or not of this model or runtime, or `hands`
             is not 1 or 2.
@@ -125,7 +125,7 @@ def open_estimator(
 
 
 def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
-    """As `open_estimator`, with the latent space where a refinement needs it.
+    """Open an estimator, with the latent space where a refinement needs it.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError: as `load`.

@@ -25,7 +25,7 @@ def open_frames(
     """Open all sources, in their order.
 
     Args:
-        texts: As of `datasets.images.open_sources` and `crossnets.open`.
+        texts: Sources, as for `datasets.images.open_sources` and `crossnets.open`.
         camera: Camera of images and arrays that have none of their own.
         split: Split of NYU and ICVL.
         seed: Seed of the virtual camera.

@@ -71,7 +71,7 @@ class Estimator(CropEstimator):
         """Latents of the crops in the shared space.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the model has no latent space.
         """
         nets = self.networks if isinstance(self.networks, CrossNet) else self.latent_networks()
         with torch.no_grad():

@@ -184,8 +184,8 @@ class Tracker:
         """The hands in the next image of one camera, each with the number it keeps while it is followed.
 
         Args:
-            depth_mm: As of `predict`.
-            camera: As of `predict`.
+            depth_mm: Depth image or frame, as for `predict`.
+            camera: Camera, as for `predict`.
             time_s: When the image was taken. Without it images are 1/30 s apart. Only smoothing uses it.
 
         Raises:

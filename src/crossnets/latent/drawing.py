@@ -59,12 +59,12 @@ def generate_command(
     Raises:
         OSError: the model or the data is missing.
         FrameError: a frame's image is broken.
-        ValueError: the arguments do not fit the action, there is no such frame, it has no label or no hand, or the
+        ValueError: the arguments do not fit the action, the frame does not exist, it has no label or no hand, or the
             model has no latent space.
     """
     _check(action, frame, start, end, steps, by_image)
     estimator = bundle.load(model)
-    estimator.latent_networks()  # raises where there is none, before the data is opened
+    estimator.latent_networks()  # raises before the data is opened if the model has no latent space
     dataset = open_dataset(data, split)
     if action == "walk":
         assert start is not None
@@ -94,7 +94,7 @@ def find_frame(dataset: HandDataset, name: str) -> HandFrame:
 
     Raises:
         FrameError: the frame at the index is broken.
-        ValueError: there is none. The message says which there are.
+        ValueError: the frame does not exist. The message lists the frames.
     """
     if name.isdecimal():
         if int(name) < len(dataset):
@@ -139,12 +139,12 @@ def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_
     config = estimator.config
     if not by_image and (frame.joints_mm is None or skeleton is None):
         raise ValueError(
-            f"{frame.key} has no label, so there is no pose to start from. Give a labelled frame, or start from the "
+            f"{frame.key} has no label, so its pose is unknown. Give a labelled frame, or start from the "
             "image: depth-to-pose, or walk --by-image."
         )
     center_mm = center_of(frame, skeleton, config.centers)
     if center_mm is None:
-        raise ValueError(f"No hand was found in {frame.key}, so there is no crop. Give another frame.")
+        raise ValueError(f"No hand was found in {frame.key}, so nothing can be cropped. Give another frame.")
     crop = crop_hand(frame.depth_mm, frame.camera, center_mm, config.cube_mm)
     nets = estimator.latent_networks()
     image = estimator.images([crop])[0, 0].numpy()

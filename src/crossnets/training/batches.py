@@ -64,7 +64,7 @@ class Draw:
         return batch._replace(image=damage_crops(batch.image, batch.joints, self.crop_damage, self._damage_seed()))
 
     def real(self) -> RealBatch | None:
-        """Crops of real labelled frames to go beside the rendered ones; None without any."""
+        """Crops of real labelled frames to train on beside the rendered ones. None without such frames."""
         hands = self._frames.real
         if hands is None:
             return None
@@ -89,7 +89,7 @@ class Draw:
         return self._pose(self._labelled())
 
     def images(self) -> Float[Tensor, "B 1 S S"]:
-        """Images of any frames: labelled ones alone if unlabelled frames take no part."""
+        """Images of labelled and unlabelled frames, or of labelled frames alone if the others take no part."""
         rows = self._frames.labelled
         if self.use_unlabelled:
             rows = np.concatenate([rows, self._frames.unlabelled])
@@ -101,7 +101,7 @@ class Draw:
         return Batch(self._image(self._frames.labelled[rows]), self._pose(rows), self._image(rows[:0]))
 
     def paired(self) -> Batch:
-        """A batch of labelled frames, and beside it as many unlabelled ones, if there are and they take part."""
+        """A batch of labelled frames and one of unlabelled frames. The second is empty if they take no part."""
         labelled = self._labelled()
         rest = self._frames.unlabelled
         take = self.use_unlabelled and len(rest) > 0

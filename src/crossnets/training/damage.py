@@ -60,7 +60,7 @@ class CropDamage:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneDamage:
-    """As `CropDamage`, for whole thinned frames, in which a pixel is about four of the camera's."""
+    """The same as `CropDamage`, for whole thinned frames, in which a pixel is about four of the camera's."""
 
     edges: float = 0.2
     edges_px: int = 2
@@ -166,7 +166,7 @@ def damage_crops(
     Args:
         image: Depth over half the cube, -1 to 1; 1 is background or nothing seen.
         joints: In crop coordinates; objects are put near them.
-        config: What is damaged.
+        config: Kinds of damage and their frequencies.
         seed: All draws depend on it, and on nothing else.
     """
     damages = _Damages(image, seed)

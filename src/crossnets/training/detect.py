@@ -51,7 +51,7 @@ class Targets(NamedTuple):
     """Targets of the maps, one value a cell."""
 
     maps: Float[Tensor, "B 6 h w"]
-    """As `geometry.thinned.Maps`. The score is a bell around each hand, 1 in the cell of its centre."""
+    """The targets of `geometry.thinned.Maps`. The score is a bell around each hand, 1 in the cell of its centre."""
     asked: Bool[Tensor, "B h w"]
     """Cells where the score counts."""
     weight: Float[Tensor, "B h w"]
@@ -99,7 +99,7 @@ def _squares(
 
 
 def nearest_depth(image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B h w"]:
-    """As `geometry.thinned.nearest_around`, for every cell, in mm."""
+    """`geometry.thinned.nearest_around` for every cell, in mm."""
     most = F.max_pool2d(image[:, :1].float(), AROUND_PX, CELL_PX, (AROUND_PX - CELL_PX) // 2)[:, 0]
     return torch.where(most > 0, INVERSE_MM / most.clamp_min(_EPS), torch.full_like(most, FALLBACK_MM))
 

@@ -1,4 +1,4 @@
-"""The parts of real frames that crops about a hand are cut from, kept in one file."""
+"""Parts of real frames around labelled hands, kept in one file. Crops are cut from them during training."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -20,17 +20,17 @@ range of 8 m are never in a hand's cube."""
 
 @dataclass(frozen=True)
 class Patches:
-    """Rectangles of depth images, their pixels as they were, each with one hand's label."""
+    """Rectangles of depth images at their original resolution, each with the label of one hand."""
 
     pixels: UInt16[np.ndarray, "P"]
-    """All of them, row by row, in units of `UNIT_MM`; a read-only memory map."""
+    """Pixels of all patches, row by row, in units of `UNIT_MM`. This is a read-only memory map."""
     boxes: Int64[np.ndarray, "N 4"]
     """Left, top, width and height in the whole image, in pixels."""
     cameras: Float64[np.ndarray, "N 4"]
     """fx, fy, cx and cy of the whole images, in pixels."""
     joints_mm: Float32[np.ndarray, "N K 3"]
     sizes: Float64[np.ndarray, "N"]
-    """Sizes of the hands over the rendered ones' mean."""
+    """Size of each hand, relative to the mean of the rendered hands."""
     starts: Int64[np.ndarray, "N"]
     """Start of each patch in `pixels`."""
 
@@ -38,7 +38,7 @@ class Patches:
         return len(self.boxes)
 
     def image(self, row: int) -> tuple[Float32[np.ndarray, "H W"], Pinhole]:
-        """Depth in mm, 0 where nothing is seen or all cubes end, and the camera that sees just this part."""
+        """Depth in mm, and the camera of this part of the image. Depth is 0 if it is invalid or beyond all cubes."""
         (left, top, width, height), start = (int(v) for v in self.boxes[row]), int(self.starts[row])
         counts = self.pixels[start : start + width * height].reshape(height, width)
         depth = counts.astype(np.float32) * np.float32(UNIT_MM)
@@ -50,17 +50,19 @@ class Reach(NamedTuple):
     """Bounds of the crops about a hand."""
 
     center_mm: Float64[np.ndarray, "3"]
-    """Mean of its joints."""
+    """Mean of the joints."""
     moved_mm: float
-    """Most that a cube's centre is away from there, in each axis."""
+    """Largest distance of a cube's centre from there, in each axis."""
     cube_mm: float
-    """Most side of a cube."""
+    """Largest side of a cube."""
 
 
 def cut_patch(
     depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole, reach: Reach
 ) -> tuple[UInt16[np.ndarray, "h w"], tuple[int, int, int, int]]:
-    """The pixels that any crop within reach can show, turned as it may be: in units of `UNIT_MM`, and their box.
+    """Cut out the pixels that any crop within reach can show, at any turn.
+
+    Returns them in units of `UNIT_MM`, and their box: left, top, width and height in pixels.
 
     Raises:
         ValueError: a cube's centre could be behind the camera.
@@ -70,7 +72,7 @@ def cut_patch(
     if not z > reach.moved_mm:
         raise ValueError(f"the joints are {z:.0f} mm from the camera, expected more than {reach.moved_mm:.0f}")
     focal_px, middle_px = np.array(camera).reshape(2, 2)
-    # The nearest centre shows most; a cube that is turned reaches as far as its corners do.
+    # A cube covers most pixels at its nearest centre. A cube that is turned reaches as far as its corners.
     half_px = focal_px * np.sqrt(2) * half_mm / (z - reach.moved_mm)
     ends_px = np.array([x, y]) * focal_px / np.array([[z - reach.moved_mm], [z + reach.moved_mm]]) + middle_px
     first = np.clip(np.floor(ends_px.min(axis=0) - half_px) - 1, 0, [width - 1, height - 1])
@@ -79,7 +81,7 @@ def cut_patch(
     part = depth_mm[top:bottom, left:right]
     part = np.where(part <= min(z + half_mm, 65535 * UNIT_MM), part, 0)
     rows, columns = np.nonzero(part)
-    if not len(rows):  # nothing is seen there: one pixel says so
+    if not len(rows):  # no pixel is valid, so the patch is one invalid pixel
         return np.zeros((1, 1), np.uint16), (int(left), int(top), 1, 1)
     part = part[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     counts = np.maximum(np.rint(part / UNIT_MM), part > 0).astype(np.uint16)
@@ -94,15 +96,15 @@ def keep_patches(
     problems: list[Problem],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Patches:
-    """Cut the patches of labelled frames into `cache` (patches.bin, patches.json), or take what is there.
+    """Cut the patches of labelled frames into `cache` (patches.bin, patches.json), or reuse those files.
 
     Args:
-        frames: Each with where its crops may be, and the hand's size over the rendered ones' mean; at most `total`.
-        total: How many there may be.
+        frames: Frames with the reach of their crops and the relative size of the hand. There are at most `total`.
+        total: Largest number of frames.
         cache: Folder for the files.
-        request: What they are of: the files are taken only if they were written for the same.
-        problems: Frames that cannot be cut are appended.
-        on_progress: Called with frames done, and all.
+        request: Description of the frames. Files are reused only if they were written for the same description.
+        problems: Frames from which no patch can be cut are appended.
+        on_progress: Called with the number of finished frames and of all frames.
 
     Raises:
         ValueError: no frame is left.

@@ -60,11 +60,11 @@ class Options(TypedDict):
 
 
 class TrainingStoppedError(Exception):
-    """Somebody asked the training to stop. Its checkpoint is written."""
+    """The training was asked to stop. Its checkpoint is written."""
 
 
 class DivergedError(Exception):
-    """A loss, or a weight, is no longer a number."""
+    """A loss or a weight became infinite or not a number."""
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
@@ -133,7 +133,7 @@ class _Session:
 
     @contextmanager
     def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:
-        """The rendered hands of a stage, if it takes any."""
+        """The rendered hands of a stage. None for stages that take none."""
         config = self.config
         if isinstance(config, CrossnetsConfig) and stage.name == "estimate":
             with rendering.stream(config.rendered, stage.batch, first, total, self.machine) as batches:
@@ -150,7 +150,7 @@ class _Session:
         return make_stage(networks, config, terms)
 
     def model(self) -> Estimator | Detector:
-        """The model as it is now, apart from the one that is trained."""
+        """A copy of the model in its present state."""
         networks = copy.deepcopy(self.networks).cpu()
         if isinstance(self.config, DetectorTraining):
             assert isinstance(networks, DetectorNet)
@@ -171,7 +171,7 @@ def train(
 def train(
     config: AnyTraining, frames: TrainingFrames | None, out: Path, **options: Unpack[Options]
 ) -> Estimator | Detector:
-    """Train into the run folder `out`, or go on where its checkpoint is.
+    """Train into the run folder `out`, or resume from its checkpoint.
 
     Args:
         config: The training. Its precision must be resolved.
@@ -219,7 +219,7 @@ def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTrainin
 
 
 def _networks(config: AnyTraining) -> Networks | DetectorNet:
-    """Fresh ones."""
+    """Networks with random weights."""
     generator = torch.Generator().manual_seed(seed_of(config.seed, "weights"))
     if isinstance(config, DetectorTraining):
         return DetectorNet(config.networks, generator)
@@ -227,7 +227,7 @@ def _networks(config: AnyTraining) -> Networks | DetectorNet:
 
 
 def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
-    """Steps of each stage: of the run that is resumed, else measured and written down."""
+    """Steps of each stage. A new run determines and stores them, and a resumed run reads them."""
     found = ranks.shared(run.read(session.out))
     if found is not None:
         run.check_same(session.out, found, request)
@@ -244,7 +244,7 @@ def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) ->
 
 
 def _seconds_per_step(session: _Session, config: StageConfig) -> float:
-    """The fastest of a few steps on a copy of the networks: other load on the machine must not shorten a plan."""
+    """Seconds of the fastest of a few steps on a copy of the networks. Other load must not shorten a plan."""
     networks = copy.deepcopy(session.networks)
     stage = session.stage(config, networks)
     times = []
@@ -347,7 +347,7 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
 
 
 class _Report:
-    """Takes the losses of every step, and fetches those of many steps at once from a GPU.
+    """Collects the losses of every step, and fetches those of many steps at once from a GPU.
 
     On a processor each step is fetched by itself, so that a loss that is not a number ends the training at once.
     """

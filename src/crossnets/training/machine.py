@@ -1,4 +1,4 @@
-"""The device and the processes of a training. Neither changes what is trained, beyond rounding."""
+"""The device and the processes of a training. They change its results by rounding only."""
 
 import os
 from collections.abc import Iterator
@@ -49,11 +49,11 @@ def choose_machine(device: DeviceName = "auto", workers: int | None = None) -> M
     """The machine for these options.
 
     Args:
-        device: `auto` is the GPU if torch sees one, else the processor.
-        workers: Processes that render; None is one for each core but one, which the training itself needs.
+        device: `auto` chooses the GPU if torch sees one, otherwise the processor.
+        workers: Number of rendering processes. None uses all cores but one, which the training itself needs.
 
     Raises:
-        ValueError: `cuda` is asked for and torch sees no GPU, or `workers` is negative.
+        ValueError: `device` is `cuda` but torch sees no GPU, or `workers` is negative.
     """
     if workers is not None and workers < 0:
         raise ValueError(f"--workers {workers}: expected 0 or more, or none given for all cores but one.")
@@ -71,13 +71,13 @@ def choose_machine(device: DeviceName = "auto", workers: int | None = None) -> M
 
 
 def _free_cores() -> int:
-    """All cores that this process may use but one, divided among the processes of this machine. At least one."""
+    """Number of usable cores less one, divided among the processes of this machine. It is at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
 
 
 def set_up(device: torch.device, *, exact: bool) -> None:
-    """Switches of torch for a training on a GPU. `exact` keeps float32 products in float32 instead of TF32."""
+    """Set torch up for a training on a GPU. `exact` keeps float32 products in float32 instead of TF32."""
     if device.type != "cuda":
         return
     torch.backends.cudnn.benchmark = True

@@ -1,4 +1,4 @@
-"""Rendered hands for a training: an endless stream made by other processes, and a set that is kept on disk."""
+"""Rendered hands for a training: an endless stream from other processes, and a set that is kept on disk."""
 
 import json
 import signal
@@ -31,7 +31,7 @@ from crossnets.training.machine import Machine
 _AHEAD = 4
 """Renderings that each process may be ahead by."""
 _KEPT_FROM = 1_000_003
-"""Number of the first rendering that is kept: no stream comes so far, so they are other hands than its own."""
+"""Number of the first rendering that is kept. Streams end long before it, so the kept hands are not in them."""
 _PIECE = 256
 
 
@@ -39,7 +39,7 @@ AnyBatch = TypeVar("AnyBatch", RenderedBatch, SceneBatch)
 
 
 class Renderings(Dataset[AnyBatch]):
-    """Rendering number k: frames k count to (k + 1) count, as many of each source."""
+    """Rendering number k has the frames k count to (k + 1) count, the same number from each source."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Renderings(Dataset[AnyBatch]):
         count: int,
         part: slice = slice(None),
     ) -> None:
-        """Renderings of some sources.
+        """Describe the renderings.
 
         Args:
-            sources: They are opened in the process that renders. Each then gives the frames of some indices.
+            sources: Functions that open a source in the rendering process. A source returns the frames of indices.
             count: Frames of a rendering.
             part: The part of each source's frames that is rendered, as one of several ranks needs it.
         """
@@ -90,7 +90,7 @@ def _opened(source: SyntheticConfig) -> Callable[[np.ndarray], RenderedBatch]:
 
 
 def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
-    """These frames of a stream as a network takes them; images as float16, which their noise makes exact enough."""
+    """Frames of a stream as inputs of a network. Images are float16, whose rounding is below the noise."""
     crops = hands.crops(indices)
     joints = in_crop(crops, hands)
     size = np.log(joints_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
@@ -109,7 +109,10 @@ def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray,
 def stream(
     config: RenderedConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[RenderedBatch]]:
-    """The batches of steps `first` to `total` - 1 of a stage, on the machine's device, whatever ran before."""
+    """The batches of steps `first` to `total` - 1 of a stage, on the machine's device.
+
+    A batch depends on the number of its step alone.
+    """
     part = part_of_rank(batch, len(config.sources), "The stage estimate")
     with used_again(renderings(config, batch, part), config.uses, machine, first, total) as batches:
         yield batches
@@ -156,20 +159,20 @@ def used_again(
 
 
 def _leave_interrupts(_: int) -> None:
-    """Ctrl-C reaches the processes that render too. The training itself ends them, after its checkpoint."""
+    """Ignore Ctrl-C in a rendering process. The training ends it after writing its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:
-    """The batch with its first or its second half in a mirror, as float32."""
+    """The batch as float32, with its first or its second half mirrored."""
     half = len(batch.side) // 2
     kind = type(batch)
     one, two = (kind(*(part[rows] for part in batch)) for rows in (slice(half), slice(half, None)))
     one, two = (one.mirrored(), two) if first else (one, two.mirrored())
     whole = kind(*(torch.empty_like(part, dtype=torch.float32) for part in batch))
     for part, start, rest in zip(whole, one, two, strict=True):
-        part[:half], part[half:] = start, rest  # becomes float32 on the way, not in a copy of its own
+        part[:half], part[half:] = start, rest  # converts to float32 without another copy
     return whole
 
 
@@ -179,9 +182,9 @@ def kept(
     cache: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFrames:
-    """Render a set once into `cache`, or take what an earlier call left there.
+    """Render a set into `cache`, or reuse that of an earlier call.
 
-    The latent space is of hands: what is around them would have to be generated too, so it is left out here.
+    Surroundings are left out, because the generator of the latent space would have to generate them as well.
     """
     count = config.kept_frames
     config = replace(config, sources=tuple(replace(source, clutter=None) for source in config.sources))

@@ -20,7 +20,7 @@ def _opened(source: SceneConfig) -> Callable[[np.ndarray], SceneBatch]:
 
 
 def rendered_scenes(scenes: SyntheticScenes, indices: np.ndarray) -> SceneBatch:
-    """These frames of a stream as a detector takes them; images as float16, which their noise makes exact enough."""
+    """Frames of a stream as inputs of a detector. Images are float16, whose rounding is below the noise."""
     drawn = scenes.draw(indices)
     image = torch.from_numpy(np.stack([as_image(depth) for depth in drawn.depth_mm])).half()
     focal = np.array([np.sqrt(camera.fx_px * camera.fy_px) for camera in drawn.cameras])
@@ -32,7 +32,7 @@ def rendered_scenes(scenes: SyntheticScenes, indices: np.ndarray) -> SceneBatch:
 def stream(
     config: ScenesConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[SceneBatch]]:
-    """The batches of steps `first` to `total` - 1 of a stage, as of `rendering.stream`."""
+    """The batches of steps `first` to `total` - 1 of a stage, as in `rendering.stream`."""
     part = part_of_rank(batch, len(config.sources), "The stage detect")
     renderings = Renderings([partial(_opened, source) for source in config.sources], batch, part)
     with used_again(renderings, config.uses, machine, first, total) as batches:

@@ -44,9 +44,9 @@ def train_command(
     threads: int | None,
     machine: Machine | None = None,
 ) -> None:
-    """Open the data, crop it, train; or go on with the run in `out`.
+    """Open the data, crop it and train, or resume the run in `out`.
 
-    `configure` makes the training for the skeleton of the data, or is one that renders its own.
+    `configure` makes the training for the skeleton of the data, or it is a training that renders its data.
 
     Raises:
         ValueError: the data, the labels or the run folder are not what the arguments say, the labels do not fit the
@@ -118,7 +118,7 @@ def _train(
         if found is None and labelled is not None and ranks.first() and not trust_labels:
             _check_labels(labelled, data)
         if found is None and ranks.first():
-            run.remove_crops(out)  # of a start that ended before the run began
+            run.remove_crops(out)  # left by a start that ended before the run began
         if place is not None and place.stage == len(config.stages):
             console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
             return
@@ -160,7 +160,7 @@ def _frames(
     sources: tuple[str, ...],
     console: Console,
 ) -> TrainingFrames:
-    """Frames that are rendered or read, or both, in the folder `crops`."""
+    """Render or read the frames, or both, into the folder `crops`."""
     own = SKELETONS[config.skeleton]
     taught = None
     if isinstance(config, CrossnetsConfig) and config.real is not None:
@@ -196,7 +196,7 @@ def _config(
     labelled: HandDataset | None,
     unlabelled: tuple[str, ...],
 ) -> loop.AnyTraining:
-    """The training, if its data fit it."""
+    """The training with settings that depend on its data."""
     if labelled is not None and labelled.skeleton is None:
         raise ValueError(f"{data} has no labels, so nothing can be learned from it. Give it as --unlabelled.")
     if isinstance(configure, DetectorTraining):

@@ -57,7 +57,7 @@ class LiveServer(ThreadingHTTPServer):
 
         Raises:
             OSError: the port is taken or needs rights, or the address is none of this machine's.
-            ValueError: there is no such port.
+            ValueError: the port is out of range.
         """
         self.state, self.local = state, _is_loopback(host)
         self.token = None if self.local else secrets.token_urlsafe(16)
