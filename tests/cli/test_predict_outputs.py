@@ -120,6 +120,16 @@ def test_arrays_that_hold_no_depth_are_refused(tmp_path: Path) -> None:
         assert not list(crossnets.predict(tmp_path / "metres.npy", "400,400,320,240"))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_far_depths_without_hands_are_warned_about(tmp_path: Path, workers: int) -> None:
+    # Counts of 0.1 mm that are taken for millimetres: a wall at 0.5 m seems to be at 5 m.
+    np.save(tmp_path / "small_counts.npy", np.full((3, 240, 320), 5000, np.uint16))
+    sources = [str(tmp_path / "small_counts.npy")]
+    options = OPTIONS | {"camera": "241,241,160,120"}
+    with pytest.warns(UserWarning, match="depth counts are smaller than 1 mm"):
+        predict_command(SHIPPED, sources, out=tmp_path / "out", **options, workers=workers)
+
+
 def test_a_camera_is_predicted_up_to_the_given_number(tmp_path: Path) -> None:
     predict_command(SHIPPED, ["virtual"], out=tmp_path, **OPTIONS, first=3)
     assert len(read_predictions(tmp_path / "predictions.jsonl").frames) == 3

@@ -1,6 +1,5 @@
 """The command `benchmark latency`."""
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,12 @@ import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from crossnets.atomic import write_text
 from crossnets.benchmark.engines import Engine, chosen, open_run
 from crossnets.benchmark.frames import RawFrame, raw_frames
 from crossnets.benchmark.graphs import cost, input_shape
 from crossnets.benchmark.machine import Machine, machine
 from crossnets.benchmark.ours import NetworkFile, detector_file, estimator_file, with_hand
+from crossnets.benchmark.output import publish, require_file
 from crossnets.benchmark.peers import PEERS
 from crossnets.benchmark.processes import Start, start
 from crossnets.benchmark.report import Alone, Network, Report, Whole
@@ -91,17 +90,9 @@ def latency_command(presets: Presets, config: LatencyConfig, *, as_json: bool, o
         OSError: the file cannot be written.
         ValueError: a number is out of range.
     """
-    if out is not None and out.is_dir():
-        raise IsADirectoryError(f"{out} is a folder. Give a file for the JSON as --out.")
+    require_file(out)
     report = benchmark(presets, config, Console(stderr=True))
-    text = json.dumps(report.to_json(), indent=2, allow_nan=False)
-    if out is not None:
-        write_text(out, text + "\n")
-    if as_json:
-        print(text)
-        return
-    console = Console()
-    print_report(report, console if console.is_terminal else Console(width=150))
+    publish(report.to_json(), lambda console: print_report(report, console), as_json=as_json, out=out)
 
 
 def benchmark(presets: Presets, config: LatencyConfig, console: Console) -> Report:

@@ -19,9 +19,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossnets.atomic import write_text
 from crossnets.benchmark.machine import Machine as Described
 from crossnets.benchmark.machine import machine as describe
+from crossnets.benchmark.output import publish, require_file
 from crossnets.geometry.skeleton import SKELETONS
 from crossnets.training import loop, rendering
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, Precision, RenderedConfig
@@ -35,14 +35,12 @@ _FRAMES = 1024
 """Rendered crops for the stages that go over the same frames."""
 _LEAST_STEPS = 4
 _MOST_STEPS = 2000
-_AHEAD = 4
-"""Renderings that each process may be ahead by. A stream is measured after its head start is used up."""
 _PEAK_S = 1.0
 _PEAK_SIDES = {"cpu": 2048, "cuda": 8192}
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK_MEMORY = "5"
-"""What Linux expects in clear_refs to reset a process's peak memory (man 5 proc)."""
+"""Linux resets a process's peak memory when this is written into clear_refs (man 5 proc)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class StageSpeed:
     batch: int
     precision: Precision
     samples_per_s: float
-    """As `crossnets train` reaches it."""
+    """Speed that `crossnets train` reaches."""
     float32_samples_per_s: float
     """The same loop in float32. Streams are measured during their head start, so it does not wait for data."""
     waiting: float | None
@@ -114,17 +112,9 @@ def training_command(
         OSError: the file cannot be written.
         ValueError: a number is out of range, or a stage has another name.
     """
-    if out is not None and out.is_dir():
-        raise IsADirectoryError(f"{out} is a folder. Give a file for the JSON as --out.")
+    require_file(out)
     found = measure(trainings, hands, config, machine, Console(stderr=True))
-    text = json.dumps(asdict(found), indent=2, allow_nan=False)
-    if out is not None:
-        write_text(out, text + "\n")
-    if as_json:
-        print(text)
-        return
-    console = Console()
-    print_speed(found, console if console.is_terminal else Console(width=150))
+    publish(asdict(found), lambda console: print_speed(found, console), as_json=as_json, out=out)
 
 
 def measure(
@@ -247,12 +237,12 @@ class _Work:
         )
 
     def _ahead(self, training: loop.AnyTraining) -> int:
-        """Steps that a stream is ahead by when it starts."""
+        """Steps that a stream is ahead by when it starts. It is measured after this head start is used up."""
         stage = training.stages[0].name
         if isinstance(training, CrossnetsConfig) and stage == "estimate":
-            return _AHEAD * self.machine.workers * training.rendered.uses
+            return rendering.AHEAD * self.machine.workers * training.rendered.uses
         if isinstance(training, DetectorTraining):
-            return _AHEAD * self.machine.workers * training.scenes.uses
+            return rendering.AHEAD * self.machine.workers * training.scenes.uses
         return 0
 
     def _train(self, training: loop.AnyTraining, precision: Precision, steps: int) -> list[dict[str, Any]]:

@@ -65,7 +65,12 @@ def record(
     begun = mark.is_there()
     if not begun:
         require_new_folder(out)
-    writer, count, before, first_s, last_s, interrupted = None, 0, 0, 0.0, 0.0, False
+    writer = None
+    count = 0
+    before = 0
+    first_s = 0.0
+    last_s = 0.0
+    interrupted = False
     unlimited = frames is None and seconds is None
     with ExitStack() as stack:
         try:
@@ -84,7 +89,8 @@ def record(
                         if writer is None:
                             writer = stack.enter_context(_recording(out, source, mark))
                         writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
-                        count, last_s = count + 1, frame.time_s
+                        count += 1
+                        last_s = frame.time_s
                         progress(before + count)
         except KeyboardInterrupt:
             interrupted = True

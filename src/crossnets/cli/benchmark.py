@@ -45,7 +45,7 @@ class Training:
     seconds: float = 20.0
     """Seconds of each stage. A slow stage takes longer, since a few steps are the least."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run. auto is the GPU if torch sees one."""
+    """Device of the networks. auto chooses the GPU if torch sees one."""
     threads: int | None = None
     """Threads of the processor. All by default."""
     workers: int | None = None

@@ -106,7 +106,9 @@ def _run(
     report: Path | None,
     json: bool,
 ) -> None:
-    write_report, seen, mark = None, (), None
+    write_report = None
+    seen = ()
+    mark = None
     if report is not None:
         from crossnets.evaluation.report import write_report  # matplotlib, needed only here
     frames = None if data is None else _open(choice, data)

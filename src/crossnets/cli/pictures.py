@@ -22,9 +22,11 @@ from crossnets.types import HandFrame, PredictedFrame
 _OVERLAY_PX = 480
 """Smaller images are enlarged by a whole number to about this height, so that fingers can be told apart."""
 _TEXT_RGB = (235, 235, 235)
-_SMALL_SHARE, _INSET_SHARE = 0.3, 0.4
+_SMALL_SHARE = 0.3
+_INSET_SHARE = 0.4
 """A hand that is lower than this share of the picture is shown again in an inset of this share of the height."""
-_GIF_PX, _MOST_GIF = 480, 600
+_GIF_PX = 480
+_MOST_GIF = 600
 """Largest width of a GIF, and its largest number of frames. All of them are held in memory."""
 
 Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
@@ -72,7 +74,8 @@ def _with_inset(
 ) -> Picture:
     """The picture with the hand enlarged in the corner that is farthest from it, if the hand is small."""
     height, width = plain.shape[:2]
-    low, high = points_px.min(axis=0), points_px.max(axis=0)
+    low = points_px.min(axis=0)
+    high = points_px.max(axis=0)
     span = float((high - low).max())
     middle = (low + high) / 2
     inside = 0 <= middle[0] < width and 0 <= middle[1] < height

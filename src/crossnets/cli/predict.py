@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -22,10 +22,11 @@ from crossnets.atomic import replacing
 from crossnets.cameras import DepthSource
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
+from crossnets.datasets.depth_unit import median_mm
 from crossnets.datasets.images import SHOWN, some_of
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
-from crossnets.inference.hands import SizeWatch
+from crossnets.inference.hands import DepthWatch, SizeWatch
 from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
@@ -38,7 +39,8 @@ _WAITING = 4
 """Frames for each process that are predicted before their turn to be written."""
 
 Format: TypeAlias = Literal["jsonl", "csv", "npz"]
-_Answer: TypeAlias = tuple[PredictedHands, Picture | None]
+_Answer: TypeAlias = tuple[PredictedHands, Picture | None, float | None]
+"""Hands of a frame, its picture if one is wanted, and its median depth in mm."""
 
 
 def predict(
@@ -73,7 +75,7 @@ def predict(
         centers: How hands are found: by the detector of the package, our finder without a network, or the
             paper's. auto takes the detector for models that refine their estimate, and for others the way that they
             were trained with.
-        split: Split of NYU and ICVL.
+        split: Split of NYU, ICVL and HANDS17.
         draw: --no-draw leaves the pictures out.
         format: File of predictions: JSON lines, which evaluate reads, a CSV row for each joint, or arrays of numpy.
         hands: Largest number of hands in a frame.
@@ -159,32 +161,56 @@ def predict_command(
         if film is not None:
             stack.enter_context(film)
 
-        def predicted() -> Iterator[PredictedHands]:
-            sizes = SizeWatch()
-            if workers > 1:
-                answers = _in_processes(plan, predictor, workers, tally, first)
-            else:
-                answers = _one_by_one(predictor, tally, first)
-            for found, picture in answers:
-                if found.joints_mm is None:
-                    tally.without_hand.append(found.key)
-                for hand in found.hands[:1]:
-                    sizes.see(hand.size_mm)
-                if overlays is not None and picture is not None:
-                    overlays.write(found.key, picture)
-                if film is not None and picture is not None:
-                    film.add(picture)
-                speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                bar.update(task, completed=tally.done, rate="" if speed is None else f"{speed:.1f} frames/s")
-                yield found
+        def shown() -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, completed=tally.done, rate="" if speed is None else f"{speed:.1f} frames/s")
 
-        if format == "jsonl":
-            tally.written = write_predictions(path, header, predicted(), every_hand=True)
-        elif format == "csv":
-            tally.written = write_csv(path, predicted())
+        if workers > 1:
+            answers = _in_processes(plan, predictor, workers, tally, first)
         else:
-            tally.written = write_npz(path, header, predicted())
+            answers = _one_by_one(predictor, tally, first)
+        predicted = _accounted(answers, tally, overlays, film, shown)
+        tally.written = _write(path, format, header, predicted)
     _tell(console, tally, path, overlays, film)
+
+
+def _write(path: Path, format: Format, header: PredictionHeader, predicted: Iterator[PredictedHands]) -> int:
+    """Write the file of predictions. Returns the number of frames."""
+    if format == "jsonl":
+        return write_predictions(path, header, predicted, every_hand=True)
+    if format == "csv":
+        return write_csv(path, predicted)
+    return write_npz(path, header, predicted)
+
+
+def _accounted(
+    answers: Iterator[_Answer],
+    tally: "_Tally",
+    overlays: "_Overlays | None",
+    film: Film | None,
+    shown: Callable[[], None],
+) -> Iterator[PredictedHands]:
+    """The hands of each frame, after its picture is written and it is counted.
+
+    Warns of depth units and hand lengths that cannot be. `shown` updates the progress bar.
+    """
+    sizes = SizeWatch()
+    depths = DepthWatch()
+    for found, picture, median in answers:
+        depths.see_median(median)
+        if found.joints_mm is None:
+            tally.without_hand.append(found.key)
+        for hand in found.hands[:1]:
+            depths.hand()
+            sizes.see(hand.size_mm)
+        if overlays is not None and picture is not None:
+            overlays.write(found.key, picture)
+        if film is not None and picture is not None:
+            film.add(picture)
+        shown()
+        yield found
+    sizes.finish()
+    depths.finish()
 
 
 def _bar(console: Console) -> Progress:
@@ -254,7 +280,8 @@ class _Predictor:
         """Predict one frame, and draw it if that is asked for."""
         plan = self.plan
         found = predict_frame(self.estimator, frame, self.candidates, refinement=plan.refinement, hands=plan.hands)
-        return found, overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
+        picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
+        return found, picture, median_mm(frame.depth_mm)
 
 
 @contextmanager
@@ -349,8 +376,8 @@ def _in_processes(
             if isinstance(answer, Problem):
                 tally.problems.append(answer)
                 continue
-            found, picture = answer
-            yield replace(found, key=_unused(found.key, seen)), picture
+            found, picture, median = answer
+            yield replace(found, key=_unused(found.key, seen)), picture, median
     except BrokenProcessPool:
         raise OSError(
             f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "

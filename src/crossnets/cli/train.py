@@ -40,7 +40,7 @@ class RunOptions:
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
     """auto takes bfloat16 where the device is fast at it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run. auto is the GPU if torch sees one."""
+    """Device of the networks. auto chooses the GPU if torch sees one."""
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Threads of the processor. All by default."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

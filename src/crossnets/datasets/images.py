@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
+from crossnets.datasets.depth_unit import in_metres
 from crossnets.datasets.files import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
@@ -19,8 +20,6 @@ from crossnets.types import HandFrame, LensCamera
 
 SHOWN = 5
 """Maximum number of names in a message."""
-_LEAST_RANGE_MM = 20.0
-"""An array whose farthest depth is nearer than this is in metres."""
 
 
 class ImageFiles:
@@ -96,7 +95,7 @@ class ArrayFile:
         index = range(len(self))[index]
         depth_mm = np.array(self._depth[index], np.float32) * np.float32(self._unit_mm)
         valid = depth_mm[np.isfinite(depth_mm)]
-        if (valid < 0).any() or 0 < valid.max(initial=0) < _LEAST_RANGE_MM:
+        if (valid < 0).any() or in_metres(depth_mm):
             what = (
                 f"its depths span {valid.min():g} to {valid.max():g}, expected mm, 0 where nothing was seen. Multiply "
                 "metres by 1000."
@@ -119,7 +118,7 @@ def open_sources(
     Args:
         texts: Paths, or data sets such as cvar:PATH#P5.
         camera: Camera of image files and of folders without camera.json. The other sources have their own camera.
-        split: Split of NYU and ICVL.
+        split: Split of NYU, ICVL and HANDS17.
 
     Raises:
         FileNotFoundError: a path does not exist.

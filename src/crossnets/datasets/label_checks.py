@@ -19,17 +19,22 @@ from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import FINGERS, Skeleton
 from crossnets.types import HandFrame, Pinhole
 
-BEFORE_MM, BEHIND_MM = 10.0, 40.0
+BEFORE_MM = 10.0
+BEHIND_MM = 40.0
 """A joint fits if it is at most so far before, or behind, the depth at its pixel. With right labels 74 to 95 % of the
 joints fit (CVAR's P1, P4, P5, and rendered hands)."""
 LEAST_FIT = 0.5
 """Least mean share of joints that fit."""
-_BAD_FIT, _SURELY_FITS = 0.1, 0.6
+_BAD_FIT = 0.1
+_SURELY_FITS = 0.6
 """A single frame is bad if less of its joints fit, while those of the other frames fit in the mean."""
-_SAMPLE, _IN_A_ROW = 128, 4
+_SAMPLE = 128
+_IN_A_ROW = 4
 """Frames that the causes are tried on, and how many of them follow each other."""
 _SHIFTS = (-1, 1, -2, 2, -3, 3)
-_LEAST_GAIN, _LEAST_SHIFT_GAIN, _LEAST_OFFSET_GAIN = 0.06, 0.005, 0.15
+_LEAST_GAIN = 0.06
+_LEAST_SHIFT_GAIN = 0.005
+_LEAST_OFFSET_GAIN = 0.15
 """Least growth of the share of joints that fit. A hand near the optical axis fits in part when it is mirrored, and in a
 slow video the label of the next frame nearly fits. A small offset helps right labels too, because not all joints are
 equally deep under the skin."""
@@ -38,7 +43,8 @@ _LEAST_DEVIATIONS = 3.0
 _LEAST_SHIFTED = 16
 """Least number of pairs of neighbouring frames that tell whether labels are shifted."""
 _FOCAL_FACTORS = (0.5, 0.625, 0.8, 1.25, 1.6, 2.0)
-_ORDER_MISFIT, _ORDER_GAIN = 0.12, 0.6
+_ORDER_MISFIT = 0.12
+_ORDER_GAIN = 0.6
 """Joints are in another order if the bones differ from an adult's by more than this, as the mean of the logarithms, and
 by this factor less in that order."""
 
@@ -76,7 +82,7 @@ class LabelReport:
     """Mean share of the joints that lie between 10 mm before and 40 mm behind the depth at their pixel. None if all
     pixels at the joints are invalid."""
     cause: str | None
-    """What is wrong with most labels, and what to do. None if nothing is."""
+    """Fault of most labels, with the likely mistake. None if the labels fit."""
     bad: tuple[Problem, ...]
     """Single frames whose label does not fit."""
 

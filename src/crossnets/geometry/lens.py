@@ -152,7 +152,9 @@ def lens_table(camera: LensCamera) -> LensTable:
     Raises:
         ValueError: the coefficients fold the image over inside the field of view, or have no inverse there.
     """
-    pinhole, width, height = camera.pinhole, camera.width_px, camera.height_px
+    pinhole = camera.pinhole
+    width = camera.width_px
+    height = camera.height_px
     if not (width > 0 and height > 0):
         raise ValueError(f"A camera with a lens needs the size of its images; found {width} x {height} pixels.")
     focal_px, middle_px = np.array(pinhole).reshape(2, 2)
@@ -212,8 +214,10 @@ def ray_at(u: float, v: float, camera: LensCamera) -> tuple[float, float]:
     """Slopes x/z and y/z of the ray of one pixel, between whole pixels too. NaN outside of the field of view."""
     rays = lens_table(camera).rays
     height, width, _ = rays.shape
-    column, row = min(max(math.floor(u), 0), width - 2), min(max(math.floor(v), 0), height - 2)
-    right, down = u - column, v - row
+    column = min(max(math.floor(u), 0), width - 2)
+    row = min(max(math.floor(v), 0), height - 2)
+    right = u - column
+    down = v - row
     (a, b), (c, d) = rays[row : row + 2, column : column + 2].tolist()
     x, y = (
         (1 - down) * ((1 - right) * a[k] + right * b[k]) + down * ((1 - right) * c[k] + right * d[k]) for k in (0, 1)

@@ -1,5 +1,7 @@
 """Angles of the joints, the frame of the palm, pinch distances and gestures, from the joints of one hand."""
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +15,10 @@ from crossnets.geometry.skeleton import FINGERS, Skeleton, joint_name
 Gesture: TypeAlias = Literal["open", "fist", "point", "pinch", "thumb_up", "victory", "ok"]
 
 _PARTS = ("mcp", "pip", "dip", "tip")
-_STRAIGHT_DEG, _CURLED_DEG = 60.0, 105.0
+_NEXT = [1, 2, 0]
+_LAST = [2, 0, 1]
+_STRAIGHT_DEG = 60.0
+_CURLED_DEG = 105.0
 """A finger is straight if its pip and dip bend by less in all, and curled if they bend by more."""
 _TOUCH_SHARE = 0.3
 """Thumb and index finger touch if their tips are nearer than this share of the palm's length."""
@@ -21,7 +26,8 @@ _TUCKED_DEG = 125.0
 """The index finger of a fist bends by more than this. Its tip is near the thumb without a pinch."""
 _OUT_SHARE = 0.75
 """The thumb is out if its tip is farther from the index finger's pip than this share of the palm's length."""
-_SLACK_DEG, _SLACK_SHARE = 20.0, 0.1
+_SLACK_DEG = 20.0
+_SLACK_SHARE = 0.1
 """A gesture of the frame before holds until a limit is exceeded by this much."""
 
 
@@ -37,9 +43,22 @@ class Palm:
     """Unit vector from the wrist to the middle finger's knuckle."""
 
 
+@functools.cache
+def _rows(skeleton: Skeleton) -> np.ndarray | None:
+    """Rows of the joints, shape (5, 5): for each finger the wrist and its four joints. None if the skeleton lacks one.
+
+    They are looked up once per skeleton, because a tracker asks for them in every frame.
+    """
+    index = {name: row for row, name in enumerate(skeleton.joints)}
+    chains = [["wrist", *(joint_name(finger, part) for part in _PARTS)] for finger in FINGERS]
+    if not {name for chain in chains for name in chain} <= set(index):
+        return None
+    return np.array([[index[name] for name in chain] for chain in chains])
+
+
 def has_articulation(skeleton: Skeleton) -> bool:
     """Whether a skeleton has the wrist and four joints of each finger."""
-    return {"wrist", *(joint_name(finger, part) for finger in FINGERS for part in _PARTS)} <= set(skeleton.joints)
+    return _rows(skeleton) is not None
 
 
 class Articulated:
@@ -51,18 +70,17 @@ class Articulated:
         Raises:
             ValueError: the skeleton lacks some of them.
         """
-        if not has_articulation(skeleton):
+        rows = _rows(skeleton)
+        if rows is None:
             raise ValueError(
                 f"Found the skeleton {skeleton.name}, expected one with the wrist and four joints of each finger, such "
                 "as msra21. Angles, palm and gestures need them."
             )
-        index = {name: row for row, name in enumerate(skeleton.joints)}
-        self.wrist_mm = joints_mm[index["wrist"]].astype(np.float64)
-        rows = [[index[joint_name(finger, part)] for part in _PARTS] for finger in FINGERS]
-        self.fingers_mm = joints_mm[rows].astype(np.float64)
+        chain = joints_mm[rows].astype(np.float64)
+        self.wrist_mm = chain[0, 0]
+        self.fingers_mm = chain[:, 1:]
         """(5, 4, 3): thumb first, from the knuckle to the tip."""
-        chain = np.concatenate([np.broadcast_to(self.wrist_mm, (5, 1, 3)), self.fingers_mm], axis=1)
-        self._bones = np.diff(chain, axis=1)
+        self._bones = chain[:, 1:] - chain[:, :-1]
         self.flexions_deg = _angle_deg(self._bones[:, :-1], self._bones[:, 1:])
         """(5, 3): bend of the first three joints of each finger."""
 
@@ -73,8 +91,7 @@ class Articulated:
             for row, finger in enumerate(FINGERS)
             for column, part in enumerate(_PARTS[:3])
         }
-        across, along = self._across(), self._bones[2, 0]
-        normal = _unit(np.cross(across, along))
+        normal = _unit(_cross(self._across(), self._bones[2, 0]))
         # The fingers' first bones, in the plane of the palm. A thumb leaves that plane, so its angle is in space.
         first = self._bones[1:, 1]
         flat = first - (first @ normal)[:, None] * normal
@@ -88,20 +105,20 @@ class Articulated:
         knuckles = self.fingers_mm[1:, 0]
         position = (self.wrist_mm + knuckles.sum(axis=0)) / 5
         direction = _unit(self._bones[2, 0])
-        normal = _unit(np.cross(self._across(), direction)) * (1 if right else -1)
+        normal = _unit(_cross(self._across(), direction)) * (1 if right else -1)
         return Palm(position.astype(np.float32), normal.astype(np.float32), direction.astype(np.float32))
 
     def pinch_mm(self) -> dict[str, float]:
         """Distance of the thumb's tip from the tip of each finger."""
-        distances = np.linalg.norm(self.fingers_mm[1:, 3] - self.fingers_mm[0, 3], axis=-1)
+        distances = _length(self.fingers_mm[1:, 3] - self.fingers_mm[0, 3])
         return dict(zip(FINGERS[1:], map(float, distances), strict=True))
 
     def gesture(self, before: Gesture | None = None) -> Gesture | None:
         """The gesture. That of the frame before is kept until it clearly ends."""
         bend = self.flexions_deg[1:, 1:].sum(axis=1)
-        palm_mm = max(float(np.linalg.norm(self._bones[2, 0])), 1e-6)
-        touch = self.pinch_mm()["index"] / palm_mm
-        out = float(np.linalg.norm(self.fingers_mm[0, 3] - self.fingers_mm[1, 1])) / palm_mm
+        palm_mm = max(math.dist(self.wrist_mm, self.fingers_mm[2, 0]), 1e-6)
+        touch = math.dist(self.fingers_mm[0, 3], self.fingers_mm[1, 3]) / palm_mm
+        out = math.dist(self.fingers_mm[0, 3], self.fingers_mm[1, 1]) / palm_mm
         if before is not None and _RULES[before](_Measures(bend, touch, out, 1.0)):
             return before
         now = _Measures(bend, touch, out, 0.0)
@@ -114,7 +131,7 @@ class Articulated:
 
 @dataclass(frozen=True)
 class _Measures:
-    """What gestures are told by. `slack` is 1 for the gesture of the frame before, and 0 for a new one."""
+    """Measures that the rules of gestures compare. `slack` is 1 for the gesture of the frame before, else 0."""
 
     bend_deg: np.ndarray
     """Bend of pip and dip of the four fingers."""
@@ -152,8 +169,17 @@ _RULES: dict[Gesture, Callable[[_Measures], bool]] = {
 
 def _angle_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Angle between vectors, 0 to 180. The arc tangent is exact near 0, where the arc cosine is not."""
-    return np.asarray(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))))
+    return np.asarray(np.degrees(np.arctan2(_length(_cross(a, b)), (a * b).sum(axis=-1))))
+
+
+# numpy's cross and norm take three times as long for so few numbers, and a tracker needs them in every frame.
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., _NEXT] * b[..., _LAST] - a[..., _LAST] * b[..., _NEXT]
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt((vectors * vectors).sum(axis=-1)))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return vector / max(float(_length(vector)), 1e-9)

@@ -101,13 +101,15 @@ def _detection(
     pinhole = pinhole_of(camera)
     stride = stride_of(pinhole)
     thinned = thinned_camera(pinhole, stride)
-    u, v = cell_px(column + aside), cell_px(row + below)
+    u = cell_px(column + aside)
+    v = cell_px(row + below)
     if isinstance(camera, LensCamera):
         x, y = ray_at(stride * u + stride // 2, stride * v + stride // 2, camera)
         if not (math.isfinite(x) and math.isfinite(y)):
             return None
     else:
-        x, y = (u - thinned.cx_px) / thinned.fx_px, (v - thinned.cy_px) / thinned.fy_px
+        x = (u - thinned.cx_px) / thinned.fx_px
+        y = (v - thinned.cy_px) / thinned.fy_px
     length = LENGTH_MM * math.exp(min(max(log_length, -1), 1))
     center_mm = np.array([x * depth, y * depth, depth], np.float32)
     return Detection(center_mm, _probability(score), _probability(side), length)

@@ -24,7 +24,8 @@ _FIELD_OF_VIEW_DEG = (35.0, 125.0)
 """Horizontal fields of view of depth cameras, from a long-range RealSense to the wide mode of an Azure Kinect."""
 _OFF_MIDDLE = 0.15
 """Largest usual distance of the principal point from the image's middle, over the image's side."""
-_FEW_INVALID, _MANY_INVALID = 0.001, 0.97
+_FEW_INVALID = 0.001
+_MANY_INVALID = 0.97
 """Shares of invalid pixels. Every depth camera leaves out pixels at the edges of things. In CVAR's images, which show
 the hand alone, the share is 0.6 to 0.9."""
 _MANY_UNSUPPORTED = 0.12
@@ -41,9 +42,9 @@ class Check:
     name: str
     verdict: Verdict
     found: str
-    """What was found, and what was expected if it is not right."""
+    """The value that was found. If it is wrong, the expected value follows."""
     fix: str = ""
-    """What to do. Empty if nothing is wrong."""
+    """Advice to the user. It is empty if the verdict is ok."""
 
 
 def diagnose(

@@ -198,12 +198,16 @@ class DepthWatch:
 
     def see(self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> None:
         """Count one frame before hands are searched for in it."""
+        if not self._done:
+            self.see_median(median_mm(depth_mm))
+
+    def see_median(self, median: float | None) -> None:
+        """Count one frame by its median depth (`median_mm`), where another process has its image."""
         if self._done:
             return
         if len(self._medians_mm) == _WATCHED:
             self.finish()
             return
-        median = median_mm(depth_mm)
         if median is not None:
             self._medians_mm.append(median)
 

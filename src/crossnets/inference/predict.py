@@ -94,7 +94,8 @@ def predict_frames(
     force: bool = False,
 ) -> Iterator[PredictedHands]:
     """Predict each frame. `predict_frame` describes the arguments and errors."""
-    sizes, depths = SizeWatch(), DepthWatch()
+    sizes = SizeWatch()
+    depths = DepthWatch()
     for frame in frames:
         depths.see(frame.depth_mm)
         found = predict_frame(estimator, frame, candidates, refinement=refinement, force=force)

@@ -28,7 +28,7 @@ from crossnets.training.config import RenderedConfig
 from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 
-_AHEAD = 4
+AHEAD = 4
 """Renderings that each process may be ahead by."""
 _KEPT_FROM = 1_000_003
 """Number of the first rendering that is kept. Streams end long before it, so the kept hands are not in them."""
@@ -134,7 +134,7 @@ def used_again(
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
-        prefetch_factor=_AHEAD if workers else None,
+        prefetch_factor=AHEAD if workers else None,
         multiprocessing_context="forkserver" if workers else None,
         worker_init_fn=_leave_interrupts,
         pin_memory=on_gpu,

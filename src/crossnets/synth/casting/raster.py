@@ -189,9 +189,9 @@ def render_through_lens(mesh: SphereMesh, camera: LensCamera, finer: int = 4) ->
     counts = np.ceil((np.nanmax(rays, axis=(0, 1)) - least) / step).astype(int) + 1
     x, y = (least[k] + step[k] * np.arange(counts[k]) for k in (0, 1))
     fine = cast_depth(mesh.as_batch(), x[None], y[None])[0]
-    valid = np.isfinite(rays[..., 0])
-    column, row = np.moveaxis(np.rint((np.where(np.isfinite(rays), rays, least) - least) / step).astype(int), -1, 0)
-    return np.where(valid, fine[row, column], np.float32(0))
+    valid = np.isfinite(rays)
+    places = np.rint((np.where(valid, rays, least) - least) / step).astype(int)
+    return np.where(valid[..., 0], fine[places[..., 1], places[..., 0]], np.float32(0))
 
 
 def crop_grid(
