@@ -1,18 +1,15 @@
 """Train every stage on the processor and on the GPU, compare the losses, then time every stage on the GPU.
 
-    python scripts/gpu_smoke.py --out smoke          # some two minutes on an H100
+    python scripts/gpu_smoke.py --out smoke          # on a GPU
     python scripts/gpu_smoke.py --out smoke --tiny   # on a machine without a GPU: the processor twice, a few steps
 
 The first table compares float32 losses of the same steps on both devices: they may differ by rounding, which a training
-amplifies, so the difference is shown at the first step and as the largest of all steps. The second one gives samples a
-second at the batch sizes of the presets, or of --batch-size, as a training reaches them, and the share of the time
-spent waiting for rendered hands.
+amplifies, so the difference is shown at the first step and as the largest of all steps. The second one is that of
+`crossnets benchmark training` on the GPU.
 """
 
 import argparse
 import json
-import statistics
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from crossnets.benchmark.training import TrainingSpeedConfig, training_command
+from crossnets.geometry.skeleton import MSRA21
 from crossnets.synth.writing import write_dataset as synthesize
 from crossnets.training import presets
 from crossnets.training.config import CrossnetsConfig, StageConfig, TrainConfig
@@ -77,8 +76,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--presets", nargs="+", default=["paper", "crossnets", "detector"])
-    parser.add_argument("--steps", type=int, default=200, help="timed steps of each stage")
-    parser.add_argument("--batch-size", nargs="*", default=[], help="such as estimate=1024, for the timed steps")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of timing each stage")
+    parser.add_argument("--batch-size", nargs="*", default=[], help="such as estimate=1024, for the timing")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=120)
@@ -97,19 +96,12 @@ def main() -> None:
             pairs = [apart(a, b) for a, b in zip(one[stage], other[stage], strict=True)]
             compared.add_row(name, stage, f"{pairs[0]:.1e}", f"{max(pairs):.1e}")
     console.print(compared)
-    batches = small if given.tiny else {k: int(v) for k, v in (text.split("=") for text in given.batch_size)}
-    timed = Table("preset", "stage", "samples/s", "waiting", title=f"{gpu.device}, {gpu.workers} workers, bfloat16")
-    steps = 2 if given.tiny else given.steps
-    for name, config in configs(steps, "bf16-mixed", batches, 64 if given.tiny else 2048, given.presets).items():
-        began = time.monotonic()
-        lines = by_stage(train(config, data if name == "paper" else None, given.out / f"{name}-timed", gpu))
-        for stage, found in lines.items():
-            late = found[len(found) // 2 :]
-            waiting = statistics.mean(line.get("waiting", 0.0) for line in late)
-            rate = statistics.median(line["samples_per_s"] for line in late)
-            timed.add_row(name, stage, f"{rate:,.0f}", f"{waiting:.0%}")
-        console.print(f"{name}: {time.monotonic() - began:.0f} s")
-    console.print(timed)
+    whole = {"paper": presets.paper(MSRA21), "crossnets": presets.crossnets(), "detector": presets.detector()}
+    batches = [f"{stage}=8" for stage in small] if given.tiny else given.batch_size
+    speeds = TrainingSpeedConfig(seconds=0.1 if given.tiny else given.seconds, batch_size=tuple(batches))
+    trainings = [whole[name] for name in given.presets]
+    out = given.out / "speed.json"
+    training_command(trainings, whole["crossnets"].rendered, speeds, gpu, as_json=False, out=out)
     if gpu.device.type == "cuda":
         console.print(f"{torch.cuda.get_device_name()}: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most")
 

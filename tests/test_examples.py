@@ -1,6 +1,5 @@
 """The examples run, and the JavaScript example gives the joints of Python."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ import pytest
 
 import crossnets
 from crossnets.synth.writing import write_dataset
+from tests.loading import module_at
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -26,12 +26,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(EXAMPLES / f"{name}.py")
 
 
 @pytest.mark.parametrize("source", ["virtual", "recording"])

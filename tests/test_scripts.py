@@ -1,6 +1,5 @@
 """What scripts would find out only after hours of training or scoring."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -9,18 +8,14 @@ import numpy as np
 from crossnets.inference.detector import Detection
 from crossnets.training import presets
 from crossnets.types import Pinhole
+from tests.loading import module_at
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 CAMERA = Pinhole(475.0, 475.0, 320.0, 240.0)
 
 
 def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(SCRIPTS / f"{name}.py")
 
 
 def test_every_row_of_what_helped_is_a_training_of_its_own() -> None:

@@ -130,14 +130,25 @@ def test_missing_or_empty_labels_stop(root: Path) -> None:
         open_dataset(f"hands17:{root}#P1")
 
 
-def test_mutated_labels_raise_no_foreign_exception(root: Path) -> None:
+def test_images_without_a_label_are_reported(root: Path) -> None:
+    (root / "training" / "images" / "image_D00000010.png").write_bytes(_image(root).read_bytes())
+    (root / "training" / "images" / "image_D00000009.png").write_bytes(_image(root).read_bytes())
+    dataset = Hands17(root, "train")
+    assert len(dataset) == FRAMES
+    (problem,) = dataset.problems
+    assert problem.what.startswith("2 images have no label in Training_Annotation.txt, first image_D00000009.png")
+
+
+@pytest.mark.parametrize("path_of", [_label, _image])
+def test_mutated_files_raise_no_foreign_exception(root: Path, path_of: Callable[[Path], Path]) -> None:
     rng = np.random.default_rng(0)
-    original = _label(root).read_bytes()
-    for _ in range(300):
+    path = path_of(root)
+    original = path.read_bytes()
+    for _ in range(500):
         data = bytearray(original)
         for place in rng.integers(0, len(data), rng.integers(1, 9)):
             data[place] = int(rng.integers(0, 256))
-        _label(root).write_bytes(bytes(data[: rng.integers(1, len(data))]))
+        path.write_bytes(bytes(data[: rng.integers(1, len(data))]))
         try:
             dataset = Hands17(root, "train")
             for index in range(len(dataset)):

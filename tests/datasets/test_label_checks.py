@@ -136,6 +136,20 @@ def test_train_stops_unless_labels_are_trusted(frames: list[HandFrame], tmp_path
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_train_reports_single_bad_labels(
+    frames: list[HandFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = [*frames]
+    joints = frames[5].joints_mm
+    assert joints is not None
+    wrong[5] = replace(frames[5], joints_mm=joints - np.array([0, 0, 150], np.float32))
+    data = written(wrong, tmp_path / "one_bad")
+    run = RunOptions(out=tmp_path / "run", epochs=("pose_vae=1",), stages=("pose_vae",), threads=1, workers=0)
+    train_paper(run, DataOptions(data=f"recording:{data}"))
+    told = capsys.readouterr().err
+    assert "Labels that do not fit their images: 1 of 48 that were checked, first recording/one_bad/000005" in told
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("sequence", ["P1", "P4", "P5"])
 def test_real_labels_raise_no_alarm(real_data: Path, sequence: str) -> None:

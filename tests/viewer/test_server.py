@@ -19,19 +19,23 @@ from crossnets.viewer.state import LiveState
 from tests.viewer.stand_ins import CAMERA, hand, unpack
 
 
-@pytest.fixture
-def server() -> Iterator[LiveServer]:
-    state = LiveState("frames", "one hand", 10.0)
-    for number in range(3):
-        frame = DepthFrame(np.full((24, 32), 400 + number, np.uint16), CAMERA.pinhole, number / 30, number)
-        state.add(frame, (hand(CAMERA.pinhole),), {"find": 1.0}, 30.0)
-    with LiveServer(state, "127.0.0.1", 0) as made:
+def serving(state: LiveState, host: str) -> Iterator[LiveServer]:
+    with LiveServer(state, host, 0) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield made
         state.close()
         made.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[LiveServer]:
+    state = LiveState("frames", "one hand", 10.0)
+    for number in range(3):
+        frame = DepthFrame(np.full((24, 32), 400 + number, np.uint16), CAMERA.pinhole, number / 30, number)
+        state.add(frame, (hand(CAMERA.pinhole),), {"find": 1.0}, 30.0)
+    yield from serving(state, "127.0.0.1")
 
 
 def ask(
@@ -128,14 +132,7 @@ def test_ports_and_addresses_that_cannot_be_had(server: LiveServer) -> None:
 
 @pytest.fixture
 def public() -> Iterator[LiveServer]:
-    state = LiveState("frames", None, 1.0)
-    with LiveServer(state, "0.0.0.0", 0) as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield made
-        state.close()
-        made.shutdown()
-        thread.join()
+    yield from serving(LiveState("frames", None, 1.0), "0.0.0.0")
 
 
 def test_other_addresses_need_the_token(public: LiveServer, server: LiveServer) -> None:

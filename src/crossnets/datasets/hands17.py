@@ -4,6 +4,7 @@ Most of its training frames are from BigHand2.2M, whose label files have the sam
 joints follow the challenge's description. They were tested on files that we wrote, not on a copy of the data set.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -61,8 +62,10 @@ class Hands17:
         path = root / FOLDERS[split] / LABELS[split]
         if split == "train" or path.is_file():
             rows = Rows(self.problems)
-            rows.read(path, numbered_rows(path, "HANDS17"), lambda number, words: self._row(path, number, words))
+            lines = numbered_rows(path, "HANDS17")
+            rows.read(path, lines, lambda number, words: self._row(path, number, words))
             self._rows = rows.kept()
+            self._report_unlabelled({line.split()[0] for _, line in lines}, path)
         else:
             self.skeleton = None
             self._rows = [self._unlabelled(image) for image in self._listed()]
@@ -85,6 +88,18 @@ class Hands17:
         joints = sound_joints(parse_joints(words[1:], len(HANDS17_21), path, number), path, number)
         key = f"hands17/{self._split}/{image.with_suffix('')}"
         return Row(key, FOLDERS[self._split], self._images / image, joints.astype(np.float32))
+
+    def _report_unlabelled(self, labelled: set[str], path: Path) -> None:
+        """Report images that the label file does not name. They are left out."""
+        if not self._images.is_dir():
+            return  # each frame then reports its missing image
+        # One listing of the folder is enough, even for a million images.
+        with os.scandir(self._images) as entries:
+            unlabelled = [entry.name for entry in entries if entry.name.endswith(".png") and entry.name not in labelled]
+        if unlabelled:
+            first = min(unlabelled, key=natural_order)
+            what = f"{len(unlabelled)} images have no label in {path.name}, first {first}, so they are left out"
+            self.problems.append(Problem(self._images, what))
 
     def _listed(self) -> list[Path]:
         require_folder(self._images, "the depth images of HANDS17's test frames")

@@ -116,7 +116,7 @@ def _train(
             run.check_same(out, found, request)
         place = ranks.shared(load_place(out))
         if found is None and labelled is not None and ranks.first() and not trust_labels:
-            _check_labels(labelled, data)
+            _check_labels(labelled, data, console)
         if found is None and ranks.first():
             run.remove_crops(out)  # left by a start that ended before the run began
         if place is not None and place.stage == len(config.stages):
@@ -139,14 +139,22 @@ def _train(
         loop.train(config, crops, out, **options)
 
 
-def _check_labels(labelled: HandDataset, data: str | None) -> None:
-    """Stop if most labels do not fit their images."""
+def _check_labels(labelled: HandDataset, data: str | None, console: Console) -> None:
+    """Stop if most labels of a sample do not fit their images. Single ones are reported and used."""
     assert labelled.skeleton is not None
     report = check_sample(labelled, labelled.skeleton)
     if report.cause is not None:
         raise ValueError(
             f"The labels of {data} do not seem right. {report.cause} `crossnets data info` checks all frames. "
             "--trust-labels trains on them as they are."
+        )
+    if report.bad:
+        console.print(
+            f"Labels that do not fit their images: {len(report.bad)} of {report.frames} that were checked, first "
+            f"{report.bad[0]}. They are used. `crossnets data info` lists all.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
