@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes, hashed
+from crossnets.geometry.thinned import as_image
+from crossnets.tensors import SceneBatch
+from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes, hashed, image_of
 
 SIZE = 64
 KINDS = ("objects", "mixing", "coarse", "noise", "edges", "holes", "outliers")
@@ -93,20 +95,56 @@ def test_a_hand_that_would_vanish_keeps_its_edges() -> None:
                        torch.full((6,), 0.1))  # fmt: skip
 
 
-def test_scenes_lose_pixels_in_both_channels() -> None:
-    image = torch.zeros(8, 2, 64, 80)
-    image[:, 0, 20:40, 20:50], image[:, 1, 20:40, 20:50] = 1.0, 0.3
-    kinds = ("edges", "holes", "outliers")
-    for kind in kinds:
-        config = SceneDamage(**{name: float(name == kind) for name in kinds})
-        found = damage_scenes(image, config, 2)
-        changed = found[:, 0] != image[:, 0]
-        assert changed.any()
-        assert (found[:, 1][changed] == 0).all()
-        if kind != "outliers":
-            assert (found[:, 0][changed] == 0).all()
-        else:
-            assert (found[:, 0] >= image[:, 0]).all()
+SCENE_KINDS = ("objects", "mixing", "edges", "holes", "outliers")
+
+
+def scenes(count: int = 8, *, hands: bool = True) -> SceneBatch:
+    """A tilted square, half a metre away, before nothing."""
+    depth = torch.zeros(count, 1, 64, 80)
+    depth[:, 0, 20:40, 20:50] = 500 + torch.arange(30.0)
+    uvd = torch.tensor([35.0, 30.0, 510.0]).expand(count, 2, 3) if hands else torch.ones(count, 2, 3)
+    ones = torch.ones(count, 2)
+    return SceneBatch(image_of(depth), uvd, ones, 0 * ones, ones if hands else 0 * ones, torch.full((count,), 118.0))
+
+
+def test_the_image_of_a_scene_is_that_of_the_detector() -> None:
+    depth = torch.rand(3, 1, 32, 48, generator=torch.Generator().manual_seed(1)) * 900
+    depth[depth < 200] = 0
+    for image, one in zip(image_of(depth), depth, strict=True):
+        torch.testing.assert_close(image, torch.from_numpy(as_image(one[0].numpy())), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SCENE_KINDS)
+def test_damaged_scenes_have_the_channels_of_their_depth(kind: str) -> None:
+    batch = scenes()
+    config = SceneDamage(**{name: float(name == kind) for name in SCENE_KINDS})
+    found = damage_scenes(batch, config, 2)
+    assert torch.equal(found, damage_scenes(batch, config, 2))
+    inverse, before = found[:, 0], batch.image[:, 0]
+    assert (inverse != before).flatten(1).any(dim=1).all()
+    depth = torch.where(inverse > 0, 500 / inverse.clamp_min(1e-6), 0.0)
+    if kind != "mixing":  # mixed pixels may be nearer than the inverse depth tells
+        torch.testing.assert_close(found, image_of(depth[:, None]), rtol=1e-3, atol=1e-3)
+    if kind in ("edges", "holes"):
+        assert (inverse[inverse != before] == 0).all()
+    if kind in ("objects", "outliers"):
+        assert (inverse >= before - 1e-6).all()
+
+
+def test_scenes_that_are_not_chosen_stay_as_they_are() -> None:
+    batch = scenes()
+    assert torch.equal(damage_scenes(batch, SceneDamage(**dict.fromkeys(SCENE_KINDS, 0.0)), 2), batch.image)
+
+
+def test_a_ball_lies_at_the_hand_or_anywhere_in_a_frame_without_hands() -> None:
+    config = SceneDamage(**{name: float(name == "objects") for name in SCENE_KINDS})
+    near, anywhere = scenes(64), scenes(64, hands=False)
+    for batch, nearest, farthest in ((near, 350, 600), (anywhere, 250, 1300)):
+        changed = damage_scenes(batch, config, 5)
+        ball = (changed[:, 0] != batch.image[:, 0]) & (changed[:, 0] > 0)
+        depth = 500 / changed[:, 0][ball]
+        assert float(depth.min()) > nearest
+        assert float(depth.max()) < farthest
 
 
 def test_the_hash_is_even_and_neighbours_do_not_go_together() -> None:

@@ -17,10 +17,10 @@ WORKING_FOCAL_PX = 118.0
 CELL_PX, MULTIPLE_PX = 4, 16
 """Side of a cell, and what the sides of an image must be multiples of."""
 CHANNELS = 2
-_NEAREST_MM = 170.0
+NEAREST_MM = 170.0
 INVERSE_MM = 500.0
 """The first channel of an image is this over the depth."""
-_WINDOW_PX, _RELIEF_MM = 9, 40.0
+WINDOW_PX, RELIEF_MM = 9, 40.0
 _NONE = np.float32(1e-9)
 """Added to the number of seen pixels, so that a mean over none is a number. It is lost when added to 1 or more."""
 DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
@@ -83,14 +83,14 @@ def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H
 
     Both are 0 where nothing is seen, as beyond the image's edge: nothing is infinitely far.
     """
-    window = {"ksize": (_WINDOW_PX, _WINDOW_PX), "normalize": False, "borderType": cv2.BORDER_CONSTANT}
+    window = {"ksize": (WINDOW_PX, WINDOW_PX), "normalize": False, "borderType": cv2.BORDER_CONSTANT}
     seen = (thinned_mm > 0).view(np.uint8)
     mean = cv2.boxFilter(thinned_mm, -1, **window)
     mean /= cv2.boxFilter(seen, cv2.CV_32F, **window) + _NONE
     out = np.zeros((CHANNELS, *thinned_mm.shape), np.float32)
-    cv2.copyTo(INVERSE_MM / np.maximum(thinned_mm, _NEAREST_MM), seen, out[0])
+    cv2.copyTo(INVERSE_MM / np.maximum(thinned_mm, NEAREST_MM), seen, out[0])
     mean -= thinned_mm
-    mean *= 1 / _RELIEF_MM
+    mean *= 1 / RELIEF_MM
     cv2.copyTo(np.clip(mean, -1, 1, out=mean), seen, out[1])
     return out
 

@@ -79,7 +79,7 @@ class Draw:
         batch = SceneBatch(*(part.to(self.device) for part in next(self.stream)))
         if self.scene_damage is None:
             return batch
-        return batch._replace(image=damage_scenes(batch.image, self.scene_damage, self._damage_seed()))
+        return batch._replace(image=damage_scenes(batch, self.scene_damage, self._damage_seed()))
 
     def _damage_seed(self) -> int:
         return seed_of(self.seed, self.stage.name, "damage", self.step)

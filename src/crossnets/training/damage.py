@@ -18,12 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crossnets import ranks
-from crossnets.geometry.thinned import INVERSE_MM
+from crossnets.geometry.thinned import INVERSE_MM, NEAREST_MM, RELIEF_MM, WINDOW_PX
+from crossnets.synth.scenes import NONE
+from crossnets.tensors import SceneBatch
 
 _HALF_MM = 120.0
 """Half the side of a cube that sizes in mm are converted with. Cubes differ from it by a quarter at most."""
-_STEP = 20.0 / _HALF_MM
+_EDGE_MM = 20.0
 """A larger step of depth between neighbouring pixels is an edge."""
+_UNSEEN_MM = 1e5
+"""Stands for pixels that are not seen where the farthest depth is searched."""
 _SPHERES = 6
 """Spheres of a rod. All of them lie in one place for a ball."""
 _LEAST_LEFT = 0.3
@@ -62,8 +66,13 @@ class CropDamage:
 class SceneDamage:
     """The same as `CropDamage`, for whole thinned frames, in which a pixel is about four of the camera's."""
 
-    edges: float = 0.2
-    edges_px: int = 2
+    objects: float = 0.15
+    """A ball in the hand, or anywhere in a frame without hands."""
+    mixing: float = 0.12
+    """Each pixel is a weighted mean of its neighbourhood. In half of these images, pixels that are not seen count as
+    0 mm, as in a blur that does not know of invalid pixels."""
+    edges: float = 0.35
+    edges_px: int = 3
     holes: float = 0.15
     holes_share: float = 0.1
     outliers: float = 0.12
@@ -184,35 +193,84 @@ def damage_crops(
 
 
 @torch.no_grad()
-def damage_scenes(image: Float[Tensor, "B 2 H W"], config: SceneDamage, seed: int) -> Float[Tensor, "B 2 H W"]:
-    """Damaged images of a detector. The first channel is the inverse depth, 0 where nothing is seen.
+def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Tensor, "B 2 H W"]:
+    """Damaged images of a detector, in the order of the fields of `SceneDamage`.
 
-    The second one, the relief, compares a pixel with the mean of a window (`geometry.thinned.as_image`). It is set
-    to 0 where a pixel is lost or wrong and stays as it is around that, which is not exact.
+    The depth is damaged, and both channels are computed from it again. An image that is not chosen stays as it is.
     """
-    damages = _Damages(image, seed)
-    damages.apply(config.edges, lambda frames, draws: _without(frames, _scene_edges(frames, draws, config.edges_px)))
-    damages.apply(config.holes, lambda frames, draws: _without(frames, _holes(frames, draws, config.holes_share)))
+    inverse = batch.image[:, :1]
+    depth = torch.where(inverse > 0, INVERSE_MM / inverse.clamp_min(1e-6), 0.0)
+    damages = _Damages(depth, seed)
+    damages.apply(config.objects, lambda frames, draws: _with_ball(frames, draws, batch))
+    damages.apply(config.mixing, _mixed)
+    damages.apply(config.edges, lambda frames, draws: _without_edges(frames, draws, config.edges_px))
+    damages.apply(
+        config.holes, lambda frames, draws: torch.where(_holes(frames, draws, config.holes_share), 0.0, frames)
+    )
     damages.apply(config.outliers, lambda frames, draws: _nearer_scenes(frames, draws, config.outliers_share))
-    return damages.image
+    changed = (damages.image != depth).any(dim=(1, 2, 3), keepdim=True)
+    return torch.where(changed, image_of(damages.image), batch.image)
 
 
-def _without(frames: Float[Tensor, "R 2 H W"], lost: Bool[Tensor, "R 1 H W"]) -> Float[Tensor, "R 2 H W"]:
-    return torch.where(lost, 0.0, frames)
+def image_of(depth_mm: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
+    """`geometry.thinned.as_image` for a batch of thinned frames, in which 0 is not seen."""
+    seen = (depth_mm > 0).float()
+    # Both means are over whole windows, beyond the border too, so their ratio is the mean of the seen pixels.
+    total, share = (F.avg_pool2d(part, WINDOW_PX, 1, WINDOW_PX // 2) for part in (depth_mm, seen))
+    relief = ((total / share.clamp_min(1e-6) - depth_mm) / RELIEF_MM).clamp(-1, 1)
+    return torch.cat([INVERSE_MM / depth_mm.clamp_min(NEAREST_MM), relief], dim=1) * seen
 
 
-def _scene_edges(frames: Float[Tensor, "R 2 H W"], draws: _Draws, most_px: int) -> Bool[Tensor, "R 1 H W"]:
-    """Pixels near a surface whose inverse depth is smaller by 0.04: 20 mm at half a metre."""
-    depth = -frames[:, :1]  # larger is farther, and 0, which is nothing seen, is farthest
-    return _farthest(depth, draws, most_px) - depth > 0.04
+def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, batch: SceneBatch) -> Float[Tensor, "R 1 H W"]:
+    """The nearer of the scene and a ball of 15 to 45 mm radius, cast along the optical axis."""
+    height, width = depth.shape[2:]
+    uvd = batch.uvd[draws.rows, 0]
+    focal = batch.focal_px[draws.rows]
+    around = torch.stack([focal / uvd[:, 2], focal / uvd[:, 2], torch.ones_like(focal)], dim=1)
+    by_hand = uvd + 25.0 * around * draws.randn(3)
+    anywhere = draws.rand(3) * torch.tensor([width, height, 1000.0], device=depth.device)
+    anywhere[:, 2] += 300.0
+    has_hand = batch.state[draws.rows, 0] != NONE
+    u, v, d = torch.where(has_hand[:, None], by_hand, anywhere).unbind(-1)
+    scale = d / focal  # mm a pixel
+    radius = 15.0 + 30.0 * draws.rand()
+    across = ((torch.arange(width, device=depth.device) - u[:, None]) * scale[:, None]).square()
+    down = ((torch.arange(height, device=depth.device) - v[:, None]) * scale[:, None]).square()
+    inside = radius.square()[:, None, None] - across[:, None, :] - down[:, :, None]
+    surface = (d[:, None, None] - inside.clamp_min(0).sqrt())[:, None]
+    hit = (inside > 0)[:, None] & (surface > 0) & ((depth == 0) | (surface < depth))
+    return torch.where(hit, surface, depth)
 
 
-def _nearer_scenes(frames: Float[Tensor, "R 2 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 2 H W"]:
+def _mixed(depth: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, "R 1 H W"]:
+    """Weighted means of 3 x 3 pixels. Half of the pixels that moved far are lost, as the support test loses them."""
+    aside = (0.08 + 0.2 * draws.rand())[:, None, None, None]
+    seen = (depth > 0).float()
+
+    def smooth(image: Tensor) -> Tensor:
+        padded = F.pad(image, (1, 1, 1, 1))
+        rows = aside * (padded[:, :, :-2] + padded[:, :, 2:]) + (1 - 2 * aside) * padded[:, :, 1:-1]
+        return aside * (rows[..., :-2] + rows[..., 2:]) + (1 - 2 * aside) * rows[..., 1:-1]
+
+    knows = (draws.rand() < 0.5)[:, None, None, None]
+    mean = smooth(depth)
+    mean = torch.where(knows, mean / smooth(seen).clamp_min(1e-6) * seen, mean)
+    lost = ((mean - depth).abs() > _EDGE_MM) & (draws.field(depth.shape[2:]) < 0.5)
+    return torch.where(lost, 0.0, mean)
+
+
+def _without_edges(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
+    """Pixels near a surface that lies farther by a step or more, or that is not seen, are lost."""
+    far = torch.where(depth > 0, depth, _UNSEEN_MM)
+    return torch.where(_farthest(far, draws, most_px) - far > _EDGE_MM, 0.0, depth)
+
+
+def _nearer_scenes(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 1 H W"]:
     """Wrong pixels at 170 to 370 mm, or as near as the scene is there."""
-    wrong = _outliers(frames, draws, most_share)
-    near = INVERSE_MM / (170.0 + 200.0 * draws.field(frames.shape[2:]))
-    near = torch.maximum(near, frames[:, :1])
-    return torch.where(wrong, torch.cat([near, torch.zeros_like(near)], dim=1), frames)
+    wrong = _outliers(depth, draws, most_share)
+    near = NEAREST_MM + 200.0 * draws.field(depth.shape[2:])
+    near = torch.where(depth > 0, torch.minimum(near, depth), near)
+    return torch.where(wrong, near, depth)
 
 
 def _padded(image: Float[Tensor, "R 1 H W"]) -> Float[Tensor, "R 1 h w"]:
@@ -238,7 +296,7 @@ def _noisy(image: Float[Tensor, "R 1 H W"], draws: _Draws, most: float) -> Float
 
 def _edge_loss(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
     """Pixels near a surface that lies farther by a step or more are lost."""
-    return torch.where(_farthest(image, draws, most_px) - image > _STEP, 1.0, image)
+    return torch.where(_farthest(image, draws, most_px) - image > _EDGE_MM / _HALF_MM, 1.0, image)
 
 
 def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:

@@ -144,7 +144,7 @@ def detector_scenes(camera: str, seed: int) -> SceneConfig:
         skeleton=MSRA21,
         seed=seed,
         noise=(0.5, 1.5),
-        distance_mm=(220.0, 1400.0),
+        distance_mm=(220.0, 1700.0),
         views=Views(front=0.5, above=0.15, egocentric=0.2, uniform=0.15),
         clutter=Clutter(body=0.9, second_hand=0.4),
     )
