@@ -300,6 +300,24 @@ def test_the_side_of_a_followed_hand_is_settled_by_vote() -> None:
     assert follow.predict(blobs.image(), CAMERA)[0].side == "left"
 
 
+def test_a_mirrored_image_has_the_same_joints_and_palm_and_the_other_side() -> None:
+    blobs = Blobs(LEFT_MM)
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)
+    plain = Tracker(CropEstimator(model, BlobNetwork()), blobs)
+    mirrored = Tracker(CropEstimator(model, BlobNetwork()), blobs, mirrored=True)
+    for name in ("predict", "track"):
+        (one,) = getattr(plain, name)(blobs.image(), CAMERA)
+        (other,) = getattr(mirrored, name)(blobs.image(), CAMERA)
+        assert (one.side, other.side) == ("right", "left")
+        assert one.side_probability == other.side_probability
+        np.testing.assert_array_equal(one.joints_mm, other.joints_mm)
+        assert one.palm is not None
+        assert other.palm is not None
+        np.testing.assert_array_equal(one.palm.normal, other.palm.normal)
+    known = Tracker(CropEstimator(model, BlobNetwork()), blobs, side="right", mirrored=True)
+    assert known.track(blobs.image(), CAMERA)[0].side == "right", "the side that a user gives is that of the real hand"
+
+
 def test_a_side_that_is_known_is_kept() -> None:
     blobs = Blobs(LEFT_MM)
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)

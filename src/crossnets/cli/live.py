@@ -44,6 +44,8 @@ class LiveOptions:
     """Filter the joints over time (One-Euro)."""
     side: Literal["right", "left", "both"] = "both"
     """The side of all hands, if it is known. both tells it for each hand."""
+    mirrored: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The camera's images are mirrored. Sides are then those of the real hands."""
     threads: int = 1
     """Threads of the processor for the network."""
     seed: int = 0
@@ -135,7 +137,7 @@ def _tracker(options: LiveOptions) -> Tracker:
     """
     side = None if options.side == "both" else options.side
     try:
-        return load(options.model, threads=options.threads, smooth=options.smooth, side=side)
+        return load(options.model, threads=options.threads, smooth=options.smooth, side=side, mirrored=options.mirrored)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Give `crossnets live` a model with --model RUN, or --no-model to see the frames alone."

@@ -39,13 +39,16 @@ class Hand:
     std_mm: Float32[np.ndarray, "J"] | None = None
     """Standard deviation of each joint in each axis; None where the model does not say."""
     side: Side | None = None
-    """None if the model does not tell sides."""
+    """Side of the real hand. None if the model does not tell sides."""
     side_probability: float | None = None
     """Probability that the side is right, 0.5 to 1."""
     size_mm: float | None = None
     """Length of the hand, wrist to tip of the middle finger, straightened."""
     track: int | None = None
     """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
+
+    mirrored: bool = False
+    """Whether the image is mirrored. The joints are those of the image, so they have the shape of the other side."""
 
     gesture_before: Gesture | None = None
     """Gesture of the followed hand in the image before. `gesture` keeps it until it clearly ends."""
@@ -108,7 +111,7 @@ class Hand:
         """
         if self.side is None:
             return None
-        return Articulated(self.joints_mm, self.skeleton).palm(self.side == "right")
+        return Articulated(self.joints_mm, self.skeleton).palm((self.side == "right") != self.mirrored)
 
     @property
     def pinch_mm(self) -> dict[str, float]:

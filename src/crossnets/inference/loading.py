@@ -41,6 +41,7 @@ def load(
     hands: int = 2,
     smooth: bool | OneEuroConfig = False,
     side: Side | None = None,
+    mirrored: bool = False,
 ) -> Tracker:
     """A tracker, which finds hands in depth images and estimates their joints.
 
@@ -55,6 +56,8 @@ def load(
         hands: Most hands in an image.
         smooth: Whether `Tracker.track` filters joints over time.
         side: The side of all hands, left or right, if it is known.
+        mirrored: Whether images are mirrored, as those of a selfie camera. `Hand.side` is then that of the real hand.
+            Joints stay those of the image.
 
     Raises:
         FileNotFoundError: the model does not exist.
@@ -68,7 +71,12 @@ def load(
     floats = "float32" if precision == "int8" else precision
     found = candidates_of("auto", estimator, runtime=runtime, threads=threads, precision=floats)
     tracker = Tracker(
-        estimator, lambda depth_mm, of: found.find(Image(depth_mm, of)), hands=hands, smooth=smooth, side=side
+        estimator,
+        lambda depth_mm, of: found.find(Image(depth_mm, of)),
+        hands=hands,
+        smooth=smooth,
+        side=side,
+        mirrored=mirrored,
     )
     # A network cannot be pickled. Another process may start in another folder, so the path is absolute.
     where = None if path is None else Path(path).absolute()
@@ -82,6 +90,7 @@ def load(
             hands=hands,
             smooth=smooth,
             side=side,
+            mirrored=mirrored,
         )
     )
 

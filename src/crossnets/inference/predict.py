@@ -30,6 +30,7 @@ def predict(
     model: str | Path | None = None,
     hands: int = 2,
     side: Side | None = None,
+    mirrored: bool = False,
 ) -> Iterator[tuple[HandFrame, list[Hand]]]:
     """Predict all frames of a source: `for frame, hands in crossnets.predict("my-recording")`.
 
@@ -41,6 +42,7 @@ def predict(
         model: A run, a model folder or an exported file. The model of the package is the default.
         hands: Largest number of hands in a frame.
         side: The side of all hands, if it is known.
+        mirrored: Whether the images are mirrored, see `load`.
 
     Raises:
         OSError: a file, folder, camera or model is missing.
@@ -48,7 +50,7 @@ def predict(
     """
     texts = [source] if isinstance(source, str | Path) else list(source)
     sources = open_frames([str(text) for text in texts], camera)
-    tracker = load(model, hands=hands, side=side)
+    tracker = load(model, hands=hands, side=side, mirrored=mirrored)
     return _predicted_by(tracker.predict, sources)
 
 

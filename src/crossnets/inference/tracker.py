@@ -41,6 +41,7 @@ _MISSES = 2
 _SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
 """Vote on a followed hand's side: weight of the frames before, largest log-odds of one frame, and the log-odds that
 change a settled side. Ten frames that are 75 % sure of the other side do."""
+_OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S, _LONG_STEPS = 10.0, 3
 """So many steps in a row that are longer than this are a sign of milliseconds."""
@@ -94,6 +95,7 @@ class Tracker:
         hands: int = 2,
         smooth: bool | OneEuroConfig = False,
         side: Side | None = None,
+        mirrored: bool = False,
     ) -> None:
         """A tracker of these parts. `crossnets.load()` makes one of a model's own.
 
@@ -103,6 +105,8 @@ class Tracker:
             hands: Largest number of hands in an image.
             smooth: Whether `track` filters joints over time (One-Euro).
             side: The side of all hands, if it is known.
+            mirrored: Whether images are mirrored, as those of a selfie camera. `Hand.side` is then that of the real
+                hand. Joints stay those of the image.
 
         Raises:
             ValueError: `hands` is less than 1, or `side` is neither left nor right.
@@ -115,6 +119,7 @@ class Tracker:
         self.finder = finder
         self.hands = hands
         self.side: Side | None = side
+        self.mirrored = mirrored
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
         self._sizes = SizeWatch()
         self._depths = DepthWatch()
@@ -291,18 +296,19 @@ class Tracker:
         return found
 
     def _hand(self, image: Image, estimates: Estimates, row: int, followed: _Followed | None = None) -> Hand:
-        """One row as a hand. A followed hand has the side that was settled."""
+        """One row as a hand. A followed hand has the side that was settled. Votes are on the image's side."""
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
         self._sizes.see(hand.size_mm)
         self._depths.hand()
+        if followed is not None and followed.right is not None:
+            odds = followed.side_odds if followed.right else -followed.side_odds
+            probability = 1 / (1 + math.exp(-max(odds, 0.0)))
+            hand = replace(hand, side="right" if followed.right else "left", side_probability=probability)
+        if self.mirrored:
+            hand = replace(hand, side=_OTHER[hand.side] if hand.side else None, mirrored=True)
         if self.side is not None:
-            return replace(hand, side=self.side, side_probability=1.0)
-        if followed is None or followed.right is None:
-            return hand
-        odds = followed.side_odds if followed.right else -followed.side_odds
-        return replace(
-            hand, side="right" if followed.right else "left", side_probability=1 / (1 + math.exp(-max(odds, 0.0)))
-        )
+            hand = replace(hand, side=self.side, side_probability=1.0)
+        return hand
 
 
 def _with_gesture(followed: _Followed, hand: Hand) -> Hand:
