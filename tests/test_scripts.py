@@ -4,10 +4,13 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
 
-from crossnets.inference.detector import Detection
+from crossnets.inference.detector import Detection, load_detector
+from crossnets.inference.loading import DETECTOR
 from crossnets.training import presets
 from crossnets.types import Pinhole
+from crossnets.weights import SHIPPED
 from tests.loading import module_at
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -45,3 +48,14 @@ def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
     both = row(0.4, 1)
     assert (both["recall"], both["precision"], both["frames with a false one"], both["median mm"]) == (1, 0.5, 1, 5)
     assert row(0.6, 1)["precision"] == 1
+
+
+def test_the_unfolded_detector_computes_what_the_exported_one_does() -> None:
+    image = torch.rand(3, 2, 64, 80, generator=torch.Generator().manual_seed(1))
+    network = script("unfold_detector").unfolded(SHIPPED / DETECTOR, image)
+    with torch.no_grad():
+        maps = network(image).numpy()
+        trained = network.train()(image).numpy()
+    exported = load_detector(SHIPPED / DETECTOR).maps(image.numpy())
+    np.testing.assert_allclose(maps, exported, atol=1e-4)
+    np.testing.assert_allclose(trained, exported, atol=1e-3)  # its statistics are those of these images
