@@ -128,6 +128,7 @@ def test_damaged_scenes_have_the_channels_of_their_depth(kind: str) -> None:
         torch.testing.assert_close(found, image_of(depth[:, None]), rtol=1e-3, atol=1e-3)
     if kind in ("edges", "holes"):
         assert (inverse[changed] == 0).all()
+        assert (found[:, 1][changed] == 0).all()
     if kind in ("objects", "outliers"):
         assert (inverse >= before - 1e-4).all()
 

@@ -18,9 +18,11 @@ CELL_PX, MULTIPLE_PX = 4, 16
 """Side of a cell, and what the sides of an image must be multiples of."""
 CHANNELS = 2
 NEAREST_MM = 170.0
+"""Nearer depths look like this one."""
 INVERSE_MM = 500.0
 """The first channel of an image is this over the depth."""
 WINDOW_PX, RELIEF_MM = 9, 40.0
+"""Side of the window whose mean a pixel is compared with, and the difference that becomes 1 in the second channel."""
 _NONE = np.float32(1e-9)
 """Added to the number of seen pixels, so that a mean over none is a number. It is lost when added to 1 or more."""
 DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0

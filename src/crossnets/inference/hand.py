@@ -47,11 +47,10 @@ class Hand:
     track: int | None = None
     """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
 
-    mirrored: bool = False
-    """Whether the image is mirrored. The joints are those of the image, so they have the shape of the other side."""
-
     gesture_before: Gesture | None = None
     """Gesture of the followed hand in the image before. `gesture` keeps it until it clearly ends."""
+    mirrored: bool = False
+    """Whether the image is mirrored. The joints are those of the image, so they have the shape of the other side."""
 
     def __getitem__(self, joint: str) -> Float32[np.ndarray, "3"]:
         """One joint in mm, by its name, such as `index_tip`.
