@@ -57,6 +57,18 @@ def test_json_lines_have_all_that_python_gives(
     assert [frame.joints_mm is None for frame in frames] == [not hands for hands in expected]
 
 
+def test_sides_that_the_user_knows_are_those_of_python(recording: Path, tmp_path: Path) -> None:
+    frame = Recording(recording)[0]
+    for name, known in (("mirrored", {"mirrored": True}), ("left", {"side": "left"})):
+        predict_command(SHIPPED, [str(recording)], out=tmp_path / name, **OPTIONS, **known, first=1)
+        line = json.loads((tmp_path / name / "predictions.jsonl").read_text().splitlines()[1])
+        expected = crossnets.load(**known).predict(frame)
+        assert expected
+        assert [hand["side"] for hand in line["hands"]] == [hand.side for hand in expected]
+        assert {hand["mirrored"] for hand in line["hands"]} == {name == "mirrored"}
+        np.testing.assert_allclose(line["hands"][0]["joints_mm"], expected[0].joints_mm, atol=0.006)
+
+
 def test_csv_has_a_row_for_each_joint(recording: Path, expected: list[list[crossnets.Hand]], tmp_path: Path) -> None:
     predict_command(SHIPPED, [str(recording)], out=tmp_path, **OPTIONS, format="csv")
     with (tmp_path / "predictions.csv").open(newline="") as stream:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 from PIL import Image
@@ -26,6 +26,7 @@ from crossnets.datasets.depth_unit import median_mm
 from crossnets.datasets.images import SHOWN, some_of
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
+from crossnets.inference.hand import Side
 from crossnets.inference.hands import DepthWatch, SizeWatch
 from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
@@ -53,6 +54,8 @@ def predict(
     draw: bool = True,
     format: Literal["jsonl", "csv", "npz"] = "jsonl",
     hands: int = 2,
+    side: Literal["right", "left", "both"] = "both",
+    mirrored: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     video: Path | None = None,
     video_fps: float = 30.0,
     workers: int = 1,
@@ -79,6 +82,8 @@ def predict(
         draw: --no-draw leaves the pictures out.
         format: File of predictions: JSON lines, which evaluate reads, a CSV row for each joint, or arrays of numpy.
         hands: Largest number of hands in a frame.
+        side: The side of all hands, if it is known. both estimates it for each hand.
+        mirrored: The images are mirrored. Sides are then those of the real hands.
         video: A film of the pictures, which ends in .mp4 or .gif.
         video_fps: Frames of the film in a second.
         workers: Processes that predict frames of files, data sets and shards.
@@ -103,6 +108,8 @@ def predict(
         draw=draw,
         format=format,
         hands=hands,
+        side=None if side == "both" else side,
+        mirrored=mirrored,
         film=film,
         workers=workers,
         first=first,
@@ -121,6 +128,8 @@ def predict_command(
     draw: bool,
     format: Format = "jsonl",
     hands: int = 2,
+    side: Side | None = None,
+    mirrored: bool = False,
     film: Film | None = None,
     workers: int = 1,
     first: int | None = None,
@@ -140,7 +149,7 @@ def predict_command(
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
-    plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, draw or film is not None)
+    plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, draw or film is not None)
     predictor = _Predictor(plan)
     if workers > 1 and not all(isinstance(source, HandDataset) for source in predictor.sources):
         raise ValueError(f"Found --workers {workers}, but a camera gives its frames one by one. Leave --workers out.")
@@ -264,6 +273,8 @@ class _Plan:
     refinement: Refinement
     centers: Finding
     hands: int
+    side: Side | None
+    mirrored: bool
     pictures: bool
 
 
@@ -280,6 +291,8 @@ class _Predictor:
         """Predict one frame, and draw it if that is asked for."""
         plan = self.plan
         found = predict_frame(self.estimator, frame, self.candidates, refinement=plan.refinement, hands=plan.hands)
+        known = tuple(hand.with_known(side=plan.side, mirrored=plan.mirrored) for hand in found.hands)
+        found = replace(found, hands=known)
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
         return found, picture, median_mm(frame.depth_mm)
 

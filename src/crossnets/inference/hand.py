@@ -1,7 +1,7 @@
 """One hand in one frame, as the tracker gives it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import erf, exp, pi, sqrt
 from typing import Any, Literal, TypeAlias
@@ -17,6 +17,7 @@ from crossnets.inference.articulation import Articulated, Gesture, Palm, has_art
 from crossnets.types import LensCamera, Pinhole
 
 Side: TypeAlias = Literal["left", "right"]
+_OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 
 SURE_MM = 20.0
 """`Hand.confidence` is the probability that a joint is within this distance of the truth: about a finger's width."""
@@ -156,6 +157,20 @@ class Hand:
         (left, top), (right, bottom) = (points - margin).min(axis=0), (points + margin).max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
+    def with_known(self, *, side: Side | None = None, mirrored: bool = False) -> "Hand":
+        """The hand as the user's knowledge corrects it.
+
+        Args:
+            side: The side of the real hand, if it is known.
+            mirrored: Whether the image is mirrored. The other side is then that of the real hand.
+        """
+        hand = self
+        if mirrored:
+            hand = replace(hand, side=_OTHER[hand.side] if hand.side else None, mirrored=True)
+        if side is not None:
+            hand = replace(hand, side=side, side_probability=1.0)
+        return hand
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python, with units in the names."""
         confidence = self.confidence
@@ -171,6 +186,7 @@ class Hand:
             "size_mm": None if self.size_mm is None else round(self.size_mm, 1),
             "box_px": [round(edge, 1) for edge in self.box],
             "track": self.track,
+            "mirrored": self.mirrored,
         }
 
     def to_json(self) -> str:

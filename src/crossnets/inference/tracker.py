@@ -41,7 +41,6 @@ _MISSES = 2
 _SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
 """Vote on a followed hand's side: weight of the frames before, largest log-odds of one frame, and the log-odds that
 change a settled side. Ten frames that are 75 % sure of the other side do."""
-_OTHER: dict[Side, Side] = {"left": "right", "right": "left"}
 _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S, _LONG_STEPS = 10.0, 3
 """So many steps in a row that are longer than this are a sign of milliseconds."""
@@ -304,11 +303,7 @@ class Tracker:
             odds = followed.side_odds if followed.right else -followed.side_odds
             probability = 1 / (1 + math.exp(-max(odds, 0.0)))
             hand = replace(hand, side="right" if followed.right else "left", side_probability=probability)
-        if self.mirrored:
-            hand = replace(hand, side=_OTHER[hand.side] if hand.side else None, mirrored=True)
-        if self.side is not None:
-            hand = replace(hand, side=self.side, side_probability=1.0)
-        return hand
+        return hand.with_known(side=self.side, mirrored=self.mirrored)
 
 
 def _with_gesture(followed: _Followed, hand: Hand) -> Hand:
