@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from crossnets.cameras import DepthSource, open_source
-from crossnets.cameras.virtual import _between, _Pose
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
 from crossnets.types import Lens, LensCamera, Pinhole
@@ -153,14 +152,6 @@ def test_the_virtual_film_depends_on_the_seed_alone(film: Callable[..., list]) -
     )
     assert all((a.depth_mm == b.depth_mm).all() for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].joints_mm, other[0].joints_mm)
-
-
-def test_half_a_turn_is_a_rotation() -> None:
-    flip = np.diag([1.0, -1.0, -1.0])
-    pose = _Pose(np.eye(3), np.zeros(3), np.zeros(26))
-    half = _between(pose, pose._replace(rotation=flip), 0.5).rotation
-    assert np.allclose(half @ half.T, np.eye(3))
-    assert np.linalg.det(half) == pytest.approx(1)
 
 
 def test_heavy_packages_are_loaded_by_their_own_source_only(recording: Path) -> None:

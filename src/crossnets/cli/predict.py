@@ -149,7 +149,9 @@ def predict_command(
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
-    plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, draw or film is not None)
+    plan = _Plan(
+        model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, draw or film is not None
+    )
     predictor = _Predictor(plan)
     if workers > 1 and not all(isinstance(source, HandDataset) for source in predictor.sources):
         raise ValueError(f"Found --workers {workers}, but a camera gives its frames one by one. Leave --workers out.")

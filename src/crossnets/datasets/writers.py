@@ -114,15 +114,18 @@ class Hands17Writer:
 class MSRAWriter:
     """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
-    _GESTURES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "I", "IP", "L", "MP", "RP", "T", "TIP", "Y")
+    GESTURES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "I", "IP", "L", "MP", "RP", "T", "TIP", "Y")
     _PIECE = 500
     """Frames of a folder. Folders get more than this only if all 153 folders are in use."""
 
-    def __init__(self, root: Path, frames: int) -> None:
+    def __init__(self, root: Path, frames: int, *, every_folder: bool = False) -> None:
+        """`every_folder` uses all 153 folders, however few frames they get."""
         # All subjects get their first gesture before any subject gets a second one. A small data set then has all nine
         # subjects, if it has at least nine frames.
-        folders = [root / f"P{subject}" / gesture for gesture in self._GESTURES for subject in range(9)]
+        folders = [root / f"P{subject}" / gesture for gesture in self.GESTURES for subject in range(9)]
         pieces = min(len(folders), max(min(frames, 9), -(-frames // self._PIECE)))
+        if every_folder:
+            pieces = len(folders)
         self._piece = -(-frames // pieces)
         self._folders = folders[:pieces]
         self._rows: dict[Path, list[str]] = {}
@@ -181,6 +184,7 @@ def set_writer(
     skeleton: Skeleton,
     *,
     resume: bool = False,
+    every_folder: bool = False,
 ) -> SetWriter:
     """Make the writer of a format.
 
@@ -192,6 +196,7 @@ def set_writer(
         camera: Camera of a recording. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
         resume: Continue a recording that was not closed. The other formats replace what is there.
+        every_folder: Use all folders of MSRA. Otherwise a small data set has fewer.
 
     Raises:
         ValueError: the format is unknown.
@@ -203,7 +208,7 @@ def set_writer(
     if name == "hands17":
         return Hands17Writer(root, split)
     if name == "msra":
-        return MSRAWriter(root, frames)
+        return MSRAWriter(root, frames, every_folder=every_folder)
     if name == "cvar":
         return CVARWriter(root, frames)
     if name == "recording":

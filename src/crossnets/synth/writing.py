@@ -10,6 +10,7 @@ from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.datasets.writers import require_new_folder, set_writer
 from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
+from crossnets.synth.clips import Clip, MotionSet, MotionSetConfig, clips_of
 from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
@@ -33,7 +34,7 @@ WITH_SPLIT = ("nyu", "icvl", "hands17")
 
 def write_dataset(
     as_format: Format,
-    frames: int,
+    frames: int | None,
     out: Path,
     *,
     seed: int = 0,
@@ -43,9 +44,14 @@ def write_dataset(
     left_share: float | None = None,
     test_frames: int | None = None,
     clutter: bool = False,
+    motion: bool = False,
+    scale: float = 1.0,
     progress: bool = True,
 ) -> dict[str, int]:
     """Write a data set. Return the number of frames of each split.
+
+    Without `motion` each frame shows another hand. With it, frames are continuous motion with the people, sequences and
+    size of the real data set (`synth.clips`), of whose training frames `scale` is the share.
 
     If an earlier call with the same options was killed, a recording continues after its last whole frame. The other
     formats start again and replace each file with the same contents.
@@ -53,30 +59,43 @@ def write_dataset(
     Raises:
         BlockingIOError: another process writes into `out`.
         FileExistsError: `out` is not empty.
-        ValueError: the number of frames is not positive, the camera or skeleton is unknown, the format does not support
-            an option, or an earlier call that was killed had other options.
+        ValueError: the number of frames is missing or not positive, the camera or skeleton is unknown, the format does
+            not support an option, or an earlier call that was killed had other options.
     """
     config = config_of(as_format, seed, noise, camera, skeleton, left_share, clutter)
-    counts = _counts(as_format, frames, test_frames)
-    mark = UnfinishedMark(out, "synthesis", {"format": as_format, "frames": counts, "settings": str(config)})
+    if motion:
+        splits = clips_of(as_format, scale, frames, test_frames)
+        counts = {name: sum(clip.frames for clip in clips) for name, clips in splits.items()}
+        motion_config = moving(config, tuple(clip for clips in splits.values() for clip in clips))
+        hands = MotionSet(motion_config)
+        settings = str(motion_config)
+    else:
+        if scale != 1:
+            raise ValueError(f"Found the scale {scale:g} without --motion. Give --frames instead.")
+        counts = _counts(as_format, frames, test_frames)
+        hands = SyntheticHands(config)
+        settings = str(config)
+    mark = UnfinishedMark(out, "synthesis", {"format": as_format, "frames": counts, "settings": settings})
     begun = mark.is_there()
     if not begun:
         require_new_folder(out)
     make_folder(out)
     with held(out, "writes a data set into"):
         mark.set()
-        _write_splits(as_format, counts, out, config, progress=progress)
+        _write_splits(as_format, counts, out, hands, progress=progress)
         mark.remove()
     return counts
 
 
 def _write_splits(
-    as_format: Format, counts: dict[str, int], out: Path, config: SyntheticConfig, *, progress: bool
+    as_format: Format, counts: dict[str, int], out: Path, hands: SyntheticHands | MotionSet, *, progress: bool
 ) -> None:
-    hands = SyntheticHands(config)
+    gestures = isinstance(hands, MotionSet)
     first = 0
     for split, count in counts.items():
-        writer = set_writer(as_format, out, split, count, hands.preset, hands.skeleton, resume=True)
+        writer = set_writer(
+            as_format, out, split, count, hands.preset, hands.skeleton, resume=True, every_folder=gestures
+        )
         written = writer.count if isinstance(writer, RecordingWriter) else 0
         indices = range(first + written, first + count)
         bar = track(indices, f"Rendering {split}", len(indices), console=Console(stderr=True), transient=True)
@@ -92,6 +111,27 @@ def _write_splits(
             raise
         writer.close()
         first += count
+
+
+def moving(config: SyntheticConfig, clips: tuple[Clip, ...]) -> MotionSetConfig:
+    """Settings of continuous motion, from those of single frames.
+
+    Raises:
+        ValueError: the surroundings would have to move too.
+    """
+    if config.clutter is not None:
+        raise ValueError(
+            "Found --clutter with --motion, but surroundings that move with a hand are missing. Leave one out."
+        )
+    return MotionSetConfig(
+        camera=config.camera,
+        skeleton=config.skeleton,
+        clips=clips,
+        seed=config.seed,
+        noise=config.noise[0],
+        left_share=config.left_share,
+        distance_mm=config.distance_mm,
+    )
 
 
 def config_of(
@@ -131,8 +171,10 @@ def config_of(
     )
 
 
-def _counts(as_format: Format, frames: int, test_frames: int | None) -> dict[str, int]:
+def _counts(as_format: Format, frames: int | None, test_frames: int | None) -> dict[str, int]:
     """Return the number of frames of each split."""
+    if frames is None:
+        raise ValueError("Give --frames, or --motion for as many frames as the real data set has.")
     if frames < 1 or (test_frames is not None and test_frames < 0):
         raise ValueError(
             f"Invalid numbers of frames: {frames}, and {test_frames} for testing. Expected at least one frame."

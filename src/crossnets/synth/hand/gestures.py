@@ -5,6 +5,7 @@ part of the hand.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -92,7 +93,12 @@ def _fist(rng: np.random.Generator, n: int) -> _Angles:
 
 def _counting(rng: np.random.Generator, n: int) -> _Angles:
     """Draw hands that hold up any one to five digits."""
-    up = (rng.integers(1, 32, n)[:, None] >> np.arange(5)) & 1
+    return _holding_up(rng, (rng.integers(1, 32, n)[:, None] >> np.arange(5)) & 1)
+
+
+def _holding_up(rng: np.random.Generator, up: Int[np.ndarray, "n 5"]) -> _Angles:
+    """Draw hands that hold up the digits that are 1, thumb first, and curl the others."""
+    n = len(up)
     curl = _between(np.where(up[:, 1:], rng.uniform(0, 0.1, (n, 4)), rng.uniform(0.82, 1.0, (n, 4))))
     spread = np.where(up[:, 1:], rng.uniform(-0.2, 1.2, (n, 1)) * _SPREAD, 0.0)
     tucked = np.where(
@@ -104,8 +110,14 @@ def _counting(rng: np.random.Generator, n: int) -> _Angles:
 def _pinch(rng: np.random.Generator, n: int) -> _Angles:
     """Draw hands whose thumb meets or nearly meets one finger. The other fingers are straight to curled."""
     digit = rng.choice(4, size=n, p=(0.4, 0.22, 0.2, 0.18))
-    rows = np.arange(n)
     share = np.clip(rng.uniform(0, 0.9, (n, 1)) + rng.normal(0, 0.1, (n, 4)), 0, 1)
+    return _pinching(rng, digit, share)
+
+
+def _pinching(rng: np.random.Generator, digit: Int[np.ndarray, "n"], share: _Fingers) -> _Angles:
+    """Draw hands whose thumb meets or nearly meets one finger, 0 to 3. The others are straight (0) to curled (1)."""
+    n = len(digit)
+    rows = np.arange(n)
     curl = _between(share)
     deviation = rng.uniform(-0.1, 0.8, (n, 1)) * _SPREAD
     pinch = _PINCHES[digit]
@@ -151,6 +163,38 @@ FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator, int], _Angles]]]
     "any": (0.12, _any),
 }
 """Share of each family, and the function that draws n hands of it."""
+
+
+class Held(NamedTuple):
+    """A gesture that is held: digits that are up, or a finger that the thumb's tip meets."""
+
+    up: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """1 for each digit that is straight, thumb first."""
+    pinch: int | None = None
+    """The finger that the thumb meets, 0 the index finger, 3 the little one. The other fingers are straight."""
+
+
+MSRA_GESTURES: dict[str, Held] = {
+    "1": Held((0, 1, 0, 0, 0)),
+    "2": Held((0, 1, 1, 0, 0)),
+    "3": Held((1, 1, 1, 0, 0)),
+    "4": Held((0, 1, 1, 1, 1)),
+    "5": Held((1, 1, 1, 1, 1)),
+    "6": Held(pinch=3),
+    "7": Held(pinch=2),
+    "8": Held(pinch=1),
+    "9": Held(pinch=0),
+    "I": Held((0, 0, 0, 0, 1)),
+    "IP": Held((0, 1, 0, 0, 1)),
+    "L": Held((1, 1, 0, 0, 0)),
+    "MP": Held((0, 0, 1, 0, 1)),
+    "RP": Held((0, 0, 0, 1, 1)),
+    "T": Held((1, 0, 0, 0, 0)),
+    "TIP": Held((1, 1, 0, 0, 1)),
+    "Y": Held((1, 0, 0, 0, 1)),
+}
+"""MSRA's gestures as we read their names: digits and letters of the American finger alphabet, and the first letters of
+the fingers that are up (thumb, index, middle, ring, pinky)."""
 _JITTER_DEG = 3.5
 _MIXED_SHARE = 0.4
 """Share of the poses that lie between two gestures."""
@@ -177,8 +221,23 @@ def draw_angles(rng: np.random.Generator, families: Int[np.ndarray, "n"], withou
     start, end = _gestures(rng, families), _gestures(rng, draw_families(rng, n, without))
     way = np.where(rng.random((n, 1)) < _MIXED_SHARE, rng.uniform(0, 0.6, (n, 1)), 0.0)
     angles = start + way * (end - start) + rng.uniform(0.2, 1.5, (n, 1)) * rng.normal(0, _JITTER_DEG, (n, len(ANGLES)))
-    angles[:, _WRIST] = rng.normal(0, 1, (n, 2)) * np.array([22.0, 9.0]) + np.array([-5.0, -3.0])
+    angles[:, _WRIST] = _wrists(rng, n)
     return np.deg2rad(angles)
+
+
+def held_angles(rng: np.random.Generator, gesture: Held, n: int) -> _Angles:
+    """Draw angles in rad of hands that hold one gesture. They may exceed the limits of the joints."""
+    if gesture.pinch is None:
+        angles = _holding_up(rng, np.tile(np.array(gesture.up, int), (n, 1)))
+    else:
+        angles = _pinching(rng, np.full(n, gesture.pinch), rng.uniform(0, 0.1, (n, 4)))
+    angles = angles + rng.uniform(0.2, 1.0, (n, 1)) * rng.normal(0, _JITTER_DEG, (n, len(ANGLES)))
+    angles[:, _WRIST] = _wrists(rng, n)
+    return np.deg2rad(angles)
+
+
+def _wrists(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n 2"]:
+    return rng.normal(0, 1, (n, 2)) * np.array([22.0, 9.0]) + np.array([-5.0, -3.0])
 
 
 def _gestures(rng: np.random.Generator, families: Int[np.ndarray, "n"]) -> _Angles:
