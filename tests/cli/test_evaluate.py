@@ -142,7 +142,7 @@ def test_a_report_without_matplotlib_names_what_to_install(tmp_path: Path, monke
     monkeypatch.delitem(sys.modules, "crossnets.evaluation.report", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     labels = _text(tmp_path / "labels.txt", LABELS_MM)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'crossnets\[train\]'") as raised:
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'crossnets\[report\]'") as raised:
         evaluate("nyu", predictions=(labels,), labels=labels, report=tmp_path / "report")
     assert raised.value.name == "matplotlib"
 

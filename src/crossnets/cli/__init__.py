@@ -36,6 +36,7 @@ TRACEBACK = "CROSSNETS_TRACEBACK"
 _EXTRAS = {
     "numba": "render",
     "array_api_compat": "render",
+    "matplotlib": "report",
     "onnx": "export",
     "onnxscript": "export",
     "openvino": "fast",

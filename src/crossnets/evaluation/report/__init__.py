@@ -1,4 +1,4 @@
-"""Report of an evaluation as one HTML page. Needs matplotlib, which the `train` extra installs."""
+"""Report of an evaluation as one HTML page. Needs matplotlib, which the `report` extra installs."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from crossnets.evaluation.evaluation import Evaluation
 try:
     import matplotlib as mpl
 except ModuleNotFoundError as error:
-    text = "A report needs matplotlib: pip install 'crossnets[train]', or leave --report out."
+    text = "A report needs matplotlib: pip install 'crossnets[report]', or leave --report out."
     raise ModuleNotFoundError(text, name="matplotlib") from error
 
 from crossnets.evaluation.report.examples import pictures, worst_and_median
