@@ -73,14 +73,17 @@ def test_invalid_file_raises(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_experiments_of_the_repository_are_valid() -> None:
+    runs = {"cvar.toml": 30, "nyu_motion.toml": 2}
     for path in (Path(__file__).parents[2] / "experiments").glob("*.toml"):
-        assert len(read_sweep(path, {"cvar": "/data"})) == 30
+        assert len(read_sweep(path, {"cvar": "/data", "nyu": "/motion"})) == runs[path.name]
 
 
 def test_results_of_the_repository_fit_their_experiments() -> None:
     folder = Path(__file__).parents[2] / "experiments"
     for path in folder.glob("*.results.json"):
-        cells = read_sweep(folder / f"{path.name.removesuffix('.results.json')}.toml", {"cvar": "/data"})
+        cells = read_sweep(
+            folder / f"{path.name.removesuffix('.results.json')}.toml", {"cvar": "/data", "nyu": "/motion"}
+        )
         assert len(read_results([path], cells)) == len(json.loads(path.read_text()))
 
 

@@ -22,7 +22,6 @@ from crossnets.demo.hands import HeldOutHands
 from crossnets.demo.measure import Result, measure
 from crossnets.demo.page import HEADS, Demo, cells, galleries, numbers, page
 from crossnets.demo.small import Learned, train_small
-from crossnets.demo.walk import Walk, film
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator
 from crossnets.training.config import CrossnetsConfig
@@ -32,7 +31,7 @@ from crossnets.weights import SHIPPED
 
 MARK = "demo.json"
 """File that marks the folder of a demo. Other folders with files are not overwritten."""
-_OUTPUTS = ("index.html", "walk.gif", "numbers.json")
+_OUTPUTS = ("index.html", "numbers.json")
 _MOST_FRAMES = 2000
 """Largest number of frames. They are held in memory and take 1.3 MB each."""
 
@@ -98,13 +97,13 @@ def demo_command(
     if shipped is not None:
         name = "shipped model" if model is None else f"given model {model.name}"
         with steps.step("estimating, " + name) as show:
-            results.append(measure(name, shipped, hands, show))
+            results.append(measure(name, shipped, model or SHIPPED, hands, show))
     with steps.step(f"training from scratch for {budget}", bar=False):
         learned = train_small(config, out / "run", budget, console)
     name = f"trained here, {budget}"
     with steps.step("estimating, " + name) as show:
-        results.append(measure(name, learned.estimator, hands, show))
-    demo = _finish(out, steps, hands, results, shipped, learned, notes, started)
+        results.append(measure(name, learned.estimator, out / "run", hands, show))
+    demo = _finish(out, steps, hands, results, learned, notes, started)
     _print_table(demo)
     path = out / "index.html"
     print(f"Page: {path}")
@@ -142,20 +141,16 @@ def _finish(
     steps: _Steps,
     hands: HeldOutHands,
     results: list[Result],
-    shipped: Estimator | None,
     learned: Learned,
     notes: tuple[str, ...],
     started: dict,
 ) -> Demo:
     """Draw all pictures, then write the page and its numbers."""
     with steps.step("drawing"):
-        walk: Walk | None = None
-        if shipped is not None:
-            walk = film(shipped, hands, results[0], out / "walk.gif")
         shown = galleries(hands, results)
         share_found = hands.share_found()
     command = shlex.join(["crossnets", *sys.argv[1:]]) if sys.argv[1:2] == ["demo"] else "crossnets demo"
-    demo = Demo(hands, tuple(results), learned, walk, notes, share_found, steps.seconds, started, command)
+    demo = Demo(hands, tuple(results), learned, notes, share_found, steps.seconds, started, command)
     write_text(out / "numbers.json", json.dumps(numbers(demo), indent=2, allow_nan=False) + "\n")
     write_text(out / "index.html", page(demo, shown))
     return demo

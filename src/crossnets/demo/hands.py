@@ -8,12 +8,13 @@ from jaxtyping import Float32
 
 from crossnets import metrics
 from crossnets.datasets.dataset import Problem
+from crossnets.geometry.lens import pinhole_of
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.inference.detector import load_detector
 from crossnets.inference.loading import DETECTOR
 from crossnets.synth.stream import SyntheticHands
 from crossnets.training.config import CrossnetsConfig
-from crossnets.types import HandFrame
+from crossnets.types import HandFrame, Pinhole
 from crossnets.weights import SHIPPED
 
 _HELD_OUT = 10**12
@@ -39,9 +40,15 @@ class HeldOutHands:
         self.camera = streams[0].camera
         self.problems: list[Problem] = []
         self.frames: list[HandFrame] = []
+        self.seen_mm2: list[float] = []
+        """Area of each labelled hand that the camera sees, as if it faced the camera."""
         for index in range(count):
             number, camera = divmod(index, len(streams))
-            frame = streams[camera].frame(number)
+            scene = streams[camera].scene(number)
+            frame = scene.frame
+            assert frame.joints_mm is not None
+            hand = scene.hands[0]
+            self.seen_mm2.append(_seen_mm2(hand.joints_mm, hand.pixels, pinhole_of(frame.camera)))
             name = sources[camera].camera
             self.frames.append(replace(frame, key=f"{name}/{number:03d}", sequence=name))
             on_progress(index + 1, count)
@@ -76,3 +83,9 @@ class HeldOutHands:
         relative = self.joints_mm - self.centers_mm[:, None]
         constant = np.broadcast_to(relative.mean(axis=0), relative.shape)
         return float(metrics.joint_errors_mm(constant, relative).mean())
+
+
+def _seen_mm2(joints_mm: Float32[np.ndarray, "J 3"], pixels: int, camera: Pinhole) -> float:
+    """Area of the pixels that show a hand, at the mean depth of its joints."""
+    depth_mm = float(joints_mm[:, 2].mean())
+    return pixels * depth_mm**2 / (camera.fx_px * camera.fy_px)

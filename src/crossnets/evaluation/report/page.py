@@ -170,10 +170,12 @@ def tiles_html(tiles: Iterable[tuple[str, str]]) -> str:
 
 
 def figure_html(name: str, kind: str, data_base64: str, caption: Iterable[str]) -> str:
-    """An embedded picture. `kind` is its format, such as png, and `caption` holds the lines below it."""
+    """An embedded picture, which a click enlarges. `kind` is its format, and `caption` holds the lines below it."""
     lines = "<br>".join(map(escape, caption))
+    # The page has no scripts. A hidden checkbox remembers whether the picture is enlarged.
     return (
-        f'<figure><img alt="{escape(name)}" src="data:image/{kind};base64,{data_base64}">'
+        f'<figure><label><input type="checkbox" aria-label="enlarge {escape(name)}">'
+        f'<img alt="{escape(name)}" src="data:image/{kind};base64,{data_base64}"></label>'
         f"<figcaption>{lines}</figcaption></figure>"
     )
 
