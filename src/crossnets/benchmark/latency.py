@@ -30,7 +30,7 @@ from crossnets.geometry.thinned import as_image, stride_of, thin
 from crossnets.inference.description import OUTPUTS
 from crossnets.inference.detector import OUTPUT
 from crossnets.inference.engines import Run
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LatencyConfig:
 class Presets:
     """Presets whose networks are measured."""
 
-    estimators: Sequence[PaperConfig | CrossnetsConfig]
+    estimators: Sequence[FramesConfig | CrossnetsConfig]
     shipped: str
     """Name of the preset whose weights come with the package. Some releases have no weights."""
     detector: DetectorTraining

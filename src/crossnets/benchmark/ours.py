@@ -41,7 +41,7 @@ from crossnets.models.crossnet import CrossNet
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig
 from crossnets.types import LensCamera, Pinhole
 from crossnets.weights import SHIPPED
 
@@ -61,7 +61,7 @@ class NetworkFile:
     weights: Weights
 
 
-def estimator_file(config: PaperConfig | CrossnetsConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
+def estimator_file(config: FramesConfig | CrossnetsConfig, folder: Path, *, may_be_shipped: bool) -> NetworkFile:
     """Network of a preset. It is exported to `folder` with random weights unless the package has it."""
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")

@@ -24,7 +24,7 @@ from crossnets.benchmark.machine import machine as describe
 from crossnets.benchmark.output import publish, require_file
 from crossnets.geometry.skeleton import SKELETONS
 from crossnets.training import loop, rendering
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, Precision, RenderedConfig
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, RenderedConfig
 from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 from crossnets.training.progress import LOG
@@ -260,7 +260,7 @@ class _Work:
             loop.train(config, self._frames(config), out, **options)
         return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
 
-    def _frames(self, config: PaperConfig | CrossnetsConfig) -> TrainingFrames:
+    def _frames(self, config: FramesConfig | CrossnetsConfig) -> TrainingFrames:
         """Rendered crops with labels of the preset's skeleton. They are rendered once."""
         return rendering.kept(self.hands, SKELETONS[config.skeleton], self.folder)
 

@@ -62,7 +62,7 @@ def _with_huge_pages() -> None:
     if not trains or platform.libc_ver()[0] != "glibc" or "glibc.malloc.hugetlb" in tunables:
         return
     os.environ["GLIBC_TUNABLES"] = f"{tunables}:{wanted}" if tunables else wanted
-    os.execv(sys.executable, [sys.executable, "-m", "crossnets", *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # any program that calls `main`
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -72,22 +72,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line. A mistake of the user ends in one message and exit code 2."""
-    commands = {
-        "demo": demo.demo,
-        "train": train.for_preset(sys.argv),
-        "evaluate": evaluate.evaluate,
-        "sweep": sweep.sweep,
-        "benchmark": benchmark.benchmark,
-        "predict": predict.predict,
-        "doctor": doctor.doctor,
-        "generate": generate.generate,
-        "live": live.live,
-        "record": record.record,
-        "export": export.export,
-        "info": info.info,
-        "data": data.data,
-        "synthesize": synthesize.synthesize,
-    }
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(f"crossnets {version('crossnets')}")
         return
@@ -99,6 +83,22 @@ def main() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     try:
+        commands = {
+            "demo": demo.demo,
+            "train": train.for_preset(sys.argv),
+            "evaluate": evaluate.evaluate,
+            "sweep": sweep.sweep,
+            "benchmark": benchmark.benchmark,
+            "predict": predict.predict,
+            "doctor": doctor.doctor,
+            "generate": generate.generate,
+            "live": live.live,
+            "record": record.record,
+            "export": export.export,
+            "info": info.info,
+            "data": data.data,
+            "synthesize": synthesize.synthesize,
+        }
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

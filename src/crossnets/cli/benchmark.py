@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -36,8 +36,9 @@ class Training:
     Example: crossnets benchmark training --presets crossnets --batch-size estimate=1024
     """
 
-    presets: tuple[Literal["paper", "crossnets", "detector"], ...] = ("paper", "crossnets", "detector")
-    """Presets whose stages are measured. Stages that `paper` has too are left out of `crossnets`."""
+    presets: tuple[str, ...] = ("paper", "crossnets", "detector")
+    """Presets whose stages are measured, or networks of your own. Stages that `paper` has too are left out of
+    `crossnets`."""
     stages: tuple[str, ...] = ()
     """Measure these stages alone, such as estimate."""
     batch_size: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ def _training(asked: Training) -> None:
 
     from crossnets.benchmark.training import TrainingSpeedConfig, training_command
     from crossnets.geometry.skeleton import MSRA21
+    from crossnets.models.own import registered
     from crossnets.training import presets
     from crossnets.training.loop import TrainingStoppedError
     from crossnets.training.machine import choose_machine
@@ -108,9 +110,16 @@ def _training(asked: Training) -> None:
         if asked.threads < 1:
             raise ValueError(f"--threads {asked.threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(asked.threads)
-    whole = {"paper": presets.paper(MSRA21), "crossnets": presets.crossnets(), "detector": presets.detector()}
+    whole: dict[str, Any] = {
+        "paper": presets.paper(MSRA21),
+        "crossnets": presets.crossnets(),
+        "detector": presets.detector(),
+    }
     if not asked.presets:
         raise ValueError("Found no presets, expected one or more of paper, crossnets and detector.")
+    for name in asked.presets:
+        if name not in whole:
+            whole[name] = presets.own(MSRA21, name=name, settings=registered(name).settings())
     trainings = [whole[name] for name in dict.fromkeys(asked.presets)]
     config = TrainingSpeedConfig(seconds=asked.seconds, batch_size=asked.batch_size, stages=asked.stages)
     machine = choose_machine(asked.device, asked.workers)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +19,10 @@ from crossnets.geometry.localise import Centers
 class RunOptions:
     """Options of every preset."""
 
-    preset: Literal["paper", "crossnets", "detector"] = "paper"
+    preset: Annotated[str, tyro.conf.arg(metavar="{paper,crossnets,detector}")] = "paper"
     """Networks, losses and schedule. `paper` trains on the frames of --data. `crossnets` renders hands, and takes real
-    frames beside them. `detector`, which finds hands in whole frames, renders all its frames."""
+    frames beside them. `detector`, which finds hands in whole frames, renders all its frames. Or a network of your own,
+    by its registered name."""
     out: Path
     """Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model."""
     budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
@@ -71,6 +73,16 @@ class DataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """How crops are cut for a network of your own."""
+
+    normalisation: Normalisation = "metric"
+    """Metric distances to the centre, or the paper's per-frame depth range."""
+    centers: Centers = "image"
+    """Where cubes are centred: image (our finder), image-paper (the paper's), or label."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablations:
     """Terms that can be left out."""
 
@@ -101,7 +113,10 @@ Run = tyro.conf.OmitArgPrefixes[RunOptions]
 Data = tyro.conf.OmitArgPrefixes[DataOptions]
 Leaving = tyro.conf.OmitArgPrefixes[Ablations]
 Paper = tyro.conf.OmitArgPrefixes[PaperOptions]
-_DATA, _ABLATIONS, _PAPER = DataOptions(), Ablations(), PaperOptions()
+_DATA = DataOptions()
+_ABLATIONS = Ablations()
+_PAPER = PaperOptions()
+_CROPS = CropOptions()
 
 
 def for_preset(words: list[str]) -> Callable[..., None]:
@@ -112,7 +127,50 @@ def for_preset(words: list[str]) -> Callable[..., None]:
             named = following
         elif word.startswith("--preset="):
             named = word.removeprefix("--preset=")
-    return {"crossnets": train_crossnets, "detector": train_detector}.get(named, train_paper)
+    built_in = {"paper": train_paper, "crossnets": train_crossnets, "detector": train_detector}
+    if named in built_in or words[1:2] != ["train"]:
+        return built_in.get(named, train_paper)
+    return _own_command(named, list(built_in))
+
+
+def _own_command(name: str, built_in: list[str]) -> Callable[..., None]:
+    """The command `train` for a network of the user's own, whose settings are options."""
+    from crossnets.models import own
+
+    if name not in own.names():
+        known = [*built_in, *own.names()]
+        near = get_close_matches(name, known, 1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Found --preset {name}, expected one of {', '.join(known)}.{meant}")
+    kind = own.registered(name).settings
+    defaults = kind()
+
+    def train_own(run: RunOptions, data: DataOptions, crops: CropOptions, settings: Any) -> None:
+        """Train a network of your own on labelled frames, or go on with the run in `out`.
+
+        The same command resumes after a kill.
+        """
+        from crossnets.training import presets
+
+        configure = partial(
+            presets.own,
+            name=name,
+            settings=settings,
+            normalisation=crops.normalisation,
+            centers=crops.centers,
+            **_common(run),
+        )
+        _train(configure, run, data)
+
+    without_prefix = tyro.conf.OmitArgPrefixes
+    train_own.__annotations__ = {
+        "run": without_prefix[RunOptions],
+        "data": without_prefix[DataOptions],
+        "crops": without_prefix[CropOptions],
+        "settings": without_prefix[kind],
+    }
+    train_own.__defaults__ = (_DATA, _CROPS, defaults)
+    return train_own
 
 
 def train_paper(run: Run, data: Data = _DATA, choices: Paper = _PAPER, ablations: Leaving = _ABLATIONS) -> None:

@@ -25,6 +25,7 @@ from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
+from crossnets.models.own import Found
 from crossnets.types import POSE_UNIT_MM
 
 _LARGE = 64
@@ -56,6 +57,8 @@ class _Outputs(nn.Module):
         found = self.networks(image)
         if isinstance(self.networks, CrossNet):
             return found.joints, found.log_spread, found.side, found.log_size
+        if isinstance(found, Found):
+            return tuple(part.float() for part in found if part is not None)
         return (POSE_UNIT_MM * (found.y + found.t[:, None]),)
 
 
@@ -67,10 +70,12 @@ def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> No
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-    names = OUTPUTS if isinstance(estimator.networks, CrossNet) else OUTPUTS[:1]
     image = torch.zeros(2, 1, CROP_PX, CROP_PX)
+    outputs = _Outputs(estimator.networks).eval()
+    with torch.no_grad():
+        names = OUTPUTS[: len(outputs(image))]
     sizes = {0: torch.export.Dim("batch")}
-    proto = _program(_Outputs(estimator.networks).eval(), image, "depth", names, sizes)
+    proto = _program(outputs, image, "depth", names, sizes)
     _write(proto, to_text(estimator.model, estimator.maps, None if weights is None else digest(weights)), path)
 
 

@@ -15,8 +15,8 @@ KEY = "crossnets"
 """Key of the text among the file's metadata."""
 FORMAT, VERSION = "crossnets-network", 1
 OUTPUTS = ("joints", "log_spread", "side", "log_size")
-"""Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate joints only have the first
-alone."""
+"""Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate joints
+only have the first alone, and those that state deviations as well have the first two."""
 
 
 def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:

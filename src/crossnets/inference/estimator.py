@@ -60,9 +60,10 @@ class Raw(NamedTuple):
     """Outputs of a network for a batch of images."""
 
     joints: Float[np.ndarray, "B J 3"]
-    """Crop coordinates (`geometry.cube`) if the other fields are given, else mm from the crop's centre."""
+    """Crop coordinates (`geometry.cube`) if all other fields are given, else mm from the crop's centre."""
     log_spread: Float[np.ndarray, "B J"] | None = None
-    """Log of the expected distance of a joint from the truth, in halves of the cube."""
+    """Log of the expected distance of a joint from the truth: in halves of the cube if the other fields are given, else
+    in mm."""
     side: Float[np.ndarray, "B"] | None = None
     """Logit: above 0 a right hand."""
     log_size: Float[np.ndarray, "B"] | None = None
@@ -144,7 +145,10 @@ class CropEstimator:
         """Outputs of the network for these crops, converted to millimetres."""
         if raw.log_spread is None or raw.side is None or raw.log_size is None:
             centers_mm = np.stack([crop.center_mm for crop in crops])
-            return Estimates((raw.joints + centers_mm[:, None]).astype(np.float32))
+            std_mm = None
+            if raw.log_spread is not None:
+                std_mm = self._spread(np.exp(raw.log_spread)) * self.model.std_per_spread
+            return Estimates(self.spoken(raw.joints + centers_mm[:, None]), std_mm)
         half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
         return Estimates(
             self.spoken(out_of_cubes(raw.joints, views_of(crops))),

@@ -18,6 +18,7 @@ from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks, NetworksConfig
+from crossnets.models.own import Found
 from crossnets.models.refine import refine
 from crossnets.tensors import PoseBatch
 from crossnets.types import POSE_UNIT_MM, HandCrop, Refinement
@@ -33,7 +34,7 @@ class EstimatorConfig(CropModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        found, expected = self.networks.pose_vae.num_joints, len(SKELETONS[self.skeleton])
+        found, expected = self.networks.num_joints, len(SKELETONS[self.skeleton])
         if found != expected:
             raise ValueError(f"The networks have {found} joints, but the skeleton {self.skeleton} has {expected}.")
 
@@ -105,13 +106,15 @@ class Estimator(CropEstimator):
         if isinstance(self.networks, CrossingNets):
             return self.networks
         raise ValueError(
-            "This model was trained without the shared latent space (--no-shared-latent), so it predicts poses but "
-            "cannot generate or refine. Train one without that flag."
+            "This model was trained without the shared latent space, so it predicts poses but cannot generate or "
+            "refine. Train the preset paper without --no-shared-latent, or the preset crossnets."
         )
 
     @torch.inference_mode()
     def _run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
         found = self.networks(torch.from_numpy(images))
+        if isinstance(found, Found):
+            return Raw(*(part.float().numpy() for part in found if part is not None))
         if isinstance(found, PoseBatch):
             return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).numpy())
         return Raw(*(part.numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))

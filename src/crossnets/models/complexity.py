@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.networks import NetworksConfig, build
+from crossnets.models.own import OwnNetworks
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def complexity(config: NetworksConfig) -> dict[str, Complexity]:
     """Cost of each part, as spec 2 and 9 list them; `test` is what prediction needs."""
     networks = build(config, torch.Generator().manual_seed(0)).eval()
     image = torch.zeros(1, 1, 128, 128)
-    if isinstance(networks, Regressor):
+    if isinstance(networks, Regressor | OwnNetworks):
         return {"test": _measure([networks], lambda: networks(image))}
     if isinstance(networks, CrossNet):
         parts = _paper_parts(networks.crossing, image)

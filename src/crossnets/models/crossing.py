@@ -23,6 +23,11 @@ class CrossingNetsConfig:
     """False: no latent space at all, the same encoder regresses the joints (the "from scratch" baseline)."""
 
     @property
+    def num_joints(self) -> int:
+        """Joints of the poses."""
+        return self.pose_vae.num_joints
+
+    @property
     def latent_dim(self) -> int:
         """Size of z = [z_y ; t]."""
         return self.pose_vae.latent_dim + 3

@@ -35,6 +35,11 @@ class CrossNetConfig:
             )
 
     @property
+    def num_joints(self) -> int:
+        """Joints of the estimator."""
+        return self.dense.num_joints
+
+    @property
     def pose_vae(self) -> PoseVAEConfig:
         """Joints of the pose VAE."""
         return self.crossing.pose_vae

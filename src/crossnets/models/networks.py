@@ -7,14 +7,17 @@ import torch
 from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.crossnet import CrossNet, CrossNetConfig
 from crossnets.models.dense import DenseConfig
+from crossnets.models.own import OwnNetworks, OwnNetworksConfig, own_config
 from crossnets.models.pose_vae import PoseVAEConfig
 
-Networks: TypeAlias = CrossingNets | Regressor | CrossNet
-NetworksConfig: TypeAlias = CrossingNetsConfig | CrossNetConfig
+Networks: TypeAlias = CrossingNets | Regressor | CrossNet | OwnNetworks
+NetworksConfig: TypeAlias = CrossingNetsConfig | CrossNetConfig | OwnNetworksConfig
 
 
 def build(config: NetworksConfig, generator: torch.Generator) -> Networks:
     """The networks of a configuration, with fresh weights."""
+    if isinstance(config, OwnNetworksConfig):
+        return OwnNetworks(config, generator)
     if isinstance(config, CrossNetConfig):
         return CrossNet(config, generator)
     return CrossingNets(config, generator) if config.shared_latent else Regressor(config, generator)
@@ -26,6 +29,8 @@ def config_from(fields: dict[str, Any]) -> NetworksConfig:
     Raises:
         TypeError, ValueError, KeyError: the fields are of no configuration.
     """
+    if "own" in fields:
+        return own_config(**fields)
     if "dense" not in fields:
         return _crossing(fields)
     dense: dict[str, Any] = {

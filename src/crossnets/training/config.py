@@ -12,13 +12,14 @@ from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks
+from crossnets.models.own import OwnNetworksConfig
 from crossnets.synth.scenes import SceneConfig
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training.augment import RealConfig
 from crossnets.training.crops import CropConfig
 from crossnets.training.damage import CropDamage, SceneDamage
 
-StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect"]
+StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect", "own"]
 Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -94,16 +95,30 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperConfig(TrainConfig):
-    """A training of the preset `paper`: real frames, the networks of Crossing Nets and its ablations."""
+class FramesConfig(TrainConfig):
+    """A training on frames of a data set, all of which are cropped once."""
 
-    networks: CrossingNetsConfig
+    networks: CrossingNetsConfig | OwnNetworksConfig
     crop: CropConfig
-    terms: Terms = Terms()
 
     def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
         """The estimator with these networks."""
         return Estimator(_estimator(self, passes=1), networks, maps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperConfig(FramesConfig):
+    """A training of the preset `paper`: the networks of Crossing Nets and its ablations."""
+
+    networks: CrossingNetsConfig
+    terms: Terms = Terms()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnConfig(FramesConfig):
+    """A training of a registered network (`models.own`). Its preset is the name of the network."""
+
+    networks: OwnNetworksConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +151,14 @@ class DetectorTraining(TrainConfig):
         return Detector(DetectorConfig(preset=self.preset, networks=self.networks), networks)
 
 
-def _estimator(config: PaperConfig | CrossnetsConfig, *, passes: int) -> EstimatorConfig:
+def terms_of(config: TrainConfig) -> Terms:
+    """Terms of a training. The detector and registered networks have other losses, and no unlabelled frames."""
+    if isinstance(config, PaperConfig | CrossnetsConfig):
+        return config.terms
+    return Terms(smoothness=False, adversarial=False, unlabelled=False)
+
+
+def _estimator(config: FramesConfig | CrossnetsConfig, *, passes: int) -> EstimatorConfig:
     return EstimatorConfig(
         preset=config.preset,
         skeleton=config.skeleton,

@@ -29,7 +29,7 @@ from crossnets.models.networks import Networks, build
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, Precision, StageConfig, Terms
+from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, StageConfig, terms_of
 from crossnets.training.crops import TrainingFrames, seed_of
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.stages import make_stage
@@ -38,7 +38,7 @@ from crossnets.training.steps import Losses, Stage
 _CALIBRATION_STEPS = 3
 _FETCHED_STEPS = 20
 """Steps on a GPU whose losses are fetched together: a fetch waits until all work before it is done."""
-AnyTraining: TypeAlias = PaperConfig | CrossnetsConfig | DetectorTraining
+AnyTraining: TypeAlias = FramesConfig | CrossnetsConfig | DetectorTraining
 Stream: TypeAlias = Iterator[RenderedBatch] | Iterator[SceneBatch] | None
 
 
@@ -124,7 +124,7 @@ class _Session:
             step,
             config.seed,
             self.device,
-            not isinstance(config, DetectorTraining) and config.terms.unlabelled,
+            terms_of(config).unlabelled,
             rendered,
             self.crops,
             crop_damage=config.rendered.damage if isinstance(config, CrossnetsConfig) else None,
@@ -146,8 +146,7 @@ class _Session:
 
     def stage(self, config: StageConfig, networks: Networks | DetectorNet) -> Stage:
         """The code of a stage, with fresh optimisers."""
-        terms = Terms() if isinstance(self.config, DetectorTraining) else self.config.terms
-        return make_stage(networks, config, terms)
+        return make_stage(networks, config, terms_of(self.config))
 
     def model(self) -> Estimator | Detector:
         """A copy of the model in its present state."""
@@ -166,7 +165,7 @@ class _Session:
 def train(config: DetectorTraining, frames: None, out: Path, **options: Unpack[Options]) -> Detector: ...
 @overload
 def train(
-    config: PaperConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, **options: Unpack[Options]
+    config: FramesConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, **options: Unpack[Options]
 ) -> Estimator: ...
 def train(
     config: AnyTraining, frames: TrainingFrames | None, out: Path, **options: Unpack[Options]

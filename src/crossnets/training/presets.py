@@ -1,5 +1,7 @@
 """Named trainings: one function a preset, returning a whole TrainConfig."""
 
+from typing import Any
+
 from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import MSRA21, Skeleton
@@ -8,6 +10,7 @@ from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.dense import DenseConfig
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.detector import DetectorNetConfig
+from crossnets.models.own import OwnNetworksConfig
 from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.synth.hand.sampler import Views
 from crossnets.synth.scenes import SceneConfig
@@ -16,6 +19,7 @@ from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.training.config import (
     CrossnetsConfig,
     DetectorTraining,
+    OwnConfig,
     PaperConfig,
     Precision,
     RenderedConfig,
@@ -76,6 +80,33 @@ def paper(
 def _stages(whole: tuple[StageConfig, ...], terms: Terms) -> tuple[StageConfig, ...]:
     """Stages that remain with these terms."""
     return tuple(stage for stage in whole if terms.adversarial or stage.name != "depth_gan")
+
+
+OWN_STAGES = (StageConfig(name="own", batch=64, lr=1e-3, epochs=100, schedule="cosine", log_every=20),)
+
+
+def own(
+    skeleton: Skeleton,
+    *,
+    name: str,
+    settings: Any,
+    normalisation: Normalisation = "metric",
+    centers: Centers = "image",
+    precision: Precision = "auto",
+    seed: int = 42,
+    checkpoint_s: float = 60.0,
+) -> OwnConfig:
+    """A registered network, trained on the labelled frames of a data set."""
+    return OwnConfig(
+        preset=name,
+        skeleton=skeleton.name,
+        networks=OwnNetworksConfig(own=name, num_joints=len(skeleton), settings=settings),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation=normalisation, centers=centers),
+        stages=OWN_STAGES,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+    )
 
 
 CROSSNETS_STAGES = (

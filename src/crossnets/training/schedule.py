@@ -14,6 +14,7 @@ BUDGET_SHARES: dict[StageName, float] = {
     "warm_up": 7,
     "joint": 80,
     "regression": 100,
+    "own": 100,
     "estimate": 240,
     "detect": 100,
 }

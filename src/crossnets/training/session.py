@@ -18,7 +18,15 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, PaperConfig, TrainConfig
+from crossnets.training.config import (
+    CrossnetsConfig,
+    DetectorTraining,
+    FramesConfig,
+    OwnConfig,
+    PaperConfig,
+    TrainConfig,
+    terms_of,
+)
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
@@ -28,7 +36,7 @@ _PROBLEMS_SHOWN = 5
 
 
 def train_command(
-    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
+    configure: Callable[[Skeleton], FramesConfig] | CrossnetsConfig | DetectorTraining,
     *,
     data: str | None,
     unlabelled: tuple[str, ...],
@@ -74,7 +82,7 @@ def train_command(
 
 
 def _train(
-    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
+    configure: Callable[[Skeleton], FramesConfig] | CrossnetsConfig | DetectorTraining,
     *,
     data: str | None,
     unlabelled: tuple[str, ...],
@@ -159,7 +167,7 @@ def _check_labels(labelled: HandDataset, data: str | None, console: Console) -> 
 
 
 def _frames(
-    config: PaperConfig | CrossnetsConfig,
+    config: FramesConfig | CrossnetsConfig,
     labelled: HandDataset | None,
     others: list[HandDataset],
     maps: dict[str, Float32[np.ndarray, "K J"]] | None,
@@ -178,12 +186,12 @@ def _frames(
         weights = real.label_weights(labelled.skeleton, own, maps)
         taught = real.Labels(labelled, labels, config.seed, config.real, weights)
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("cropping" if isinstance(config, PaperConfig) else "rendering", total=None)
+        task = bar.add_task("cropping" if isinstance(config, FramesConfig) else "rendering", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        if isinstance(config, PaperConfig):
+        if isinstance(config, FramesConfig):
             assert labelled is not None
             return prepare(
                 labelled, others, config.crop, labels=labels, seed=config.seed, cache=crops, sources=sources,
@@ -199,7 +207,7 @@ def _frames(
 
 
 def _config(
-    configure: Callable[[Skeleton], PaperConfig] | CrossnetsConfig | DetectorTraining,
+    configure: Callable[[Skeleton], FramesConfig] | CrossnetsConfig | DetectorTraining,
     data: str | None,
     labelled: HandDataset | None,
     unlabelled: tuple[str, ...],
@@ -220,6 +228,8 @@ def _config(
     if labelled is None or labelled.skeleton is None:
         raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; --preset paper needs them.")
     config = configure(labelled.skeleton)
+    if isinstance(config, OwnConfig) and unlabelled:
+        raise ValueError(f"The network {config.preset} learns from labelled frames alone: leave --unlabelled out.")
     if config.crop.centers == "label" and unlabelled:
         raise ValueError("--centers label needs a label on every frame, so it does not go with --unlabelled.")
     return config
@@ -237,12 +247,12 @@ def _say(console: Console, what: str, config: TrainConfig, machine: Machine) -> 
 
 
 def _tell(
-    console: Console, config: PaperConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, machine: Machine
+    console: Console, config: FramesConfig | CrossnetsConfig, frames: TrainingFrames, out: Path, machine: Machine
 ) -> None:
     """Print the frames and the device of the training. Frames that are left out are listed in problems.jsonl."""
-    shared = isinstance(config, CrossnetsConfig) or config.networks.shared_latent
-    used = len(frames.unlabelled) if config.terms.unlabelled and shared else 0
-    what = f"{len(frames.labelled)} {'labelled' if isinstance(config, PaperConfig) else 'rendered'}"
+    scratch = isinstance(config, PaperConfig) and not config.networks.shared_latent
+    used = len(frames.unlabelled) if terms_of(config).unlabelled and not scratch else 0
+    what = f"{len(frames.labelled)} {'labelled' if isinstance(config, FramesConfig) else 'rendered'}"
     if frames.real is not None:
         what = f"{what}, {len(frames.real.patches)} labelled real"
         used = max(0, used - len(frames.real.patches))

@@ -6,6 +6,7 @@ from crossnets.models.crossing import Regressor
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
+from crossnets.models.own import OwnNetworks
 from crossnets.training import steps
 from crossnets.training.config import StageConfig, Terms
 from crossnets.training.detect import DetectStage
@@ -16,6 +17,8 @@ def make_stage(nets: Networks | DetectorNet, config: StageConfig, terms: Terms) 
     """The stage of a configuration, with fresh optimisers."""
     if isinstance(nets, DetectorNet):
         return DetectStage(nets, config)
+    if isinstance(nets, OwnNetworks):
+        return steps.OwnStage(nets, config)
     if isinstance(nets, Regressor):
         return steps.RegressionStage(nets, config)
     if config.name == "estimate":

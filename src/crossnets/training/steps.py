@@ -7,18 +7,21 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, AdamW
 
 from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.crossing import CrossingNets, Regressor
+from crossnets.models.own import OwnNetworks
 from crossnets.tensors import Batch, PoseBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig, Terms
+from crossnets.types import POSE_UNIT_MM
 
 Losses = dict[str, Tensor]
 BETAS = (0.5, 0.999)
 WALK_LENGTH = 5
+OWN_WEIGHT_DECAY = 0.01
 
 
 @runtime_checkable
@@ -279,4 +282,23 @@ class RegressionStage:
         found = PoseBatch(pose.y.float(), pose.t.float())
         terms = {"regression": losses.pose_regression(found, batch.pose).mean()}
         descend(self.optimisers["regressor"], terms)
+        return terms
+
+
+class OwnStage:
+    """A registered network, on labelled frames. Its own loss is taken if it has one."""
+
+    trains_pose: ClassVar[bool] = True
+
+    def __init__(self, nets: OwnNetworks, config: StageConfig) -> None:
+        self.nets = nets
+        optimiser = AdamW(nets.parameters(), config.lr, weight_decay=OWN_WEIGHT_DECAY, fused=True)
+        self.optimisers: dict[str, Adam] = {"own": optimiser}
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        batch = draw.labelled()
+        joints_mm = POSE_UNIT_MM * (batch.pose.y + batch.pose.t[:, None])
+        terms = self.nets.loss(self.nets(batch.image), joints_mm)
+        descend(self.optimisers["own"], terms)
         return terms
