@@ -110,11 +110,8 @@ def _training(asked: Training) -> None:
         if asked.threads < 1:
             raise ValueError(f"--threads {asked.threads}: expected 1 or more, or none given for all of the processor.")
         torch.set_num_threads(asked.threads)
-    whole: dict[str, Any] = {
-        "paper": presets.paper(MSRA21),
-        "crossnets": presets.crossnets(),
-        "detector": presets.detector(),
-    }
+    rendered = presets.crossnets()
+    whole: dict[str, Any] = {"paper": presets.paper(MSRA21), "crossnets": rendered, "detector": presets.detector()}
     if not asked.presets:
         raise ValueError("Found no presets, expected one or more of paper, crossnets and detector.")
     for name in asked.presets:
@@ -124,6 +121,6 @@ def _training(asked: Training) -> None:
     config = TrainingSpeedConfig(seconds=asked.seconds, batch_size=asked.batch_size, stages=asked.stages)
     machine = choose_machine(asked.device, asked.workers)
     try:
-        training_command(trainings, whole["crossnets"].rendered, config, machine, as_json=asked.json, out=asked.out)
+        training_command(trainings, rendered.rendered, config, machine, as_json=asked.json, out=asked.out)
     except TrainingStoppedError as stopped:  # Ctrl-C, which a training takes as the wish to stop
         raise KeyboardInterrupt from stopped
