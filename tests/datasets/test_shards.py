@@ -566,7 +566,7 @@ def test_shard_of_another_pack_is_refused(folder: Path, tmp_path: Path) -> None:
             lambda index: index.update(format="other"),
             r"found format 'other', expected \"format\": \"crossnets-shards\"",
         ),
-        (lambda index: index.update(skeleton="octopus"), r"found the skeleton 'octopus'; expected null or one of"),
+        (lambda index: index.update(skeleton="octopus"), r"Unknown skeleton 'octopus'. Known: nyu36"),
         (lambda index: index.update(frames=6), r"found frames 6, but the shards have 5"),
         (lambda index: index.update(shards=3), r"found shards 3; expected a list"),
         (lambda index: index.update(camera={}), r"found the camera {}; expected fx_px"),

@@ -103,7 +103,7 @@ NONE = '{"key": "a", "sequence": "s", "center_mm": null, "joints_mm": null}\n'
             '{"format": "x"}\n',
             r"p\.jsonl:1: found format 'x', version None\. Expected 'crossnets-predictions', v",
         ),
-        (HEAD.replace("nyu14", "nyu15"), r"p\.jsonl:1: found skeleton 'nyu15', expected one of .*nyu14"),
+        (HEAD.replace("nyu14", "nyu15"), r"p\.jsonl:1: Unknown skeleton 'nyu15'. Known: .*nyu14"),
         (HEAD + NONE + NONE, r"p\.jsonl:3: the key 'a' is repeated"),
         (HEAD + NONE[:20], r"p\.jsonl:2: this line is not JSON .* cut off"),
         (HEAD + "{}\n", r"p\.jsonl:2: found no `key`"),

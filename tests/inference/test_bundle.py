@@ -122,7 +122,7 @@ def test_no_folder_at_all_is_reported(tmp_path: Path) -> None:
         ({"format": "onnx"}, "its format is 'onnx' version 1, not 'crossnets-bundle' version 1"),
         ({"version": 2}, "its format is 'crossnets-bundle' version 2, not"),
         ({"format": None}, "its format is None"),
-        ({"skeleton": "octopus"}, "No skeleton is named 'octopus'. Known: nyu36"),
+        ({"skeleton": "octopus"}, "Unknown skeleton 'octopus'. Known: nyu36"),
         ({"skeleton": "cvar21"}, "The networks have 16 joints, but the skeleton cvar21 has 21"),
         ({"networks": {}}, "pose_vae"),
         ({"networks": None}, "is not a model description"),

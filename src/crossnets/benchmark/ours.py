@@ -21,7 +21,7 @@ from crossnets.export.networks import detector_to_onnx, to_onnx
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import HAND_IN_CUBE
 from crossnets.geometry.lens import pinhole_of
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.geometry.thinned import (
     CELL_PX,
     DEPTH_UNIT_MM,
@@ -66,7 +66,7 @@ def estimator_file(config: FramesConfig | CrossnetsConfig, folder: Path, *, may_
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
     networks = build(config.networks, torch.Generator().manual_seed(_SEED))
-    maps = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(networks, CrossNet) else None
+    maps = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(networks, CrossNet) else None
     path = folder / f"{config.preset}.onnx"
     to_onnx(config.model(networks, maps or {}), path)
     return NetworkFile(config.preset, path, "random")

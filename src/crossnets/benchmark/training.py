@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossnets.benchmark.machine import Machine as Described
 from crossnets.benchmark.machine import machine as describe
 from crossnets.benchmark.output import publish, require_file
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.training import loop, rendering
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, RenderedConfig
 from crossnets.training.crops import TrainingFrames
@@ -262,7 +262,7 @@ class _Work:
 
     def _frames(self, config: FramesConfig | CrossnetsConfig) -> TrainingFrames:
         """Rendered crops with labels of the preset's skeleton. They are rendered once."""
-        return rendering.kept(self.hands, SKELETONS[config.skeleton], self.folder)
+        return rendering.kept(self.hands, find_skeleton(config.skeleton), self.folder)
 
 
 def reset_peak_memory(device: torch.device) -> None:

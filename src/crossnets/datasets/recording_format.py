@@ -12,7 +12,7 @@ from crossnets.datasets.files import broken, read_lines, sound_joints
 from crossnets.datasets.png import png_size
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.lens import coefficients_of, lens_of
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import SKELETONS, Skeleton, find_skeleton
 from crossnets.types import Lens, Pinhole
 
 FORMAT = "crossnets-recording"
@@ -137,7 +137,7 @@ def skeleton_of(folder: Path) -> Skeleton | None:
     first = read_lines(path, "recording")[0]
     try:
         name = json.loads(first)["skeleton"]
-        return SKELETONS[name]
+        return find_skeleton(name)
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(
             f'{path}:1: found {first[:80]!r}, expected {{"skeleton": NAME}} with one of {", ".join(SKELETONS)}. {DOCS}'

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.files import broken, joint_fault
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.types import Pinhole
 
 FORMAT = "crossnets-shards"
@@ -322,8 +322,6 @@ def read_index(root: Path) -> ShardIndex:
 
 def _parse_index(fields: dict[str, Any]) -> ShardIndex:
     name = fields.get("skeleton")
-    if name is not None and name not in SKELETONS:
-        raise ValueError(f"found the skeleton {name!r}; expected null or one of {', '.join(SKELETONS)}")
     sequences = fields.get("sequences")
     if not isinstance(sequences, dict):
         raise ValueError(f"found sequences {sequences!r}; expected the number of frames of each")
@@ -336,7 +334,7 @@ def _parse_index(fields: dict[str, Any]) -> ShardIndex:
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
         raise ValueError("found no list of sources in provenance")
     return ShardIndex(
-        skeleton=None if name is None else SKELETONS[name],
+        skeleton=None if name is None else find_skeleton(name),
         camera=pinhole_of(fields.get("camera")),
         sequences={sequence: _count(sequences, sequence) for sequence in sequences},
         shards=shards,

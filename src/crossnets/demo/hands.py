@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from crossnets import metrics
 from crossnets.datasets.dataset import Problem
 from crossnets.geometry.lens import pinhole_of
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.detector import load_detector
 from crossnets.inference.loading import DETECTOR
 from crossnets.synth.stream import SyntheticHands
@@ -35,7 +35,7 @@ class HeldOutHands:
             for number, source in enumerate(sources)
         ]
         self.name = "rendered"
-        self.skeleton: Skeleton | None = SKELETONS[config.skeleton]
+        self.skeleton: Skeleton | None = find_skeleton(config.skeleton)
         # Each frame has a camera of its own. This one serves code that expects one camera for the data set.
         self.camera = streams[0].camera
         self.problems: list[Problem] = []

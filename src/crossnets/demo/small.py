@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.torch_models import Estimator
 from crossnets.training import loop, rendering
 from crossnets.training.config import CrossnetsConfig, StageConfig
@@ -68,7 +68,7 @@ def train_small(config: CrossnetsConfig, run: Path, budget: str, console: Consol
         TrainingStoppedError, DivergedError: as for `loop.train`.
     """
     config = small(config)
-    frames = rendering.kept(config.rendered, SKELETONS[config.skeleton], run / "crops")
+    frames = rendering.kept(config.rendered, find_skeleton(config.skeleton), run / "crops")
     request = request_of(config, {"demo": budget})
     estimator = loop.train(
         config, frames, run, request=request, budget_s=_SHARE * parse_budget(budget), console=console

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossnets.atomic import replacing
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.hand import Hand
 from crossnets.inference.predict import PredictedHands
 from crossnets.types import PredictedFrame
@@ -110,16 +110,16 @@ def write_predictions(
         ValueError: a frame has another number of joints than the header's skeleton, or a joint that is not finite.
     """
     count = 0
+    skeleton = find_skeleton(header.skeleton)
     with replacing(path) as part, part.open("w", encoding="utf-8") as stream:
         first: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(header)}
         if every_hand:
-            first["joints"] = list(SKELETONS[header.skeleton].joints)
+            first["joints"] = list(skeleton.joints)
         stream.write(json.dumps(first, allow_nan=False) + "\n")
         for frame in frames:
-            if frame.joints_mm is not None and len(frame.joints_mm) != len(SKELETONS[header.skeleton]):
+            if frame.joints_mm is not None and len(frame.joints_mm) != len(skeleton):
                 raise ValueError(
-                    f"Frame {frame.key} has {len(frame.joints_mm)} joints, "
-                    f"but {header.skeleton} has {len(SKELETONS[header.skeleton])}."
+                    f"Frame {frame.key} has {len(frame.joints_mm)} joints, but {skeleton.name} has {len(skeleton)}."
                 )
             line: dict[str, Any] = {
                 "key": frame.key,
@@ -159,8 +159,10 @@ def read_predictions(path: Path) -> PredictionFile:
             f"{path}:1: found format {head.get('format')!r}, version {head.get('version')!r}. "
             f"Expected {FORMAT!r}, version {VERSION}."
         )
-    if not isinstance(head.get("skeleton"), str) or head["skeleton"] not in SKELETONS:
-        raise ValueError(f"{path}:1: found skeleton {head.get('skeleton')!r}, expected one of {', '.join(SKELETONS)}.")
+    try:
+        skeleton = find_skeleton(head.get("skeleton"))
+    except ValueError as error:
+        raise ValueError(f"{path}:1: {error}") from None
     header = PredictionHeader(
         skeleton=head["skeleton"],
         centers=str(head.get("centers", "unknown")),
@@ -168,7 +170,6 @@ def read_predictions(path: Path) -> PredictionFile:
         refine=str(head.get("refine", "none")),
         forced_marked=head.get("forced_marked") is True,
     )
-    skeleton = SKELETONS[header.skeleton]
     frames = [_frame(path, number, line, len(skeleton)) for number, line in enumerate(lines[1:], start=2)]
     keys: set[str] = set()
     for number, frame in enumerate(frames, start=2):

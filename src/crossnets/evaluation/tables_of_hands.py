@@ -8,7 +8,7 @@ import numpy as np
 
 from crossnets.atomic import replacing
 from crossnets.evaluation.predictions import PredictionHeader
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.hand import Hand
 from crossnets.inference.predict import PredictedHands
 
@@ -70,7 +70,7 @@ def write_npz(path: Path, header: PredictionHeader, frames: Iterable[PredictedHa
         sequences.append(frame.sequence)
         owners += [number] * len(frame.hands)
         hands += frame.hands
-    skeleton = SKELETONS[header.skeleton]
+    skeleton = find_skeleton(header.skeleton)
     joints = len(skeleton)
     unknown = np.full(joints, np.nan, np.float32)
     confidences = [hand.confidence for hand in hands]

@@ -135,3 +135,14 @@ NYU14 = Skeleton(
 
 SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21, HANDS17_21)}
 EVALUATED = {"nyu36": NYU14}
+
+
+def find_skeleton(name: object) -> Skeleton:
+    """Find a skeleton by its name, which may come from a file and be of another type.
+
+    Raises:
+        ValueError: no skeleton has this name.
+    """
+    if not isinstance(name, str) or name not in SKELETONS:
+        raise ValueError(f"Unknown skeleton {name!r}. Known: {', '.join(SKELETONS)}.")
+    return SKELETONS[name]

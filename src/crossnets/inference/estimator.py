@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE, Normalisation, normalise
 from crossnets.geometry.cube import out_of_cubes, views_of
 from crossnets.geometry.localise import Centers
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.types import HandCrop, Refinement
 
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
@@ -43,8 +43,7 @@ class CropModel:
             )
         if not isinstance(self.cube_mm, int | float) or not self.cube_mm > 0:
             raise ValueError(f"The cube's side is {self.cube_mm!r}, expected millimetres above 0.")
-        if self.skeleton not in SKELETONS:
-            raise ValueError(f"No skeleton is named {self.skeleton!r}. Known: {', '.join(SKELETONS)}.")
+        find_skeleton(self.skeleton)
         if self.passes not in (1, 2, 3):
             raise ValueError(f"Found passes={self.passes!r}, expected 1, 2 or 3.")
         if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
@@ -97,18 +96,20 @@ class CropEstimator:
     ) -> None:
         """`maps`: joints of other skeletons as weighted means of the network's own, by name."""
         self.model, self._network, self.maps = model, network, dict(maps or {})
+        self.own_skeleton = find_skeleton(model.skeleton)
+        """The joints of the network."""
         self._speaks: str | None = None
 
     @property
     def skeleton(self) -> Skeleton:
         """The joints it predicts."""
-        return SKELETONS[self._speaks or self.model.skeleton]
+        return self.own_skeleton if self._speaks is None else find_skeleton(self._speaks)
 
     def speaking(self: Speaker, skeleton: Skeleton | None) -> Speaker:
         """The same, predicting the joints of another skeleton if it knows it; else itself."""
         if skeleton is None:
             return self
-        order = SKELETONS[self.model.skeleton].order_of(skeleton)
+        order = self.own_skeleton.order_of(skeleton)
         if skeleton.name not in self.maps and (order is None or skeleton.name == self.model.skeleton):
             return self
         other = copy.copy(self)

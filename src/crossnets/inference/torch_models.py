@@ -11,7 +11,7 @@ from torch import Tensor
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.cube import into_cubes, out_of_cubes, views_of
 from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_pose
-from crossnets.geometry.skeleton import SKELETONS
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.detector import DetectorModel, HandDetector
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
 from crossnets.models.crossing import CrossingNets
@@ -34,7 +34,7 @@ class EstimatorConfig(CropModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        found, expected = self.networks.num_joints, len(SKELETONS[self.skeleton])
+        found, expected = self.networks.num_joints, len(find_skeleton(self.skeleton))
         if found != expected:
             raise ValueError(f"The networks have {found} joints, but the skeleton {self.skeleton} has {expected}.")
 
@@ -83,7 +83,7 @@ class Estimator(CropEstimator):
         if isinstance(self.networks, CrossNet):
             return self.networks.pose(torch.from_numpy(into_cubes(joints_mm, views_of(crops))).float())
         centers_mm = np.stack([crop.center_mm for crop in crops])
-        y, t = normalise_pose(joints_mm, centers_mm, SKELETONS[self.config.skeleton].reference)
+        y, t = normalise_pose(joints_mm, centers_mm, self.own_skeleton.reference)
         return PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
 
     def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:

@@ -9,7 +9,7 @@ from rich.progress import track
 from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.datasets.writers import require_new_folder, set_writer
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, SKELETONS, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton, find_skeleton
 from crossnets.synth.clips import Clip, MotionSet, MotionSetConfig, clips_of
 from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
@@ -158,11 +158,9 @@ def config_of(
             f"--camera and --skeleton apply to recordings only: {as_format} always has {default_camera} and "
             f"{default_skeleton.name}."
         )
-    if skeleton is not None and skeleton not in SKELETONS:
-        raise ValueError(f"Unknown skeleton {skeleton!r}. Known: {', '.join(SKELETONS)}.")
     return SyntheticConfig(
         camera=camera or default_camera,
-        skeleton=default_skeleton if skeleton is None else SKELETONS[skeleton],
+        skeleton=default_skeleton if skeleton is None else find_skeleton(skeleton),
         seed=seed,
         noise=(noise, noise),
         left_share=default_share if left_share is None else left_share,

@@ -15,7 +15,7 @@ from crossnets import ranks
 from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
 from crossnets.datasets.label_checks import check_sample
 from crossnets.datasets.opening import open_dataset
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run
 from crossnets.training.config import (
@@ -136,7 +136,7 @@ def _train(
             _say(console, f"{config.preset} on frames rendered for {cameras}", config, machine)
             loop.train(config, None, out, **options)
             return
-        options["maps"] = skeleton_maps(SKELETONS[config.skeleton]) if isinstance(config, CrossnetsConfig) else None
+        options["maps"] = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(config, CrossnetsConfig) else None
         sources = (*(() if data is None else (data,)), *unlabelled)
         if not ranks.first():
             ranks.wait()  # the first rank writes the crops, the others read them
@@ -177,7 +177,7 @@ def _frames(
     console: Console,
 ) -> TrainingFrames:
     """Render or read the frames, or both, into the folder `crops`."""
-    own = SKELETONS[config.skeleton]
+    own = find_skeleton(config.skeleton)
     taught = None
     if isinstance(config, CrossnetsConfig) and config.real is not None:
         assert maps is not None
