@@ -268,9 +268,10 @@ def _predictions(
     from crossnets.inference import predict
 
     estimators = [estimator_for(Path(model), how.refine).speaking(part.skeleton) for model, part in work]
-    skeletons = {estimator.skeleton.name for estimator in estimators}
+    skeletons = {estimator.skeleton for estimator in estimators}
     if len(skeletons) > 1:
-        raise ValueError(f"The folds' models have different skeletons: {', '.join(sorted(skeletons))}.")
+        names = ", ".join(sorted(skeleton.name for skeleton in skeletons))
+        raise ValueError(f"The folds' models have different skeletons: {names}.")
 
     # A model for each fold has no one digest.
     named = name if "{fold}" in name else model_name(Path(name))
@@ -284,4 +285,4 @@ def _predictions(
         for estimator, candidates, (_, part) in zip(estimators, found, work, strict=True):
             yield from predict.predict_dataset(estimator, part, candidates, unreadable, how.refine)
 
-    return PredictionHeader(skeletons.pop(), found[0].how, named, how.refine, forced_marked=True), frames()
+    return PredictionHeader(skeletons.pop().saved(), found[0].how, named, how.refine, forced_marked=True), frames()

@@ -26,6 +26,8 @@ from crossnets.datasets.depth_unit import median_mm
 from crossnets.datasets.images import SHOWN, some_of
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
+from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
 from crossnets.inference.hands import DepthWatch, SizeWatch
 from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
@@ -60,6 +62,7 @@ def predict(
     video_fps: float = 30.0,
     workers: int = 1,
     first: int | None = None,
+    skeleton: str | None = None,
 ) -> None:
     """Estimate the hands of each depth image, and write joints in mm and a picture of each frame.
 
@@ -88,6 +91,8 @@ def predict(
         video_fps: Frames of the film in a second.
         workers: Processes that predict frames of files, data sets and shards.
         first: Predict only this many first frames. Without it a camera is read until Ctrl-C.
+        skeleton: Skeleton of the joints that are written: a name such as icvl16, or a JSON file that declares one. The
+            model's own by default.
     """
     start = frames[0] if frames else "."
     named = (start, start.rpartition("#")[0] or start)  # a data set may be given with its parts
@@ -113,6 +118,7 @@ def predict(
         film=film,
         workers=workers,
         first=first,
+        skeleton=skeleton,
     )
 
 
@@ -133,14 +139,15 @@ def predict_command(
     film: Film | None = None,
     workers: int = 1,
     first: int | None = None,
+    skeleton: str | None = None,
 ) -> None:
     """Predict every frame into `out/predictions.jsonl`, and draw each into `out/overlays`.
 
     Raises:
         FileExistsError: there are predictions in `out` already.
         OSError: a model, file or folder is missing, or a process died.
-        ValueError: no camera for image files, a text that names no frames, an option that is out of range, or not one
-            frame could be read.
+        ValueError: no camera for image files, a skeleton that the model cannot output, a text that names no
+            frames, an option that is out of range, or not one frame could be read.
     """
     path = out / f"predictions.{format}"
     for file in (path, path.with_name(PROBLEMS_FILE)):  # a run has problems of its own
@@ -149,9 +156,8 @@ def predict_command(
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
-    plan = _Plan(
-        model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, draw or film is not None
-    )
+    pictures = draw or film is not None
+    plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, pictures, skeleton)
     predictor = _Predictor(plan)
     if workers > 1 and not all(isinstance(source, HandDataset) for source in predictor.sources):
         raise ValueError(f"Found --workers {workers}, but a camera gives its frames one by one. Leave --workers out.")
@@ -161,7 +167,11 @@ def predict_command(
     overlays = _Overlays(out / "overlays") if draw else None
     console = Console(stderr=True)
     header = PredictionHeader(
-        predictor.estimator.skeleton.name, predictor.candidates.how, model_name(model), refinement, forced_marked=True
+        predictor.estimator.skeleton.saved(),
+        predictor.candidates.how,
+        model_name(model),
+        refinement,
+        forced_marked=True,
     )
     with ExitStack() as stack:
         cameras = not all(isinstance(source, HandDataset) for source in predictor.sources)
@@ -243,6 +253,22 @@ def _total(sources: Sequence[HandDataset | DepthSource], first: int | None) -> i
     return sum(lengths) if first is None else min(first, sum(lengths))
 
 
+def speaking(estimator: CropEstimator, skeleton: Skeleton) -> CropEstimator:
+    """The estimator with the joints of another skeleton.
+
+    Raises:
+        ValueError: the model cannot output them.
+    """
+    found = estimator.speaking(skeleton)
+    if found.skeleton != skeleton:
+        known = ", ".join(dict.fromkeys([estimator.skeleton.name, *estimator.maps]))
+        raise ValueError(
+            f"The model cannot output the joints of {skeleton.name}. It outputs those of {known}, and declared "
+            "skeletons whose joints all correspond to joints of these."
+        )
+    return found
+
+
 def may_be_model(text: str) -> bool:
     """Whether the first of the given texts is meant as a model, even a broken one: a run, or a folder of weights."""
     path = Path(text)
@@ -278,6 +304,7 @@ class _Plan:
     side: Side | None
     mirrored: bool
     pictures: bool
+    skeleton: str | None
 
 
 class _Predictor:
@@ -287,6 +314,8 @@ class _Predictor:
         self.plan = plan
         self.sources = open_frames(plan.frames, plan.camera, plan.split)
         self.estimator = estimator_for(plan.model, plan.refinement)
+        if plan.skeleton is not None:
+            self.estimator = speaking(self.estimator, find_skeleton(plan.skeleton))
         self.candidates = candidates_of(plan.centers, self.estimator)
 
     def answer(self, frame: HandFrame) -> _Answer:

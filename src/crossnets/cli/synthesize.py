@@ -35,7 +35,8 @@ def synthesize(
         seed: The same seed gives the same frames.
         noise: Strength of the sensor's noise. 0 gives exact depth.
         camera: Camera of a recording: a preset such as realsense-d435.
-        skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21 or hands17-21.
+        skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21 or hands17-21,
+            or a JSON file that declares one.
         left_share: Share of left hands, 0 to 1.
         test_frames: Frames of the test split of nyu, icvl and hands17. A tenth of --frames by default.
         clutter: Render sleeves, other hands, things, a desk, the person and the room as well.

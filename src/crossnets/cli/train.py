@@ -36,7 +36,8 @@ class RunOptions:
     stages: tuple[str, ...] = ()
     """Train these stages alone, such as estimate. All stages by default."""
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
-    """Run or model folder of the same networks whose weights the training starts from."""
+    """Run or model folder of the same networks whose weights the training starts from. If its skeleton is another,
+    joints are matched by their place on the hand."""
     seed: int = 42
     """Seed of weights, batches, noise and the choice of labels."""
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"

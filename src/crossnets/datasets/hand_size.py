@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.geometry.skeleton import Skeleton
+from crossnets.geometry.skeleton import FINGERS, Skeleton
 
 # Source: Buryanov & Kotiuk, Proportions of Hand Segments, Int. J. Morphol. 28(3), 2010, radiographs of 66 adults.
 # The last bone of a finger includes the mean of the soft tissue of the tip. The thumb is left out because data sets do
@@ -60,14 +60,14 @@ def hand_size(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> Ha
     bones = {skeleton.joints[child]: float(np.median(mm)) for child, mm in lengths.items()}
     chains: dict[str, list[np.ndarray]] = {}
     for parent, child in skeleton.bones:
-        finger = skeleton.joints[child].split("_")[0]
-        if "_" in skeleton.joints[child] and skeleton.joints[parent].startswith(f"{finger}_") and finger != "palm":
+        finger = skeleton.places[child].split("_")[0]
+        if "_" in skeleton.places[child] and skeleton.places[parent].startswith(f"{finger}_") and finger in FINGERS:
             chains.setdefault(finger, []).append(lengths[child])
     fingers = {name: float(np.median(np.sum(chain, axis=0))) for name, chain in chains.items()}
     ratios = [
         fingers[name] / mean
         for name, mean in ADULT_FINGERS_MM.items()
-        if {f"{name}_mcp", f"{name}_tip"} <= set(skeleton.joints) and name in fingers
+        if {f"{name}_mcp", f"{name}_tip"} <= set(skeleton.places) and name in fingers
     ]
     return HandSize(bones, fingers, float(np.median(ratios)) if ratios else None)
 

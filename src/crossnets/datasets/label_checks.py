@@ -292,7 +292,7 @@ def wrong_order(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> 
 
     None for skeletons whose fingers do not run from knuckle to tip.
     """
-    named = set(skeleton.joints)
+    named = set(skeleton.places)
     bones = {(f"{finger}_{a}", f"{finger}_{b}"): mm for (finger, a, b), mm in ADULT_BONES_MM.items()}
     if not {joint for bone in bones for joint in bone} <= named:
         return None
@@ -306,7 +306,7 @@ def wrong_order(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> 
         ratios = np.log(np.maximum(found, 1e-6) / lengths)
         return float(np.abs(ratios - np.median(ratios)).mean())
 
-    own = misfit(skeleton.joints)
+    own = misfit(skeleton.places)
     best, title = min((misfit(order), title) for title, order in _orders(skeleton))
     if own < _ORDER_MISFIT or best > _ORDER_GAIN * own:
         return None
@@ -319,7 +319,7 @@ def wrong_order(joints_mm: Float32[np.ndarray, "F J 3"], skeleton: Skeleton) -> 
 def _orders(skeleton: Skeleton) -> list[tuple[str, tuple[str, ...]]]:
     """Orders in which labels of such a skeleton may come: the name of the joint at each place."""
     chains: dict[str, list[int]] = {}
-    for place, name in enumerate(skeleton.joints):
+    for place, name in enumerate(skeleton.places):
         if name.split("_")[0] in FINGERS:
             chains.setdefault(name.split("_")[0], []).append(place)
     own = list(chains)
@@ -327,9 +327,9 @@ def _orders(skeleton: Skeleton) -> list[tuple[str, tuple[str, ...]]]:
         return []
 
     def named(fingers: Sequence[str], reverse: bool) -> tuple[str, ...]:
-        names = list(skeleton.joints)
+        names = list(skeleton.places)
         for finger, places in zip(fingers, (chains[name] for name in own), strict=True):
-            joints = [skeleton.joints[place] for place in chains[finger]]
+            joints = [skeleton.places[place] for place in chains[finger]]
             for place, name in zip(places, joints[::-1] if reverse else joints, strict=True):
                 names[place] = name
         return tuple(names)
@@ -341,4 +341,4 @@ def _orders(skeleton: Skeleton) -> list[tuple[str, tuple[str, ...]]]:
         "with the tips first": named(own, True),
         "with the thumb first and the tips first": named(FINGERS, True),
     }
-    return [(title, order) for title, order in orders.items() if order != skeleton.joints]
+    return [(title, order) for title, order in orders.items() if order != skeleton.places]

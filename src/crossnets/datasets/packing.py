@@ -134,11 +134,11 @@ def common_skeleton(sources: Mapping[str, HandDataset]) -> Skeleton | None:
     Raises:
         ValueError: there are several.
     """
-    found = {dataset.skeleton.name: (dataset.skeleton, spec) for spec, dataset in sources.items() if dataset.skeleton}
+    found = {dataset.skeleton: spec for spec, dataset in sources.items() if dataset.skeleton}
     if len(found) > 1:
-        named = ", ".join(f"{name} ({spec})" for name, (_, spec) in found.items())
+        named = ", ".join(f"{skeleton.name} ({spec})" for skeleton, spec in found.items())
         raise ValueError(f"The sources are labelled with different skeletons: {named}. Pack each into its own folder.")
-    return next((skeleton for skeleton, _ in found.values()), None)
+    return next(iter(found), None)
 
 
 # --- the order of the frames ---
@@ -211,7 +211,7 @@ def _request(sources: Mapping[str, HandDataset], config: PackConfig) -> dict[str
             "spec": spec,
             "format": dataset.name,
             "frames": len(dataset),
-            "skeleton": None if dataset.skeleton is None else dataset.skeleton.name,
+            "skeleton": None if dataset.skeleton is None else dataset.skeleton.saved(),
         }
         for spec, dataset in sources.items()
     ]
@@ -288,7 +288,7 @@ def _finish(out: Path, request: dict[str, Any], state: _State, skeleton: Skeleto
         "frames": frames,
         "labelled": state.labelled,
         "problems": len(state.problems),
-        "skeleton": None if skeleton is None else skeleton.name,
+        "skeleton": None if skeleton is None else skeleton.saved(),
         "joints": [] if skeleton is None else list(skeleton.joints),
         "camera": state.camera,
         "sequences": state.sequences,

@@ -235,12 +235,12 @@ class RecordingWriter:
             self.count = 0
             return
         head, *labels = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] or [""]
-        if head and json.loads(head) != {"skeleton": self._skeleton.name}:
+        if head and json.loads(head) != {"skeleton": self._skeleton.saved()}:
             raise ValueError(f"{path} begins with {head[:80]!r}, expected the skeleton {self._skeleton.name}.")
         if self.count and not any(f'"{self.count - 1:06d}.png"' in label for label in labels[-1:]):
             self.count -= 1
         write_text(
-            unfinished, "".join(f"{line}\n" for line in [json.dumps({"skeleton": self._skeleton.name}), *labels])
+            unfinished, "".join(f"{line}\n" for line in [json.dumps({"skeleton": self._skeleton.saved()}), *labels])
         )
         self._labels = unfinished.open("a", encoding="utf-8")
 
@@ -272,7 +272,7 @@ class RecordingWriter:
         if self._labels is None:
             assert self._skeleton is not None
             self._labels = (self._root / UNFINISHED_FILE).open("w", encoding="utf-8")
-            self._labels.write(json.dumps({"skeleton": self._skeleton.name}) + "\n")
+            self._labels.write(json.dumps({"skeleton": self._skeleton.saved()}) + "\n")
         self._labels.write(line + "\n")
         self._labels.flush()
 
@@ -322,13 +322,14 @@ def _open_folder(
 
 
 def _common_skeleton(folders: list[_Folder]) -> Skeleton | None:
-    skeletons = {f.skeleton.name: f.skeleton for f in folders if f.skeleton is not None}
+    skeletons = list(dict.fromkeys(folder.skeleton for folder in folders if folder.skeleton is not None))
     if len(skeletons) > 1:
         raise ValueError(
             f"The recordings below {folders[0].path.parent} are labelled with different skeletons: "
-            f"{', '.join(skeletons)}. Open only recordings of one skeleton, as in recording:PATH#NAME,NAME."
+            f"{', '.join(skeleton.name for skeleton in skeletons)}. Open only recordings of one skeleton, as in "
+            "recording:PATH#NAME,NAME."
         )
-    return next(iter(skeletons.values()), None)
+    return next(iter(skeletons), None)
 
 
 def _read_labels(folder: _Folder, skeleton: Skeleton, problems: list[Problem]) -> None:

@@ -129,19 +129,23 @@ def skeleton_of(folder: Path) -> Skeleton | None:
 
     Raises:
         OSError: labels.jsonl cannot be read.
-        ValueError: labels.jsonl is empty, or its first line does not name a known skeleton.
+        ValueError: labels.jsonl is empty, or its first line neither names a known skeleton nor declares one.
     """
     path = folder / LABELS_FILE
     if not path.exists():
         return None
     first = read_lines(path, "recording")[0]
     try:
-        name = json.loads(first)["skeleton"]
-        return find_skeleton(name)
+        named = json.loads(first)["skeleton"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(
             f'{path}:1: found {first[:80]!r}, expected {{"skeleton": NAME}} with one of {", ".join(SKELETONS)}. {DOCS}'
         ) from None
+    try:
+        # The path of a JSON file starts from the folder of the recording.
+        return find_skeleton(folder / named if isinstance(named, str) and named.endswith(".json") else named)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}:1: found {first[:80]!r}. {error}") from None
 
 
 def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:

@@ -101,11 +101,10 @@ def joined(files: Sequence[PredictionFile]) -> Predicted:
     Raises:
         ValueError: the files differ in skeleton, centres or refinement.
     """
-    heads = {(file.header.skeleton, file.header.centers, file.header.refine) for file in files}
+    heads = {(file.skeleton, file.header.centers, file.header.refine) for file in files}
     if len(heads) > 1:
-        raise ValueError(
-            f"The files differ in skeleton, centres or refinement: {sorted(heads)}. Score each separately."
-        )
+        listed = sorted((skeleton.name, centers, refine) for skeleton, centers, refine in heads)
+        raise ValueError(f"The files differ in skeleton, centres or refinement: {listed}. Score each separately.")
     frames = tuple(frame for file in files for frame in file.frames)
     joints_mm = np.full((len(frames), len(files[0].skeleton), 3), np.nan)
     for row, frame in enumerate(frames):

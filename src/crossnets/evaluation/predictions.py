@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossnets.atomic import replacing
-from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.geometry.skeleton import SavedSkeleton, Skeleton, find_skeleton
 from crossnets.inference.hand import Hand
 from crossnets.inference.predict import PredictedHands
 from crossnets.types import PredictedFrame
@@ -23,7 +23,7 @@ VERSION = 1
 class PredictionHeader:
     """First line of a file in our own format."""
 
-    skeleton: str
+    skeleton: SavedSkeleton
     centers: str
     """How crops were centred: `detector`, `image`, `label`, or another name that the writer chose."""
     model: str

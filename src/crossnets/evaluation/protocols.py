@@ -117,6 +117,7 @@ def subset_of(skeleton: Skeleton, joints: Sequence[int]) -> Skeleton:
         place(skeleton.reference),
         place(skeleton.center),
         (place(palm[0]), place(palm[1]), place(palm[2])) if palm and set(palm) <= set(order) else None,
+        standard=tuple(skeleton.standard[joint] for joint in order) if skeleton.standard else (),
     )
 
 

@@ -88,7 +88,7 @@ def write_npz(path: Path, header: PredictionHeader, frames: Iterable[PredictedHa
         "size_mm": np.array([np.nan if hand.size_mm is None else hand.size_mm for hand in hands], np.float32),
         "joints": np.array(skeleton.joints, dtype=np.str_),
         "parents": np.array(skeleton.parents, np.int64),
-        "skeleton": np.array(header.skeleton),
+        "skeleton": np.array(skeleton.name),
         "model": np.array(header.model),
     }
     with replacing(path) as part, part.open("wb") as stream:

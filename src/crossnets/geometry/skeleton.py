@@ -1,6 +1,18 @@
-"""Joints of each data set: names, parents, colours, evaluation subset, and maps between skeletons."""
+"""Joints of each data set: names, parents, colours, evaluation subset, and maps between skeletons.
 
+Skeletons of one's own are declared in JSON files. docs/datasets.md describes them.
+"""
+
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 COLOURS = {
@@ -12,6 +24,10 @@ COLOURS = {
     "little": (0.60, 0.31, 0.78),
 }
 """RGB, 0 to 1, of the bones of each part."""
+
+
+SavedSkeleton: TypeAlias = str | dict[str, Any]
+"""How files keep a skeleton: the name of a built-in one, or the declaration of another."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +46,13 @@ class Skeleton:
     """(wrist, middle knuckle, little knuckle), which define palm yaw and pitch (spec 6.1); None where unlabelled."""
     evaluation: tuple[int, ...] = field(default=())
     """Joints that papers report; empty means all of them."""
+    standard: tuple[str | None, ...] = field(default=(), repr=False)
+    """Standard joint (`STANDARD_JOINTS`) that each joint of a declared skeleton corresponds to, or None. Empty for
+    built-in skeletons."""
 
     def __post_init__(self) -> None:
         assert len(self.joints) == len(self.parents) == len(set(self.joints)), self.name
+        assert len(self.standard) in (0, len(self.joints)), self.name
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -45,7 +65,19 @@ class Skeleton:
     @property
     def colours(self) -> tuple[tuple[float, float, float], ...]:
         """RGB of each joint, and of the bone to its parent."""
-        return tuple(COLOURS.get(name.split("_")[0], COLOURS["palm"]) for name in self.joints)
+        return tuple(COLOURS.get(place.split("_")[0], COLOURS["palm"]) for place in self.places)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The place of the hand where each joint sits. Joints of two skeletons at one place are the same joint.
+
+        A place is the name of a built-in skeleton's joint. A joint that corresponds to no standard joint has a place of
+        its own.
+        """
+        if not self.standard:
+            return self.joints
+        pairs = zip(self.joints, self.standard, strict=True)
+        return tuple(f"{self.name}/{joint}" if place is None else place for joint, place in pairs)
 
     def shared_with(self, other: "Skeleton") -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Indices here and in `other` of the joints that sit at the same place of the hand, in this one's order.
@@ -53,20 +85,34 @@ class Skeleton:
         Raises:
             ValueError: the two skeletons share no joint.
         """
-        names = [name for name in self.joints if name in other.joints]
-        if not names:
+        shared = [place for place in self.places if place in other.places]
+        if not shared:
             raise ValueError(f"{self.name} and {other.name} have no joint at the same place of the hand.")
-        return tuple(map(self.joints.index, names)), tuple(map(other.joints.index, names))
+        return tuple(map(self.places.index, shared)), tuple(map(other.places.index, shared))
 
     def order_of(self, other: "Skeleton") -> tuple[int, ...] | None:
         """Indices in this skeleton of the joints of `other`. None unless both have the same joints in some order."""
-        if set(self.joints) != set(other.joints):
+        if set(self.places) != set(other.places):
             return None
-        return tuple(map(self.joints.index, other.joints))
+        return tuple(map(self.places.index, other.places))
 
     def evaluated(self) -> "Skeleton":
         """The skeleton of the evaluation joints alone; itself where all joints are evaluated."""
         return self if not self.evaluation else EVALUATED[self.name]
+
+    def saved(self) -> SavedSkeleton:
+        """Return what files keep of the skeleton, which `find_skeleton` reads."""
+        if SKELETONS.get(self.name) == self:
+            return self.name
+        joints = [
+            {
+                "name": name,
+                "parent": None if parent < 0 else self.joints[parent],
+                "standard": place if place in STANDARD_JOINTS else None,
+            }
+            for name, parent, place in zip(self.joints, self.parents, self.places, strict=True)
+        ]
+        return {"name": self.name, "root": self.joints[self.reference], "joints": joints}
 
 
 def joint_name(finger: str, part: str) -> str:
@@ -137,12 +183,170 @@ SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE
 EVALUATED = {"nyu36": NYU14}
 
 
-def find_skeleton(name: object) -> Skeleton:
-    """Find a skeleton by its name, which may come from a file and be of another type.
+STANDARD_JOINTS = tuple(name for name in NYU36.joints if name != "palm")
+"""Places of the hand that joints of declared skeletons can correspond to: the 21 joints of MSRA, the middles of bones,
+and points of the wrist and palm. Joints called palm are left out, as each data set has its own at another place."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MOST_JOINTS = 256
+_MOST_BYTES = 1 << 20
+_EXAMPLE = (
+    '{"name": "two", "root": "wrist", "joints": [{"name": "wrist", "parent": null}, '
+    '{"name": "nail", "parent": "wrist", "standard": "index_tip"}]}'
+)
+
+
+def find_skeleton(named: object) -> Skeleton:
+    """Find a skeleton.
+
+    Args:
+        named: The name of a built-in skeleton, the path of a JSON file (a `Path`, or a text that ends in .json), or
+            what `Skeleton.saved` returned. It may come from a file and be of any type.
 
     Raises:
-        ValueError: no skeleton has this name.
+        OSError: the file is missing or cannot be read.
+        ValueError: no skeleton has this name, or the declaration is damaged.
     """
-    if not isinstance(name, str) or name not in SKELETONS:
-        raise ValueError(f"Unknown skeleton {name!r}. Known: {', '.join(SKELETONS)}.")
-    return SKELETONS[name]
+    if isinstance(named, Mapping):
+        return _declared(named, "The declaration of the skeleton")
+    if isinstance(named, Path) or (isinstance(named, str) and named.endswith(".json")):
+        return _read_declaration(Path(named).expanduser())
+    if not isinstance(named, str) or named not in SKELETONS:
+        raise ValueError(
+            f"Unknown skeleton {str(named)[:80]!r}. Known: {', '.join(SKELETONS)}, and JSON files that declare others. "
+            "See docs/datasets.md."
+        )
+    return SKELETONS[named]
+
+
+def weights_between(
+    own: Skeleton, wanted: Skeleton, maps: Mapping[str, Float32[np.ndarray, "_ J"]]
+) -> Float32[np.ndarray, "K J"] | None:
+    """Return the K joints of `wanted` as weighted sums of the J joints of `own`. None if they cannot be computed.
+
+    Args:
+        own: The joints that are known.
+        wanted: The joints that are asked for.
+        maps: Fitted weights of built-in skeletons by name, as `synth.hand.skeleton_maps` makes them.
+    """
+    if SKELETONS.get(wanted.name) == wanted and wanted.name in maps:
+        return maps[wanted.name]
+    order = own.order_of(wanted)
+    if order is None and not (own.standard or wanted.standard):
+        return None
+    rows = []
+    for place in wanted.places:
+        if place in own.places:
+            rows.append(np.eye(len(own), dtype=np.float32)[own.places.index(place)])
+        elif place in STANDARD_JOINTS and NYU36.name in maps:
+            rows.append(maps[NYU36.name][NYU36.joints.index(place)])
+        else:
+            return None
+    return np.stack(rows)
+
+
+def _read_declaration(path: Path) -> Skeleton:
+    """Read the JSON file that declares a skeleton. `find_skeleton` describes the errors."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no skeleton file {path}. Expected a JSON file such as {_EXAMPLE}.")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; expected a skeleton file of at most {_MOST_BYTES}.")
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}). Expected a skeleton such as {_EXAMPLE}.") from None
+    return _declared(fields, str(path))
+
+
+def _declared(fields: Any, where: str) -> Skeleton:
+    """Make a skeleton of its declaration. `where` names the declaration in messages.
+
+    Raises:
+        ValueError: the declaration is damaged.
+    """
+    _check_keys(fields, ("name", "root", "joints"), (), where)
+    name = fields["name"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in SKELETONS:
+        why = "which is built in" if isinstance(name, str) and name in SKELETONS else "which is no such name"
+        raise ValueError(
+            f"{where}: found the name {str(name)[:80]!r}, {why}. Expected letters, digits, dots and hyphens."
+        )
+    listed = fields["joints"]
+    if not isinstance(listed, list) or not 2 <= len(listed) <= _MOST_JOINTS:
+        found = f"{len(listed)} joints" if isinstance(listed, list) else f"joints {str(listed)[:60]!r}"
+        raise ValueError(f"{where}: found {found}; expected a list of 2 to {_MOST_JOINTS}, such as in {_EXAMPLE}.")
+    for number, joint in enumerate(listed):
+        _check_keys(joint, ("name",), ("parent", "standard"), f"{where}: joint {number}")
+    joints = tuple(joint["name"] for joint in listed)
+    for joint in joints:
+        if not (isinstance(joint, str) and 0 < len(joint) <= 64 and joint.isprintable()):
+            raise ValueError(f"{where}: found the joint {str(joint)[:80]!r}; expected a printable name of a joint.")
+        if joints.count(joint) > 1:
+            raise ValueError(f"{where}: found two joints called {joint!r}. Give each joint a name of its own.")
+    root = fields["root"]
+    if root not in joints:
+        raise ValueError(f"{where}: found the root {str(root)[:80]!r}; expected one of the joints {', '.join(joints)}.")
+    parents = _parents(joints, {joint["name"]: joint.get("parent") for joint in listed}, root, where)
+    standard = tuple(_standard_joint(joint, where) for joint in listed)
+    for place in standard:
+        if place is not None and standard.count(place) > 1:
+            both = [joint for joint, other in zip(joints, standard, strict=True) if other == place]
+            raise ValueError(
+                f"{where}: the joints {' and '.join(both)} both correspond to {place}. Expected one for each standard "
+                'joint. Give the others "standard": null.'
+            )
+    knuckles = [standard.index(place) if place in standard else -1 for place in ("wrist", "middle_mcp", "little_mcp")]
+    wrist, middle, little = knuckles
+    reference = joints.index(root)
+    return Skeleton(
+        name,
+        joints,
+        parents,
+        reference=reference,
+        center=reference if middle < 0 else middle,
+        palm_frame=None if min(knuckles) < 0 else (wrist, middle, little),
+        standard=standard,
+    )
+
+
+def _check_keys(fields: Any, needed: tuple[str, ...], optional: tuple[str, ...], where: str) -> None:
+    """Check that `fields` is an object with all of the needed keys and no unknown ones."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{where}: found {str(fields)[:60]!r}; expected a JSON object, as in {_EXAMPLE}.")
+    if missing := [key for key in needed if key not in fields]:
+        raise ValueError(f"{where}: the key {missing[0]!r} is missing. Expected {', '.join(needed)}, as in {_EXAMPLE}.")
+    if unknown := [str(key) for key in fields if key not in (*needed, *optional)]:
+        raise ValueError(f"{where}: found the key {unknown[0][:40]!r}; expected {', '.join((*needed, *optional))}.")
+
+
+def _parents(joints: tuple[str, ...], named: Mapping[str, Any], root: str, where: str) -> tuple[int, ...]:
+    """Indices of the parents, -1 for the root. All joints must be reached from the root."""
+    for joint, parent in named.items():
+        if joint == root and parent is not None:
+            raise ValueError(f'{where}: the root {root} has the parent {str(parent)[:80]!r}; expected "parent": null.')
+        if joint != root and parent not in joints:
+            found = "no parent" if parent is None else f"the parent {str(parent)[:80]!r}"
+            raise ValueError(f"{where}: {joint} has {found}; expected the name of a joint. Only the root has none.")
+    for joint in joints:
+        passed = [joint]
+        while (parent := named[passed[-1]]) is not None:
+            if parent in passed:
+                cycle = " - ".join([*passed[passed.index(parent) :], parent])
+                raise ValueError(f"{where}: the parents form a cycle: {cycle}. Expected bones that lead to {root}.")
+            passed.append(parent)
+    return tuple(-1 if named[joint] is None else joints.index(named[joint]) for joint in joints)
+
+
+def _standard_joint(joint: Mapping[str, Any], where: str) -> str | None:
+    """The standard joint of a declared joint. Without the key it is the one of the same name, if there is one."""
+    name = joint["name"]
+    if "standard" not in joint:
+        return name if name in STANDARD_JOINTS else None
+    place = joint["standard"]
+    if place is None or place in STANDARD_JOINTS:
+        return place
+    near = get_close_matches(str(place), STANDARD_JOINTS, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"{where}: {name} has the standard joint {str(place)[:80]!r}; expected null or one of "
+        f"{', '.join(STANDARD_JOINTS)}.{meant}"
+    )

@@ -49,7 +49,7 @@ def _rows(skeleton: Skeleton) -> np.ndarray | None:
 
     They are looked up once per skeleton, because a tracker asks for them in every frame.
     """
-    index = {name: row for row, name in enumerate(skeleton.joints)}
+    index = {name: row for row, name in enumerate(skeleton.places)}
     chains = [["wrist", *(joint_name(finger, part) for part in _PARTS)] for finger in FINGERS]
     if not {name for chain in chains for name in chain} <= set(index):
         return None

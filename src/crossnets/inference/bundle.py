@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from crossnets.atomic import replacing, write_text
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.estimator import current_names
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
@@ -55,7 +56,7 @@ def load(path: Path = SHIPPED) -> Estimator:
         maps = {name.removeprefix(_MAPS): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(_MAPS)}
         networks.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
-        _refuse(weights_path, config_path, f"preset {config.preset}, {config.skeleton}", error)
+        _refuse(weights_path, config_path, f"preset {config.preset}, {find_skeleton(config.skeleton).name}", error)
     return Estimator(config, networks, maps)
 
 

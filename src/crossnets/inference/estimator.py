@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE, Normalisation, normalise
 from crossnets.geometry.cube import out_of_cubes, views_of
 from crossnets.geometry.localise import Centers
-from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.geometry.skeleton import SavedSkeleton, Skeleton, find_skeleton, weights_between
 from crossnets.types import HandCrop, Refinement
 
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
@@ -25,7 +25,7 @@ class CropModel:
     """How crops are cut for a network, and the skeleton of its joints."""
 
     preset: str
-    skeleton: str
+    skeleton: SavedSkeleton
     cube_mm: float = CUBE_MM
     normalisation: Normalisation = "per-frame"
     centers: Centers = "image"
@@ -98,25 +98,37 @@ class CropEstimator:
         self.model, self._network, self.maps = model, network, dict(maps or {})
         self.own_skeleton = find_skeleton(model.skeleton)
         """The joints of the network."""
-        self._speaks: str | None = None
+        self._speaks: Skeleton | None = None
+        self._weights: Float32[np.ndarray, "K J"] | None = None
 
     @property
     def skeleton(self) -> Skeleton:
         """The joints it predicts."""
-        return self.own_skeleton if self._speaks is None else find_skeleton(self._speaks)
+        return self.own_skeleton if self._speaks is None else self._speaks
 
     def speaking(self: Speaker, skeleton: Skeleton | None) -> Speaker:
         """The same, predicting the joints of another skeleton if it knows it; else itself."""
-        if skeleton is None:
+        if skeleton is None or skeleton == self.own_skeleton:
             return self
-        order = self.own_skeleton.order_of(skeleton)
-        if skeleton.name not in self.maps and (order is None or skeleton.name == self.model.skeleton):
+        weights = weights_between(self.own_skeleton, skeleton, self.maps)
+        if weights is None:
             return self
         other = copy.copy(self)
-        if skeleton.name not in self.maps:
-            assert order is not None
-            other.maps = self.maps | {skeleton.name: np.eye(len(order), dtype=np.float32)[list(order)]}
-        other._speaks = skeleton.name
+        other._speaks = skeleton
+        other._weights = weights
+        return other
+
+    def for_cubes(self: Speaker) -> Speaker:
+        """The estimator of all passes but the last, whose joints place the next cubes.
+
+        A declared skeleton may have few joints, whose mean is far from the middle of the hand. The network's own joints
+        are taken instead.
+        """
+        if self._speaks is None or not self._speaks.standard:
+            return self
+        other = copy.copy(self)
+        other._speaks = None
+        other._weights = None
         return other
 
     def arrays(self, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B 1 S S"]:
@@ -177,14 +189,14 @@ class CropEstimator:
 
     def spoken(self, joints_mm: Float[np.ndarray, "B J 3"]) -> Float32[np.ndarray, "B K 3"]:
         """The network's joints as those that are predicted."""
-        if self._speaks is None:
+        if self._weights is None:
             return joints_mm.astype(np.float32)
-        return np.einsum("kj,bjc->bkc", self.maps[self._speaks], joints_mm).astype(np.float32)
+        return np.einsum("kj,bjc->bkc", self._weights, joints_mm).astype(np.float32)
 
     def _spread(self, spread: Float[np.ndarray, "B J"]) -> Float32[np.ndarray, "B K"]:
         """Deviations of joints converted to another skeleton. Errors of the averaged joints are assumed to be fully
         correlated."""
-        if self._speaks is None:
+        if self._weights is None:
             return spread.astype(np.float32)
-        shares = np.abs(self.maps[self._speaks])
+        shares = np.abs(self._weights)
         return (spread @ (shares / shares.sum(axis=1, keepdims=True)).T).astype(np.float32)

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8, UInt16
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.camera import project
 from crossnets.geometry.lens import pinhole_of
-from crossnets.geometry.skeleton import SKELETONS, Skeleton
+from crossnets.geometry.skeleton import SKELETONS, Skeleton, find_skeleton
 from crossnets.inference.articulation import Articulated, Gesture, Palm, has_articulation
 from crossnets.types import LensCamera, Pinhole
 
@@ -59,25 +59,29 @@ class Hand:
         Raises:
             KeyError: the skeleton has no joint of that name. The message lists its joints.
         """
-        if joint not in self.skeleton.joints:
+        names = self.skeleton.joints if joint in self.skeleton.joints else self.skeleton.places
+        if joint not in names:
             near = get_close_matches(joint, self.skeleton.joints, 1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
             raise KeyError(
                 f"Found {joint!r}, expected a joint of {self.skeleton.name}: {', '.join(self.skeleton.joints)}.{meant}"
             )
-        return self.joints_mm[self.skeleton.joints.index(joint)]
+        return self.joints_mm[names.index(joint)]
 
     def joints(self, skeleton: str) -> Float32[np.ndarray, "J 3"]:
         """The joints in mm in the order of another skeleton with the same joints.
 
         Args:
-            skeleton: `mediapipe` or `mediapipe21` (thumb first), `msra21`, or another skeleton's name.
+            skeleton: `mediapipe` or `mediapipe21` (thumb first), `msra21`, another skeleton's name, or the path of a
+                JSON file that declares one.
 
         Raises:
+            FileNotFoundError: the JSON file does not exist.
             ValueError: the skeleton is unknown, or it has joints at other places of the hand.
         """
         name = "mediapipe21" if skeleton == "mediapipe" else skeleton
-        order = self.skeleton.order_of(SKELETONS[name]) if name in SKELETONS else None
+        declared = name.endswith(".json")
+        order = self.skeleton.order_of(find_skeleton(name)) if declared or name in SKELETONS else None
         if order is None:
             fitting = [one.name for one in SKELETONS.values() if self.skeleton.order_of(one) is not None]
             raise ValueError(f"Found the skeleton {skeleton!r}, expected one with these joints: {', '.join(fitting)}.")

@@ -78,9 +78,10 @@ def estimate_hands(
     # A model without refinement was trained on cubes of one size.
     sides = [estimator.cube_for(one.length_mm) if model.passes > 1 else model.cube_mm for one in candidates]
     cubes = [(one.center_mm, side) for one, side in zip(candidates, sides, strict=True)]
-    estimates, crops = estimate_cubes(estimator, image, cubes, stages_ms)
-    for _ in range(model.passes - 1):
-        estimates, crops = estimate_cubes(estimator, image, estimator.refined_cubes(crops, estimates), stages_ms)
+    passes = [*(model.passes - 1) * [estimator.for_cubes()], estimator]
+    estimates, crops = estimate_cubes(passes[0], image, cubes, stages_ms)
+    for one in passes[1:]:
+        estimates, crops = estimate_cubes(one, image, estimator.refined_cubes(crops, estimates), stages_ms)
     odds = hand_odds(estimates, [one.score for one in candidates])
     return EstimatedHands(estimates, crops, odds, hands_among(estimates, crops, odds))
 

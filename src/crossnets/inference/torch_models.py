@@ -34,9 +34,9 @@ class EstimatorConfig(CropModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        found, expected = self.networks.num_joints, len(find_skeleton(self.skeleton))
-        if found != expected:
-            raise ValueError(f"The networks have {found} joints, but the skeleton {self.skeleton} has {expected}.")
+        found, skeleton = self.networks.num_joints, find_skeleton(self.skeleton)
+        if found != len(skeleton):
+            raise ValueError(f"The networks have {found} joints, but the skeleton {skeleton.name} has {len(skeleton)}.")
 
 
 class Estimator(CropEstimator):
@@ -93,7 +93,7 @@ class Estimator(CropEstimator):
             return self.spoken(out_of_cubes(self.networks.joints(pose).numpy(), views_of(crops)))
         centers_mm = np.stack([crop.center_mm for crop in crops])
         found = NormalisedPose(pose.y.numpy(), pose.t.numpy())
-        return denormalise_pose(found, centers_mm).astype(np.float32)
+        return self.spoken(denormalise_pose(found, centers_mm))
 
     def latent_networks(self) -> CrossingNets:
         """The networks with the shared latent space.

@@ -1,8 +1,11 @@
 """All networks that a preset can name."""
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch import Tensor
 
 from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.crossnet import CrossNet, CrossNetConfig
@@ -43,3 +46,61 @@ def config_from(fields: dict[str, Any]) -> NetworksConfig:
 def _crossing(fields: dict[str, Any]) -> CrossingNetsConfig:
     rest = {name: value for name, value in fields.items() if name != "pose_vae"}
     return CrossingNetsConfig(pose_vae=PoseVAEConfig(**fields["pose_vae"]), **rest)
+
+
+class _JointAxis(NamedTuple):
+    """Where a tensor of weights has x, y and z of the joints, one joint after the other."""
+
+    axis: int
+    first: int = 0
+    """Index of the first joint's x."""
+
+
+_JOINT_AXES = {
+    "vae.encoder.0.weight": _JointAxis(1),
+    "vae.decoder.2.weight": _JointAxis(0),
+    "vae.decoder.2.bias": _JointAxis(0),
+    "head.top.0.weight": _JointAxis(0, 3),
+    "head.top.0.bias": _JointAxis(0, 3),
+}
+"""Tensors of `CrossingNets` and `Regressor` whose size depends on the joints."""
+
+
+def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
+    """Whether `rearranged` makes weights of the one network fit the other. True if they are equal."""
+    if isinstance(one, CrossNetConfig) or isinstance(other, CrossNetConfig):
+        return one == other
+    if not one.shared_latent:  # a regression has no pose VAE
+        return replace(one, pose_vae=other.pose_vae) == other
+    most = max(one.pose_vae.num_joints, other.pose_vae.num_joints)
+    alike = [replace(config, pose_vae=replace(config.pose_vae, num_joints=most)) for config in (one, other)]
+    return alike[0] == alike[1]
+
+
+def rearranged(
+    weights: Mapping[str, Tensor], num_joints: int, ours: Sequence[int], theirs: Sequence[int]
+) -> dict[str, Tensor]:
+    """Weights of `CrossingNets` or `Regressor` for other joints.
+
+    Args:
+        weights: The weights, by name.
+        num_joints: Number of joints of the result.
+        ours: Indices in the result of joints that are taken over. The weights of the others are 0.
+        theirs: Indices of the same joints in `weights`.
+    """
+    result = dict(weights)
+    xyz = torch.arange(3)
+    to = (3 * torch.tensor(ours)[:, None] + xyz).flatten()
+    taken = (3 * torch.tensor(theirs)[:, None] + xyz).flatten()
+    for name, (axis, first) in _JOINT_AXES.items():
+        if name not in weights:
+            continue
+        old = weights[name]
+        size = list(old.shape)
+        size[axis] = first + 3 * num_joints
+        new = old.new_zeros(size)
+        # What comes before the joints, such as the translation, is the same.
+        new.narrow(axis, 0, first).copy_(old.narrow(axis, 0, first))
+        new.index_copy_(axis, first + to, old.index_select(axis, first + taken))
+        result[name] = new
+    return result

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from crossnets.geometry.skeleton import SavedSkeleton
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.crossnet import CrossNetConfig
@@ -87,7 +88,7 @@ class TrainConfig:
     """Settings that every training has. Each preset has a type of its own, with the settings that it uses."""
 
     preset: str
-    skeleton: str
+    skeleton: SavedSkeleton
     stages: tuple[StageConfig, ...]
     precision: Precision = "auto"
     seed: int = 42

@@ -20,12 +20,13 @@ from rich.console import Console
 from torch import Tensor
 
 from crossnets import ranks
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.detector import DetectorNet
-from crossnets.models.networks import Networks, build
+from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
@@ -207,14 +208,23 @@ def train(
 
 
 def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTraining) -> None:
-    """Copy the weights of another model of the same networks."""
+    """Copy the weights of another model of the same networks. Joints are matched by their place on the hand."""
     found = bundle.load_detector(init) if isinstance(networks, DetectorNet) else bundle.load(init)
-    if found.config.networks != config.networks:
+    if isinstance(config, DetectorTraining) or isinstance(found, Detector):
+        fits = found.config.networks == config.networks
+    else:
+        fits = differ_in_joints_alone(found.config.networks, config.networks)
+    if not fits:
         raise ValueError(
             f"--init {init}: its networks are {found.config.networks}, but this training has {config.networks}. "
-            "Start from a model of the same preset and skeleton."
+            "Start from a model of the same preset."
         )
-    networks.load_state_dict(found.networks.state_dict())
+    weights = found.networks.state_dict()
+    own = find_skeleton(config.skeleton)
+    if isinstance(found, Estimator) and found.own_skeleton != own:
+        ours, theirs = own.shared_with(found.own_skeleton)
+        weights = rearranged(weights, len(own), ours, theirs)
+    networks.load_state_dict(weights)
 
 
 def _networks(config: AnyTraining) -> Networks | DetectorNet:

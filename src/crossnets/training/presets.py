@@ -46,7 +46,9 @@ def paper_networks(
     num_joints: int, metric: MetricKind = "separate", *, shared_latent: bool = True
 ) -> CrossingNetsConfig:
     """The networks of spec 2."""
-    return CrossingNetsConfig(pose_vae=PoseVAEConfig(num_joints=num_joints), metric=metric, shared_latent=shared_latent)
+    # A pose of few joints has fewer numbers than the latent of the spec.
+    pose_vae = PoseVAEConfig(num_joints=num_joints, latent_dim=min(PoseVAEConfig.latent_dim, 3 * num_joints))
+    return CrossingNetsConfig(pose_vae=pose_vae, metric=metric, shared_latent=shared_latent)
 
 
 def paper(
@@ -66,7 +68,7 @@ def paper(
     stages = _stages(PAPER_STAGES if shared_latent else REGRESSION_STAGES, terms)
     return PaperConfig(
         preset="paper",
-        skeleton=skeleton.name,
+        skeleton=skeleton.saved(),
         networks=paper_networks(len(skeleton), metric, shared_latent=shared_latent),
         crop=CropConfig(cube_mm=cube_mm, normalisation=normalisation, centers=centers),
         stages=stages,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
-from crossnets.geometry.skeleton import Skeleton
+from crossnets.geometry.skeleton import Skeleton, weights_between
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.skeleton_maps import reference_frames
 from crossnets.tensors import RealBatch
@@ -41,13 +41,14 @@ def label_weights(
     """
     if skeleton == own:
         return np.eye(len(own), dtype=np.float32)
-    if skeleton.name not in maps:
+    weights = weights_between(own, skeleton, maps)
+    if weights is None:
         known = ", ".join([own.name, *maps])
         raise ValueError(
             f"The labels of --data have the skeleton {skeleton.name}, which the network cannot say. It knows {known}. "
             "Give the frames as --unlabelled, or take --preset paper."
         )
-    return maps[skeleton.name]
+    return weights
 
 
 def bones_mm(joints_mm: Float[np.ndarray, "B K 3"], skeleton: Skeleton) -> Float[np.ndarray, "B"]:

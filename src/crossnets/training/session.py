@@ -117,6 +117,8 @@ def _train(
     asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
     if init is not None:
         asked["init"] = str(init)
+    if labelled is not None and labelled.skeleton is not None and labelled.skeleton.standard:
+        asked["skeleton"] = labelled.skeleton.saved()
     request = run.request_of(config, asked)
     budget_s = None if budget is None else parse_budget(budget)
     with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
@@ -256,7 +258,12 @@ def _tell(
     if frames.real is not None:
         what = f"{what}, {len(frames.real.patches)} labelled real"
         used = max(0, used - len(frames.real.patches))
-    _say(console, f"{config.preset} on {config.skeleton}: {what} and {used} unlabelled frames", config, machine)
+    _say(
+        console,
+        f"{config.preset} on {find_skeleton(config.skeleton).name}: {what} and {used} unlabelled frames",
+        config,
+        machine,
+    )
     if frames.problems and ranks.first():
         path = out / PROBLEMS_FILE
         write_problems(path, frames.problems)

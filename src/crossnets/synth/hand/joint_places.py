@@ -5,6 +5,7 @@ places were then moved until the hand fitted to labels (`inverse.fit`) had no sy
 development data. `scripts/hand_coverage.py` reports how well the other skeletons fit. No label is copied.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,9 +141,28 @@ PLACES = {
 HANDS17 are the same."""
 
 
+@functools.cache
+def places_of(skeleton: Skeleton) -> Places:
+    """Return the places of a skeleton's joints. Those of a declared skeleton are the places of its standard joints.
+
+    Raises:
+        ValueError: a joint corresponds to no standard joint.
+    """
+    if not skeleton.standard:
+        return PLACES[skeleton.name]
+    unplaced = [joint for joint, place in zip(skeleton.joints, skeleton.standard, strict=True) if place is None]
+    if unplaced:
+        raise ValueError(
+            f"The joints {', '.join(unplaced)} of {skeleton.name} correspond to no standard joint, so they have no "
+            "place on the rendered hand. Declare their standard joints, or take --preset paper, which needs none."
+        )
+    rows = np.array([NYU36.joints.index(place) for place in skeleton.standard if place is not None])
+    return Places(_NYU.bones[rows], _NYU.along[rows], _NYU.offsets_mm[rows])
+
+
 def joints(frames: HandFrames, skeleton: Skeleton) -> Any:
     """(*B, J, 3): the skeleton's joints on posed hands, in mm in the camera frame. Differentiable in torch."""
-    places = PLACES[skeleton.name]
+    places = places_of(skeleton)
     return attach(frames, places.bones, places.along, places.offsets_mm)
 
 
