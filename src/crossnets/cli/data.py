@@ -8,10 +8,14 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from crossnets.datasets.converting import Converted, convert
 from crossnets.datasets.dataset import PROBLEMS_FILE
 from crossnets.datasets.images import open_sources
 from crossnets.datasets.info import info_command
+from crossnets.datasets.label_files import LabelledImages
 from crossnets.datasets.packing import PackConfig, Packed, pack
+from crossnets.datasets.writers import require_new_folder
+from crossnets.geometry.skeleton import find_skeleton
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,44 @@ class Pack:
     coefficients of a lens may follow after a colon."""
 
 
+@dataclass(frozen=True)
+class Convert:
+    """Write a data set, or depth images with a file of labels, in another format.
+
+    Frames keep their order. A recording keeps their keys too. What was written is read again and compared with its
+    source, and the labels are checked. Nothing is overwritten. Example: crossnets data convert images --camera d435
+    --labels joints.csv --skeleton msra21 --to recording --out mine
+    """
+
+    source: tyro.conf.Positional[str]
+    """A data set such as cvar:PATH#P1,P4, a recording, shards, a folder of 16-bit PNGs, or a .npy file."""
+    to: Literal["recording", "nyu", "icvl", "msra", "cvar", "hands17"]
+    """Format. All but recordings have a fixed camera and skeleton, which the source must have too."""
+    out: Path
+    """New folder. It gets its name when everything is written and compared."""
+    split: Literal["train", "test"] = "train"
+    """Split of NYU, ICVL and HANDS17, of the source and of the result."""
+    camera: str | None = None
+    """Camera of PNGs without camera.json and of .npy files, as for predict."""
+    labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Labels of the images: a .npz file, a .csv file, or COCO keypoints with depths in a .json file."""
+    skeleton: str | None = None
+    """Skeleton of --labels: a name such as msra21, or a JSON file that declares one."""
+
+
 def data(
     action: Annotated[
         Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
-        | Annotated[Pack, tyro.conf.subcommand("pack", prefix_name=False)],
+        | Annotated[Pack, tyro.conf.subcommand("pack", prefix_name=False)]
+        | Annotated[Convert, tyro.conf.subcommand("convert", prefix_name=False)],
         tyro.conf.arg(name=""),
     ],
 ) -> None:
-    """Report on data sets, or pack them into shards."""
+    """Report on data sets, convert them, or pack them into shards."""
     if isinstance(action, Info):
         info_command(action.path, action.json, action.split)
+    elif isinstance(action, Convert):
+        _convert(action)
     else:
         _pack(action)
 
@@ -86,6 +118,49 @@ def _pack(asked: Pack) -> None:
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     print(_told(asked.out, packed))
+
+
+def _convert(asked: Convert) -> None:
+    if (asked.labels is None) != (asked.skeleton is None):
+        raise ValueError("--labels and --skeleton go together: the skeleton names the joints of the file of labels.")
+    require_new_folder(asked.out)
+    (source,) = open_sources([asked.source], asked.camera, asked.split)
+    if asked.labels is not None:
+        source = LabelledImages(source, asked.labels, find_skeleton(asked.skeleton))
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("converting", total=None)
+        converted = convert(
+            source,
+            asked.to,
+            asked.out,
+            split=asked.split,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print("\n".join(_converted(asked, converted)))
+
+
+def _converted(asked: Convert, converted: Converted) -> list[str]:
+    """Describe a conversion, one line for each fact."""
+    lines = [f"{asked.out}: {converted.frames} frames as {asked.to}, {converted.labelled} of them labelled."]
+    if converted.changed:
+        lines.append(
+            f"Depth differs from the source in {converted.changed} frames, by up to {converted.depth_off_mm:g} mm."
+        )
+    else:
+        lines.append("Depth is that of the source in every pixel.")
+    if converted.labelled:
+        lines.append(f"Joints are within {max(converted.joints_off_mm, 1e-4):.4f} mm of the source.")
+    report = converted.labels
+    if report is not None and report.cause is not None:
+        lines.append(f"The labels do not seem right. {report.cause}")
+    elif report is not None and report.fit is not None:
+        lines.append(f"{report.fit:.0%} of the joints lie on the surface that the images show.")
+    if report is not None and report.bad:
+        lines.append(f"Labels that do not fit their images: {len(report.bad)}, first {report.bad[0]}.")
+    if converted.problems:
+        lines.append(f"Left out: {converted.problems}, listed in {asked.out / PROBLEMS_FILE}.")
+    return lines
 
 
 def _told(out: Path, packed: Packed) -> str:

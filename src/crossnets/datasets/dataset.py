@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float32
+
 from crossnets.atomic import write_text
+from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import HandFrame, Pinhole
+from crossnets.types import HandFrame, LensCamera, Pinhole
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,29 @@ class CountedDepth(Protocol):
 
     def depth_unit_of(self, index: int) -> float:
         """Millimetres per count of a frame's image."""
+        ...
+
+
+@runtime_checkable
+class StoredImages(Protocol):
+    """A data set of images whose cameras are known as they were given, with their lens and depth unit."""
+
+    def preset_of(self, index: int) -> CameraPreset:
+        """Camera that took a frame."""
+        ...
+
+    def key_of(self, index: int) -> str:
+        """Key of a frame, without reading its image."""
+        ...
+
+    def as_taken(
+        self, index: int
+    ) -> tuple[Float32[np.ndarray, "H W"], Pinhole | LensCamera, Float32[np.ndarray, "J 3"] | None]:
+        """Depth of one frame in mm with the distortion of the lens, its camera, and its joints.
+
+        Raises:
+            FrameError: as for `HandDataset.__getitem__`.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
 from crossnets.datasets.depth_unit import in_metres
@@ -16,7 +17,7 @@ from crossnets.datasets.recording import CAMERA_FILE, images_in
 from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera
 from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.types import HandFrame, LensCamera
+from crossnets.types import HandFrame, LensCamera, Pinhole
 
 SHOWN = 5
 """Maximum number of names in a message."""
@@ -41,12 +42,23 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame, without the distortion of the lens. `HandDataset` describes the errors."""
+        depth_mm, camera, _ = self.as_taken(index)
+        return HandFrame(self.key_of(index), self.sequence_of(index), *ideal_image(depth_mm, camera), None)
+
+    def as_taken(self, index: int) -> tuple[Float32[np.ndarray, "H W"], Pinhole | LensCamera, None]:
+        """Depth of one frame as it was taken, its camera, and no joints. `HandDataset` describes the errors."""
         path = self._paths[range(len(self))[index]]
         size = (self._camera.width_px, self._camera.height_px)
         counts = read_png16(path, [size if all(size) else png_size(path)])
-        depth_mm = counts_to_mm(counts, self._camera.depth_unit_mm)
-        depth_mm, pinhole = ideal_image(depth_mm, self._camera.camera)
-        return HandFrame(path.as_posix(), self.sequence_of(index), depth_mm, pinhole, None)
+        return counts_to_mm(counts, self._camera.depth_unit_mm), self._camera.camera, None
+
+    def key_of(self, index: int) -> str:
+        """The path as the user gave it."""
+        return self._paths[range(len(self))[index]].as_posix()
+
+    def preset_of(self, index: int) -> CameraPreset:
+        """The camera, the same for all images."""
+        return self._camera
 
     def sequence_of(self, index: int) -> str:
         """Name of the folder."""

@@ -5,6 +5,7 @@ docs/recording-format.md describes the format. If the sub-folders of a folder ar
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from crossnets.datasets.png import read_png16, save_png
 from crossnets.datasets.recording_format import (
     CAMERA_FILE,
     DOCS,
+    KEYS_FILE,
     LABELS_FILE,
     MAX_COUNT,
     UNFINISHED_FILE,
@@ -39,6 +41,7 @@ from crossnets.datasets.recording_format import (
     parse_camera,
     parse_label,
     read_camera,
+    read_keys,
     skeleton_of,
 )
 from crossnets.geometry.camera import CameraPreset
@@ -58,6 +61,12 @@ class _Folder:
     joints_mm: dict[str, Float32[np.ndarray, "J 3"]]
     rejected: set[str]
     """Names of images with a broken label. They are left out."""
+    keys: dict[str, tuple[str, str]]
+    """Key and sequence of frames by the names of their images, from `KEYS_FILE`."""
+
+    def place_of(self, name: str) -> tuple[str, str]:
+        """Key and sequence of the frame of an image."""
+        return self.keys.get(name) or (f"recording/{self.path.name}/{self.images[name].stem}", self.path.name)
 
 
 class Recording:
@@ -99,11 +108,14 @@ class Recording:
         self.skeleton = _common_skeleton(folders)
         self._cameras = {folder.path: folder.camera for folder in folders}
         self._rows = [
-            Row(f"recording/{folder.path.name}/{path.stem}", folder.path.name, path, folder.joints_mm.get(name))
+            Row(*folder.place_of(name), path, folder.joints_mm.get(name))
             for folder in folders
             for name, path in folder.images.items()
             if name not in folder.rejected
         ]
+        keys = Counter(row.key for row in self._rows) if any(folder.keys for folder in folders) else Counter()
+        if repeated := [key for key, count in keys.items() if count > 1]:
+            raise ValueError(f"{root}: found the key {repeated[0][:80]!r} twice in {KEYS_FILE}. {DOCS}")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -122,17 +134,25 @@ class Recording:
     ) -> tuple[Float32[np.ndarray, "H W"], Pinhole | LensCamera, Float32[np.ndarray, "J 3"] | None]:
         """Depth of one frame as it was taken, its camera, and its joints. `HandDataset` describes the errors."""
         row = self._rows[range(len(self))[index]]
-        camera = self._cameras[row.image.parent]
+        camera = self.preset_of(index)
         raw = read_png16(row.image, [(camera.width_px, camera.height_px)])
         return counts_to_mm(raw, camera.depth_unit_mm), camera.camera, row.joints_mm
 
     def sequence_of(self, index: int) -> str:
-        """Name of the folder."""
+        """Name of the folder, or the sequence that `KEYS_FILE` gives."""
         return self._rows[range(len(self))[index]].sequence
+
+    def key_of(self, index: int) -> str:
+        """Key of a frame, without reading its image."""
+        return self._rows[range(len(self))[index]].key
 
     def depth_unit_of(self, index: int) -> float:
         """Millimetres per count of a frame's image."""
-        return self._cameras[self._rows[range(len(self))[index]].image.parent].depth_unit_mm
+        return self.preset_of(index).depth_unit_mm
+
+    def preset_of(self, index: int) -> CameraPreset:
+        """Camera of a frame's recording."""
+        return self._cameras[self._rows[range(len(self))[index]].image.parent]
 
 
 class RecordingWriter:
@@ -312,7 +332,7 @@ def _open_folder(
     camera = given if given is not None else read_camera(path, images)
     if depth_unit_mm is not None:
         camera = camera._replace(depth_unit_mm=depth_unit_mm)
-    folder = _Folder(path, camera, images, skeleton_of(path), {}, set())
+    folder = _Folder(path, camera, images, skeleton_of(path), {}, set(), read_keys(path, images))
     if (path / UNFINISHED_FILE).is_file():
         what = f"the recording was not closed. Rename this file to {LABELS_FILE} to use its labels"
         problems.append(Problem(path / UNFINISHED_FILE, what))

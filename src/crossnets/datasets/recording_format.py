@@ -1,6 +1,7 @@
 """Files of a recording, as docs/recording-format.md describes them: camera.json and labels.jsonl."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ CAMERA_FILE = "camera.json"
 LABELS_FILE = "labels.jsonl"
 UNFINISHED_FILE = "labels.jsonl.partial"
 """Labels of a recording that has not been closed."""
+KEYS_FILE = "keys.jsonl"
+"""Keys and sequences of frames that were converted from another data set."""
 DOCS = "See docs/recording-format.md."
 MAX_COUNT = 65535
 """Largest depth count of 16 bits."""
@@ -146,6 +149,47 @@ def skeleton_of(folder: Path) -> Skeleton | None:
         return find_skeleton(folder / named if isinstance(named, str) and named.endswith(".json") else named)
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}:1: found {first[:80]!r}. {error}") from None
+
+
+def keys_text(places: Mapping[str, tuple[str, str]]) -> str:
+    """Make the contents of `KEYS_FILE` from the key and sequence of each image."""
+    lines = ({"frame": name, "key": key, "sequence": sequence} for name, (key, sequence) in places.items())
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def read_keys(folder: Path, images: Mapping[str, Path]) -> dict[str, tuple[str, str]]:
+    """Read key and sequence of each image from `KEYS_FILE`. Empty if there is no such file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is broken, or it names an image that is missing or named before.
+    """
+    path = folder / KEYS_FILE
+    if not path.exists():
+        return {}
+    places: dict[str, tuple[str, str]] = {}
+    for number, line in enumerate(read_lines(path, "recording"), 1):
+        if not line.strip():
+            continue
+        name, key, sequence = _key_line(line)
+        if name not in images or name in places or not key or not sequence:
+            expected = '{"frame": "000000.png", "key": "cvar/P1/000000", "sequence": "P1"}'
+            raise ValueError(
+                f"{path}:{number}: found {line[:80]!r}, expected a line such as {expected} for each image. Remove the "
+                f"file to use the keys of a recording. {DOCS}"
+            )
+        places[name] = key, sequence
+    return places
+
+
+def _key_line(line: str) -> tuple[str, str, str]:
+    """Image, key and sequence of a line of `KEYS_FILE`. All are empty if the line is broken."""
+    try:
+        fields = json.loads(line)
+        texts = fields["frame"], fields["key"], fields["sequence"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "", "", ""
+    return texts if all(isinstance(text, str) for text in texts) else ("", "", "")
 
 
 def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:

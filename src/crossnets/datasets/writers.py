@@ -17,10 +17,22 @@ from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
-from crossnets.geometry.skeleton import NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton
 
 ICVL_FARTHEST_MM = 499
 """In ICVL's test images every farther pixel is background."""
+
+
+FIXED: dict[str, tuple[str, Skeleton]] = {
+    "nyu": ("nyu-kinect", NYU36),
+    "icvl": ("icvl-senz3d", ICVL16),
+    "msra": ("msra-senz3d", MSRA21),
+    "cvar": ("cvar-senz3d", CVAR21),
+    "hands17": ("realsense-sr300", HANDS17_21),
+}
+"""Camera and skeleton of the formats that have fixed ones."""
+WITH_SPLIT = ("nyu", "icvl", "hands17")
+"""Formats with a training and a test split."""
 
 
 @runtime_checkable
@@ -127,7 +139,9 @@ class MSRAWriter:
         if every_folder:
             pieces = len(folders)
         self._piece = -(-frames // pieces)
-        self._folders = folders[:pieces]
+        # The reader gives the gestures of a subject one after the other. In the same order of writing, frames keep
+        # their order.
+        self._folders = sorted(folders[:pieces])
         self._rows: dict[Path, list[str]] = {}
         self._count = 0
 

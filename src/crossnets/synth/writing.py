@@ -8,8 +8,8 @@ from rich.progress import track
 
 from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.datasets.recording import RecordingWriter
-from crossnets.datasets.writers import require_new_folder, set_writer
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton, find_skeleton
+from crossnets.datasets.writers import FIXED, WITH_SPLIT, require_new_folder, set_writer
+from crossnets.geometry.skeleton import MSRA21, Skeleton, find_skeleton
 from crossnets.synth.clips import Clip, MotionSet, MotionSetConfig, clips_of
 from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
@@ -17,19 +17,15 @@ from crossnets.synth.surroundings.clutter import Clutter
 
 Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "recording"]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
-    "nyu": ("nyu-kinect", NYU36, 0.0, (450.0, 1000.0)),
-    "icvl": ("icvl-senz3d", ICVL16, 1.0, (250.0, 380.0)),
-    "msra": ("msra-senz3d", MSRA21, 0.0, (250.0, 600.0)),
-    "cvar": ("cvar-senz3d", CVAR21, 0.0, (250.0, 700.0)),
-    "hands17": ("realsense-sr300", HANDS17_21, 0.0, (250.0, 700.0)),
+    "nyu": (*FIXED["nyu"], 0.0, (450.0, 1000.0)),
+    "icvl": (*FIXED["icvl"], 1.0, (250.0, 380.0)),
+    "msra": (*FIXED["msra"], 0.0, (250.0, 600.0)),
+    "cvar": (*FIXED["cvar"], 0.0, (250.0, 700.0)),
+    "hands17": (*FIXED["hands17"], 0.0, (250.0, 700.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
 """Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no
 depth below 400 mm, and ICVL's test frames have none from 500 mm on."""
-
-
-WITH_SPLIT = ("nyu", "icvl", "hands17")
-"""Formats with a training and a test split."""
 
 
 def write_dataset(
