@@ -10,6 +10,7 @@ from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.msra import MSRA
 from crossnets.datasets.nyu import NYU
+from crossnets.datasets.own_readers import OwnReader, own_readers
 from crossnets.datasets.recording import Recording, looks_like_recording
 from crossnets.datasets.shard_format import looks_like_shards
 from crossnets.datasets.shards import Shards
@@ -36,8 +37,9 @@ def open_dataset(
         spec: `FORMAT:PATH` or `PATH`. The format of a bare `PATH` is detected from its files. `#A,B` after the path
             selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
-            `icvl:PATH#2014,45` the first characters of training lines, or `icvl:PATH#all` all training lines.
-        split: For `nyu`, `icvl` and `hands17`. The other formats are released without a split.
+            `icvl:PATH#2014,45` the first characters of training lines, or `icvl:PATH#all` all training lines. FORMAT
+            may be one that `own_readers.reader` registered.
+        split: For `nyu`, `icvl`, `hands17` and readers of one's own. The other formats are released without a split.
         camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
 
     Raises:
@@ -45,6 +47,8 @@ def open_dataset(
         ValueError: the format or a part is unknown, the folder has another format, or the label file is unusable.
     """
     given, root, parts = parse_spec(spec)
+    if given is not None and given not in FORMATS:
+        return _open_own(given, own_readers()[given], root, parts, split, camera)
     require_folder(root, FORMATS[given] if given else "a data set")
     found = detect_format(root)
     if found == "cvar" and next(root.glob("*/*_depth.bin"), None):
@@ -75,6 +79,33 @@ def _open(
     return reader(root, parts, camera=camera)
 
 
+def _open_own(
+    name: str,
+    reader: OwnReader,
+    path: Path,
+    parts: tuple[str, ...] | None,
+    split: Literal["train", "test"],
+    camera: CameraPreset | None,
+) -> HandDataset:
+    """Open a data set with a registered reader.
+
+    Raises:
+        FileNotFoundError: the path does not exist.
+        ValueError: a camera is given, or the reader returns something other than a `HandDataset`.
+    """
+    if camera is not None:
+        raise ValueError(f"The reader of {name} says its camera itself. Omit --camera.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}. The reader of {name} expects {reader.holds}.")
+    dataset = reader.open(path, split, parts)
+    if not isinstance(dataset, HandDataset):
+        raise ValueError(
+            f"The reader of {name} returned {type(dataset).__name__}, expected a HandDataset: name, skeleton, camera, "
+            "problems, __len__, __getitem__ and sequence_of. See docs/own-data.md."
+        )
+    return dataset
+
+
 def _cameras(parts: tuple[str, ...] | None) -> tuple[int, ...]:
     if parts is None:
         return (1,)
@@ -90,9 +121,11 @@ def parse_spec(spec: str) -> tuple[str | None, Path, tuple[str, ...] | None]:
         ValueError: the folder is not named, the format is unknown, or a part is empty.
     """
     name, colon, rest = spec.partition(":")
-    if colon and name not in FORMATS and "/" not in name and not Path(spec.partition("#")[0]).exists():
-        raise ValueError(f"Unknown format {name!r} in {spec!r}. Known formats: {', '.join(FORMATS)}, as in nyu:PATH.")
-    given, text = (name, rest) if colon and name in FORMATS else (None, spec)
+    named = colon and "/" not in name and not Path(spec.partition("#")[0]).exists()
+    known = [*FORMATS, *own_readers()] if named and name not in FORMATS else FORMATS
+    if named and name not in known:
+        raise ValueError(f"Unknown format {name!r} in {spec!r}. Known formats: {', '.join(known)}, as in nyu:PATH.")
+    given, text = (name, rest) if colon and name in known else (None, spec)
     path = text
     parts = None
     # A folder may have # in its name. If the whole text is a path, it names no parts. Otherwise only the last # can
