@@ -62,7 +62,7 @@ def test_held_gestures_keep_their_fingers_while_the_hand_turns(name: str, straig
 
 
 def test_every_folder_of_msra_has_its_gesture() -> None:
-    assert tuple(MSRA_GESTURES) == MSRAWriter.GESTURES
+    assert tuple(MSRA_GESTURES) == MSRAWriter.GESTURES == tuple(sorted(MSRAWriter.GESTURES))
     assert len(set(MSRA_GESTURES.values())) == 17
 
 
@@ -159,8 +159,9 @@ def test_each_folder_of_msra_gets_its_clip(tmp_path: Path) -> None:
     writer.close()
     folders = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("joint.txt"))
     clips = clips_of("msra", frames=306)["frames"][:2]
-    assert [(clip.person, clip.frames) for clip in clips] == [(0, 2), (1, 2)]
-    assert folders == ["P0/1", "P1/1"]
+    gestures = [MSRA_GESTURES[folder.removeprefix("P0/")] for folder in folders]
+    assert [(clip.person, clip.frames, clip.gesture) for clip in clips] == [(0, 2, held) for held in gestures]
+    assert folders == ["P0/1", "P0/2"]
 
 
 def test_a_recording_of_motion_is_continuous(tmp_path: Path) -> None:

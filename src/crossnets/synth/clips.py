@@ -100,7 +100,7 @@ def _whole(as_format: str, scale: float, frames: int | None) -> tuple[list[Clip]
         test = _spread(range(2 * _HANDS17_PEOPLE), _HANDS17_TEST)
         return _spread(range(_HANDS17_PEOPLE), _scaled(_HANDS17_TRAIN, scale, frames)), test
     if as_format == "msra":
-        pairs = [(person, held) for held in MSRA_GESTURES.values() for person in range(_MSRA_PEOPLE)]
+        pairs = [(person, held) for person in range(_MSRA_PEOPLE) for held in MSRA_GESTURES.values()]
         each = -(-_scaled(_MSRA_FRAMES * len(pairs), scale, frames) // len(pairs))
         return [Clip(person, each, held) for person, held in pairs], []
     if as_format == "cvar":
