@@ -85,17 +85,17 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
         evaluate("cvar", model="run", data="tiny", out=tmp_path / "out")
 
 
-def test_sequences_that_a_run_was_trained_on_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+@pytest.mark.parametrize("part", ["frames", "validation"])
+def test_sequences_that_a_run_was_trained_or_validated_on_are_told(
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
 ) -> None:
-    frames = [
-        {"name": "tiny", "frames": 9, "sequences": ["P4", "P5"]},
-        {"name": "cvar", "frames": 2, "sequences": ["P4"]},
-    ]
-    (tmp_path / "config.json").write_text(json.dumps({"train": {}, "data": {"frames": frames}, "plan": []}))
+    used = {"name": "cvar", "frames": 2, "sequences": ["P4"]}
+    data = {"frames": [{"name": "tiny", "frames": 9, "sequences": ["P4", "P5"]}]}
+    data |= {"validation": used} if part == "validation" else {"frames": [*data["frames"], used]}
+    (tmp_path / "config.json").write_text(json.dumps({"train": {}, "data": data, "plan": []}))
     result = _json(capsys, "cvar", model=str(tmp_path), data="tiny", out=tmp_path / "out")
     assert result["notes"][-1].startswith("Frames without a prediction")
-    assert "The model was trained on P4 of this data set, which is no test then." in result["notes"]
+    assert "The model was trained or validated on P4 of this data set, which is no test then." in result["notes"]
 
 
 def test_a_refinement_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]) -> None:

@@ -13,11 +13,11 @@ from rich.console import Console
 from crossnets.atomic import UnfinishedMark, held, make_folder, write_text
 from crossnets.datasets.dataset import HandDataset, Problem
 from crossnets.datasets.opening import open_dataset
+from crossnets.datasets.some_frames import restricted
 from crossnets.evaluation import compare
 from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
-from crossnets.evaluation.some_frames import restricted
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
 from crossnets.inference.loading import Finding, candidates_of, estimator_for, model_name
@@ -202,7 +202,7 @@ def _score_dataset(
     matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
     compared = compare.meet(matched, labelled, frames.camera)
     if seen:
-        note = f"The model was trained on {', '.join(seen)} of this data set, which is no test then."
+        note = f"The model was trained or validated on {', '.join(seen)} of this data set, which is no test then."
         compared = replace(compared, notes=(*compared.notes, note))
     if problems:
         for problem in problems[:_SHOWN_PROBLEMS]:
@@ -221,15 +221,16 @@ def _work(model: str, frames: HandDataset) -> list[tuple[str, HandDataset]]:
 
 
 def _seen_in_training(work: list[tuple[str, HandDataset]]) -> tuple[str, ...]:
-    """Sequences that their own model was trained on, of data sets that do not come with a split."""
+    """Sequences that their own model was trained or validated on, of data sets that do not come with a split."""
     seen: set[str] = set()
     for model, part in work:
         config = Path(model) / "config.json"
         if part.name not in _WITHOUT_SPLIT or not config.is_file():
             continue
         with suppress(ValueError, KeyError, TypeError):  # what is wrong with it is said where the model is loaded
-            trained = json_text.loads(config.read_text(encoding="utf-8"))["data"]["frames"]
-            names = {name for one in trained if one["name"] == part.name for name in one["sequences"]}
+            data = json_text.loads(config.read_text(encoding="utf-8"))["data"]
+            used = [*data["frames"], *([data["validation"]] if "validation" in data else [])]
+            names = {name for one in used if one["name"] == part.name for name in one["sequences"]}
             seen |= names & set(map(part.sequence_of, range(len(part))))
     return tuple(sorted(seen))
 

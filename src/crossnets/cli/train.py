@@ -71,6 +71,9 @@ class DataOptions:
     """How many of the labelled frames keep their label: all, a share such as 2%, or a number."""
     trust_labels: bool = False
     """Train even if the labels do not seem to fit the images, which a check of some frames finds out."""
+    validation: Annotated[str | None, tyro.conf.arg(metavar="SHARE|SOURCE")] = None
+    """Labelled frames that are not trained on and whose error is logged: a share of --data such as 10%, which is held
+    back by whole sequences, or a source of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +242,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             unlabelled=data.unlabelled,
             labels=data.labels,
             trust_labels=data.trust_labels,
+            validation=data.validation,
             budget=run.budget,
             epochs=run.epochs,
             batch_size=run.batch_size,

@@ -118,6 +118,19 @@ class StoredImages(Protocol):
         ...
 
 
+@runtime_checkable
+class RepeatedMoments(Protocol):
+    """A data set that shows a moment several times: in turned copies, or from several cameras."""
+
+    def moment_of(self, index: int) -> tuple[str, str]:
+        """Recording and name of the moment that a frame shows, without reading its image.
+
+        Raises:
+            ValueError: the files do not say it.
+        """
+        ...
+
+
 def readable_frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[tuple[int, HandFrame]]:
     """Read every frame and yield it with its index. Errors of unreadable frames are appended to `problems`."""
     for index in range(len(dataset)):

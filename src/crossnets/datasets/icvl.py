@@ -1,5 +1,6 @@
 """Reader of ICVL (Tang et al. 2014) as released, without crop and augmentation."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ PAPER_PARTS = ("-22-5", "2014", "45", "67-5")
 ALL_PARTS = ("all",)
 """Selects every training line."""
 _TEST_PARTS = ("seq1", "seq2")
+_RECORDING = re.compile(r"20\d{10}")
+"""Name of a recording's folder, such as `201403121135`."""
 _TEST_BACKGROUND_MM = 500
 """In test images this depth and everything farther is background (spec 1.4)."""
 
@@ -87,6 +90,21 @@ class ICVL:
     def sequence_of(self, index: int) -> str:
         """`seq1` or `seq2`. For training, the first folder of the image, such as `201403121135` or `45`."""
         return self._rows[range(len(self))[index]].sequence
+
+    def moment_of(self, index: int) -> tuple[str, str]:
+        """Recording and image. A rotated copy has those of its original.
+
+        Raises:
+            ValueError: the folders of a rotated copy do not name its recording.
+        """
+        row = self._rows[range(len(self))[index]]
+        recording = row.image.parent.name
+        if self._split == "train" and not _RECORDING.fullmatch(recording):
+            raise ValueError(
+                f"{row.key} is a rotated copy, and its folders do not say of which recording. Give the originals "
+                "alone, as in icvl:PATH#2014."
+            )
+        return recording, row.image.stem
 
     def _read_training(self, folder: Path, starts: tuple[str, ...], rows: Rows) -> None:
         path = folder / "labels.txt"

@@ -87,6 +87,11 @@ class NYU:
         """`s1` for the subject of the training set, `s2` for the second test subject."""
         return self._sequence(self._frames[range(len(self))[index]][1])
 
+    def moment_of(self, index: int) -> tuple[str, str]:
+        """Subject and number of the frame, which are the same for all cameras."""
+        frame = self._frames[range(len(self))[index]][1]
+        return self._sequence(frame), str(frame)
+
     def _sequence(self, frame: int) -> str:
         return "s2" if self._split == "test" and frame >= _FIRST_SUBJECT_FRAMES else "s1"
 

@@ -112,12 +112,13 @@ class Estimator(CropEstimator):
 
     @torch.inference_mode()
     def _run(self, images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
-        found = self.networks(torch.from_numpy(images))
+        device = next(self.networks.parameters()).device
+        found = self.networks(torch.from_numpy(images).to(device))
         if isinstance(found, Found):
-            return Raw(*(part.float().numpy() for part in found if part is not None))
+            return Raw(*(part.float().cpu().numpy() for part in found if part is not None))
         if isinstance(found, PoseBatch):
-            return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).numpy())
-        return Raw(*(part.numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))
+            return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).cpu().numpy())
+        return Raw(*(part.cpu().numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ _JOINT_AXES = {
 
 def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
     """Whether `rearranged` makes weights of the one network fit the other. True if they are equal."""
-    if isinstance(one, CrossNetConfig) or isinstance(other, CrossNetConfig):
+    if not (isinstance(one, CrossingNetsConfig) and isinstance(other, CrossingNetsConfig)):
         return one == other
     if not one.shared_latent:  # a regression has no pose VAE
         return replace(one, pose_vae=other.pose_vae) == other

@@ -1,5 +1,6 @@
 """Everything that decides how a training goes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -56,6 +57,18 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """Validation of a training on labelled frames that it does not train on."""
+
+    times: int = 20
+    """Validations of each stage that trains what predicts joints, the last of them after its last step."""
+
+    def every(self, steps: int) -> int:
+        """Steps from one validation to the next in a stage of this many steps."""
+        return math.ceil(steps / self.times)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderedConfig:
     """Procedural hands to train on."""
 
@@ -101,6 +114,7 @@ class FramesConfig(TrainConfig):
 
     networks: CrossingNetsConfig | OwnNetworksConfig
     crop: CropConfig
+    validation: ValidationConfig | None = None
 
     def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
         """The estimator with these networks."""
@@ -134,6 +148,7 @@ class CrossnetsConfig(TrainConfig):
     rendered: RenderedConfig
     real: RealConfig | None = None
     """Real labelled hands beside the rendered ones."""
+    validation: ValidationConfig | None = None
 
     def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
         """The estimator with these networks."""

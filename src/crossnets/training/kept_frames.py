@@ -41,9 +41,17 @@ class Patches:
         """Depth in mm, and the camera of this part of the image. Depth is 0 if it is invalid or beyond all cubes."""
         (left, top, width, height), start = (int(v) for v in self.boxes[row]), int(self.starts[row])
         counts = self.pixels[start : start + width * height].reshape(height, width)
-        depth = counts.astype(np.float32) * np.float32(UNIT_MM)
-        fx, fy, cx, cy = (float(v) for v in self.cameras[row])
-        return depth, Pinhole(fx, fy, cx - left, cy - top)
+        return patch_mm(counts), patch_camera(Pinhole(*(float(v) for v in self.cameras[row])), left, top)
+
+
+def patch_mm(counts: UInt16[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Pixels of a patch in mm."""
+    return counts.astype(np.float32) * np.float32(UNIT_MM)
+
+
+def patch_camera(camera: Pinhole, left: int, top: int) -> Pinhole:
+    """Camera of a patch with this corner, in pixels of the whole image."""
+    return Pinhole(camera.fx_px, camera.fy_px, camera.cx_px - left, camera.cy_px - top)
 
 
 class Reach(NamedTuple):

@@ -35,6 +35,7 @@ from crossnets.training.crops import TrainingFrames, seed_of
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.stages import make_stage
 from crossnets.training.steps import Losses, Stage
+from crossnets.training.validation import Validation
 
 _CALIBRATION_STEPS = 3
 _FETCHED_STEPS = 20
@@ -58,6 +59,8 @@ class Options(TypedDict):
     """By default the GPU if torch sees one, and a rendering process for each core but one."""
     init: NotRequired[Path | None]
     """Run or model folder whose weights the training starts from."""
+    validation: NotRequired[Validation | None]
+    """Frames of the validation that the training's config asks for. The first rank alone needs them."""
 
 
 class TrainingStoppedError(Exception):
@@ -104,6 +107,8 @@ class _Session:
     stop: threading.Event
     crops: Tensor | None
     """As returned by `machine.crops_on`."""
+    validation: Validation | None
+    """On the first rank of a training with validation."""
 
     @property
     def device(self) -> torch.device:
@@ -150,8 +155,18 @@ class _Session:
         return make_stage(networks, config, terms_of(self.config))
 
     def model(self) -> Estimator | Detector:
-        """A copy of the model in its present state."""
-        networks = copy.deepcopy(self.networks).cpu()
+        """A copy of the model in its present state, on the processor."""
+        return self._model_of(copy.deepcopy(self.networks).cpu())
+
+    def error_mm(self) -> float:
+        """Error of the model in its present state on the frames of the validation."""
+        assert self.validation is not None
+        estimator = self._model_of(copy.deepcopy(self.networks))
+        assert isinstance(estimator, Estimator)
+        return self.validation.error_mm(estimator)
+
+    def _model_of(self, networks: Networks | DetectorNet) -> Estimator | Detector:
+        """The model with these networks, which it puts into their state for predictions."""
         if isinstance(self.config, DetectorTraining):
             assert isinstance(networks, DetectorNet)
             return self.config.model(networks)
@@ -201,10 +216,23 @@ def train(
     crops = None if frames is None else crops_on(machine.device, frames)
     maps = options.get("maps") or {}
     with _stop_signals() as stop:
-        session = _Session(config, frames, out, machine, networks, maps, [], started, stop, crops)
+        validation = options.get("validation")
+        session = _Session(config, frames, out, machine, networks, maps, [], started, stop, crops, validation)
         session.plan = _plan(session, options["request"], options.get("budget_s"))
         _run_stages(session, console)
     return session.model()
+
+
+def steps_between_validations(config: AnyTraining, stage: StageConfig, steps: int) -> int | None:
+    """Steps from one validation to the next in a stage of this many steps. None for a stage without validation.
+
+    Only stages that train what predicts joints are validated. The networks around the estimator of the preset
+    `crossnets` do not change its joints.
+    """
+    if isinstance(config, DetectorTraining) or config.validation is None:
+        return None
+    validated = ("estimate",) if isinstance(config, CrossnetsConfig) else ("warm_up", "joint", "regression")
+    return config.validation.every(steps) if stage.name in validated else None
 
 
 def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTraining) -> None:
@@ -243,6 +271,8 @@ def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) ->
         return found["plan"]
     for stage in session.config.stages:
         ranks.check_batch(stage.batch, f"The stage {stage.name}")
+    if budget_s is not None and session.validation is not None:
+        budget_s = max(budget_s / 2, budget_s - _seconds_of_validations(session))
     plan = schedule.steps_within(
         session.config.stages, session.epoch_frames, budget_s, lambda stage: _seconds_per_step(session, stage)
     )
@@ -266,6 +296,16 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
                 torch.cuda.synchronize(session.device)
             times.append(time.perf_counter() - began)
     return min(times)
+
+
+def _seconds_of_validations(session: _Session) -> float:
+    """Seconds that all validations of a training will take."""
+    times = sum(steps_between_validations(session.config, stage, 1) is not None for stage in session.config.stages)
+    if isinstance(session.config, DetectorTraining) or session.config.validation is None:
+        return 0.0
+    began = time.perf_counter()
+    session.error_mm()
+    return times * session.config.validation.times * (time.perf_counter() - began)
 
 
 def _step(
@@ -333,11 +373,15 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
             bundle.save(session.model(), model)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
 
+    every = steps_between_validations(session.config, config, total)
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
         report = _Report(session, reporter, number, rendered)
         for step in range(first, total):
             report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
+            if every is not None and ((step + 1) % every == 0 or step + 1 == total):
+                report.flush()
+                _validate(session, reporter, number, step + 1)
             due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
             stop = session.stop.is_set()
             if ranks.size() > 1:
@@ -353,6 +397,14 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
                 checkpoint(number, step + 1)
                 saved = time.monotonic()
     checkpoint(number + 1, 0)
+
+
+def _validate(session: _Session, reporter: progress.Listener, number: int, step: int) -> None:
+    """Compute the validation error after a step, on the first rank, and report it."""
+    error_mm = ranks.shared(session.error_mm() if ranks.first() else None)
+    if not math.isfinite(error_mm):
+        raise _diverged(session.config.stages[number].name, step, f"validation error = {error_mm} mm", session.out)
+    reporter.validated(number, step, error_mm)
 
 
 class _Report:

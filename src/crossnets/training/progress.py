@@ -47,6 +47,9 @@ class Listener:
     ) -> None:
         """Write one step."""
 
+    def validated(self, stage: int, step: int, error_mm: float) -> None:
+        """Write the validation error after a step, and show it from then on."""
+
     def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
         """Show one step."""
 
@@ -66,6 +69,7 @@ class Reporter(Listener):
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
         self._event = first_event
         self._told = time.monotonic()
+        self._validation = ""
         self._progress = Progress(
             TextColumn("{task.description:<11}", table_column=Column(min_width=11, no_wrap=True)),
             BarColumn(bar_width=12, table_column=Column(min_width=12)),
@@ -102,9 +106,18 @@ class Reporter(Listener):
         self._board.add_scalar(f"{self._name}/samples_per_s", samples_per_s, self._event)
         self._event += 1
 
+    def validated(self, stage: int, step: int, error_mm: float) -> None:
+        """Write the validation error after a step, and show it from then on."""
+        entry = {"stage": self._name, "stage_number": stage, "step": step, "validation_mm": error_mm}
+        self._log.write(json.dumps(entry) + "\n")
+        self._board.add_scalar(f"{self._name}/validation_mm", error_mm, self._event)
+        self._event += 1
+        self._validation = f" | validation {error_mm:.1f} mm"
+
     def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
         """Move the bar."""
-        text = " ".join(f"{key} {value:.4g}" for key, value in losses.items()) + f" | {samples_per_s:.0f} samples/s"
+        named = " ".join(f"{key} {value:.4g}" for key, value in losses.items())
+        text = f"{named} | {samples_per_s:.0f} samples/s{self._validation}"
         self._progress.update(self._task, completed=step, losses=text)
         if not self._console.is_terminal and (step == self._total or time.monotonic() - self._told > _PLAIN_EVERY_S):
             self._told = time.monotonic()

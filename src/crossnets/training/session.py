@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +26,17 @@ from crossnets.training.config import (
     OwnConfig,
     PaperConfig,
     TrainConfig,
+    ValidationConfig,
     terms_of,
 )
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
 from crossnets.training.state import load_place
+from crossnets.training.validation import Validation, check_apart, hold_back, parse_share, read_validation
 
 _PROBLEMS_SHOWN = 5
+_SEQUENCES_SHOWN = 8
 
 
 def train_command(
@@ -42,6 +46,7 @@ def train_command(
     unlabelled: tuple[str, ...],
     labels: str,
     trust_labels: bool = False,
+    validation: str | None = None,
     budget: str | None,
     epochs: tuple[str, ...] = (),
     batch_size: tuple[str, ...] = (),
@@ -57,99 +62,179 @@ def train_command(
     `configure` makes the training for the skeleton of the data, or it is a training that renders its data.
 
     Raises:
-        ValueError: the data, the labels or the run folder are not what the arguments say, the labels do not fit the
-            images, or a number is out of range.
+        ValueError: the data, the labels, the validation or the run folder are not what the arguments say, the labels do
+            not fit the images, or a number is out of range.
         OSError: a folder is missing or unreadable.
     """
     machine = machine or choose_machine()
     with ranks.joined(machine.device):
-        _train(
-            configure,
-            data=data,
-            unlabelled=unlabelled,
-            labels=labels,
-            trust_labels=trust_labels,
-            budget=budget,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            stages=stages,
-            init=init,
-            out=out,
-            threads=threads,
+        if threads is not None:
+            if threads < 1:
+                raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
+            torch.set_num_threads(threads)
+        config, opened = _opened(configure, data, unlabelled, labels, validation)
+        chosen = with_epochs(only_stages(config.stages, stages), epochs)
+        chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
+        chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
+        config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
+        if validation is not None:
+            _check_validated(config)
+        asked = opened.request() | {"budget": budget} | ({} if init is None else {"init": str(init)})
+        console = Console(stderr=True, quiet=not ranks.first())
+        options = loop.Options(
+            request=run.request_of(config, asked),
+            budget_s=None if budget is None else parse_budget(budget),
+            console=console,
             machine=machine,
+            init=init,
         )
+        with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
+            _train(config, opened, out, options, found, console, machine, trust_labels=trust_labels)
 
 
-def _train(
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    """The data sets of a training."""
+
+    data: str | None
+    unlabelled: tuple[str, ...]
+    labels: str
+    validation: str | None
+    """As on the command line."""
+    labelled: HandDataset | None
+    """All of `data`."""
+    taught: HandDataset | None
+    """The part of it that is trained on."""
+    others: list[HandDataset]
+    held: HandDataset | None
+    """The frames of the validation."""
+
+    def request(self) -> dict[str, Any]:
+        """Identity of the data. A resume must ask for the same."""
+        frames = [identity(dataset) for dataset in ([] if self.labelled is None else [self.labelled]) + self.others]
+        asked = {"data": self.data, "unlabelled": self.unlabelled, "labels": self.labels, "frames": frames}
+        labelled = self.labelled
+        if labelled is not None and labelled.skeleton is not None and labelled.skeleton.standard:
+            asked["skeleton"] = labelled.skeleton.saved()
+        if self.held is None:
+            return asked
+        return asked | {"validation": {"source": self.validation, **identity(self.held)}}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the data sets that are trained on."""
+        return (*(() if self.data is None else (self.data,)), *self.unlabelled)
+
+
+def _opened(
     configure: Callable[[Skeleton], FramesConfig] | CrossnetsConfig | DetectorTraining,
-    *,
     data: str | None,
     unlabelled: tuple[str, ...],
     labels: str,
-    trust_labels: bool,
-    budget: str | None,
-    epochs: tuple[str, ...],
-    batch_size: tuple[str, ...],
-    learning_rate: tuple[str, ...],
-    stages: tuple[str, ...],
-    init: Path | None,
-    out: Path,
-    threads: int | None,
-    machine: Machine,
-) -> None:
-    console = Console(stderr=True, quiet=not ranks.first())
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
-        torch.set_num_threads(threads)
+    validation: str | None,
+) -> tuple[loop.AnyTraining, _Data]:
+    """Open the data sets, and hold frames of the validation back. Returns the training with settings of its data."""
     parse_labels(labels)
-    if data is None and labels != "all":
-        raise ValueError(f"--labels {labels} chooses among the labelled frames of --data, which is not given.")
+    share = None if validation is None else parse_share(validation)
+    for option, value, given in (("--labels", labels, labels != "all"), ("--validation", validation, share)):
+        if data is None and given:
+            raise ValueError(f"{option} {value} chooses among the labelled frames of --data, which is not given.")
     labelled = None if data is None else open_dataset(data)
     others = [open_dataset(spec) for spec in unlabelled]
     config = _config(configure, data, labelled, unlabelled)
-    chosen = with_epochs(only_stages(config.stages, stages), epochs)
-    chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
-    chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
-    config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
-    frames = [identity(dataset) for dataset in ([] if labelled is None else [labelled]) + others]
-    asked = {"data": data, "unlabelled": unlabelled, "labels": labels, "budget": budget, "frames": frames}
-    if init is not None:
-        asked["init"] = str(init)
-    if labelled is not None and labelled.skeleton is not None and labelled.skeleton.standard:
-        asked["skeleton"] = labelled.skeleton.saved()
-    request = run.request_of(config, asked)
-    budget_s = None if budget is None else parse_budget(budget)
-    with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
-        if found is not None:
-            run.check_same(out, found, request)
-        place = ranks.shared(load_place(out))
-        if found is None and labelled is not None and ranks.first() and not trust_labels:
-            _check_labels(labelled, data, console)
-        if found is None and ranks.first():
-            run.remove_crops(out)  # left by a start that ended before the run began
-        if place is not None and place.stage == len(config.stages):
-            console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
-            return
-        options = loop.Options(request=request, budget_s=budget_s, console=console, machine=machine, init=init)
+    taught = labelled
+    held = None
+    if validation is not None:
         if isinstance(config, DetectorTraining):
-            cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
-            _say(console, f"{config.preset} on frames rendered for {cameras}", config, machine)
-            loop.train(config, None, out, **options)
-            return
-        options["maps"] = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(config, CrossnetsConfig) else None
-        sources = (*(() if data is None else (data,)), *unlabelled)
-        if not ranks.first():
-            ranks.wait()  # the first rank writes the crops, the others read them
-        crops = _frames(config, labelled, others, options["maps"], labels, out / run.CROPS, sources, console)
-        if ranks.first():
-            ranks.wait()
-        _tell(console, config, crops, out, machine)
-        loop.train(config, crops, out, **options)
+            raise ValueError(f"--validation: the preset {config.preset} estimates no joints whose errors are in mm.")
+        trained = list(zip(unlabelled, others, strict=True))
+        if share is None:
+            held = open_dataset(validation)
+            source = validation
+            if data is not None and labelled is not None:
+                trained.append((data, labelled))
+        else:
+            assert data is not None
+            assert labelled is not None
+            taught, held = hold_back(labelled, share, config.seed)
+            source = data
+        _check_held(held, validation, config)
+        check_apart(held, source, trained)
+        config = replace(config, validation=ValidationConfig())
+    return config, _Data(
+        data=data, unlabelled=unlabelled, labels=labels, validation=validation, labelled=labelled, taught=taught,
+        others=others, held=held,
+    )  # fmt: skip
 
 
-def _check_labels(labelled: HandDataset, data: str | None, console: Console) -> None:
+def _check_held(held: HandDataset, validation: str, config: FramesConfig | CrossnetsConfig) -> None:
+    """Refuse frames that the networks cannot be validated on."""
+    if held.skeleton is None:
+        raise ValueError(f"--validation {validation} has no labels, so no error can be computed on it.")
+    own = find_skeleton(config.skeleton)
+    known = {own.name, *(skeleton_maps(own) if isinstance(config, CrossnetsConfig) else ())}
+    if held.skeleton.name not in known and own.order_of(held.skeleton) is None:
+        raise ValueError(
+            f"The labels of --validation have the skeleton {held.skeleton.name}, expected {', '.join(sorted(known))}, "
+            "as the networks say these."
+        )
+
+
+def _check_validated(config: loop.AnyTraining) -> None:
+    """Refuse a validation of stages that do not train what predicts joints."""
+    if all(loop.steps_between_validations(config, stage, 1) is None for stage in config.stages):
+        names = ", ".join(stage.name for stage in config.stages)
+        raise ValueError(f"--validation: the stages {names} do not train what predicts joints. Leave it out.")
+
+
+def _train(
+    config: loop.AnyTraining,
+    data: _Data,
+    out: Path,
+    options: loop.Options,
+    found: dict[str, Any] | None,
+    console: Console,
+    machine: Machine,
+    *,
+    trust_labels: bool,
+) -> None:
+    """Train in `out`, or resume the run that was found there."""
+    if found is not None:
+        run.check_same(out, found, options["request"])
+    place = ranks.shared(load_place(out))
+    if found is None and ranks.first():
+        if not trust_labels:
+            _check_labels(data, console)
+        run.remove_crops(out)  # left by a start that ended before the run began
+    if place is not None and place.stage == len(config.stages):
+        console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
+        return
+    if isinstance(config, DetectorTraining):
+        cameras = ", ".join(source.hands.camera for source in config.scenes.sources)
+        _say(console, f"{config.preset} on frames rendered for {cameras}", config, machine)
+        loop.train(config, None, out, **options)
+        return
+    options["maps"] = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(config, CrossnetsConfig) else None
+    if not ranks.first():
+        ranks.wait()  # the first rank writes the crops, the others read them
+    crops = _frames(config, data, options["maps"], out / run.CROPS, console)
+    if ranks.first():
+        ranks.wait()
+    _tell(console, config, crops, out, machine)
+    if data.held is not None and ranks.first():
+        options["validation"] = _validation(config, data.held, console)
+    loop.train(config, crops, out, **options)
+
+
+def _check_labels(data: _Data, console: Console) -> None:
+    """Check the labels that are trained on and those of a validation with a source of its own."""
+    if data.labelled is not None:
+        _check_labels_of(data.labelled, data.data, console)
+    if data.held is not None and data.taught is data.labelled:
+        _check_labels_of(data.held, data.validation, console)
+
+
+def _check_labels_of(labelled: HandDataset, data: str | None, console: Console) -> None:
     """Stop if most labels of a sample do not fit their images. Single ones are reported and used."""
     assert labelled.skeleton is not None
     report = check_sample(labelled, labelled.skeleton)
@@ -170,16 +255,14 @@ def _check_labels(labelled: HandDataset, data: str | None, console: Console) -> 
 
 def _frames(
     config: FramesConfig | CrossnetsConfig,
-    labelled: HandDataset | None,
-    others: list[HandDataset],
+    data: _Data,
     maps: dict[str, Float32[np.ndarray, "K J"]] | None,
-    labels: str,
     crops: Path,
-    sources: tuple[str, ...],
     console: Console,
 ) -> TrainingFrames:
     """Render or read the frames, or both, into the folder `crops`."""
     own = find_skeleton(config.skeleton)
+    labelled, others, labels, sources = data.taught, data.others, data.labels, data.sources
     taught = None
     if isinstance(config, CrossnetsConfig) and config.real is not None:
         assert maps is not None
@@ -206,6 +289,24 @@ def _frames(
         return real.with_real_frames(
             frames, taught, others, config.crop, cache=crops, sources=sources, on_progress=show
         )
+
+
+def _validation(config: FramesConfig | CrossnetsConfig, held: HandDataset, console: Console) -> Validation:
+    """Read the frames of the validation, and say which they are."""
+    passes = config.passes if isinstance(config, CrossnetsConfig) else 1
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("validation", total=None)
+        found = read_validation(
+            held, config.crop, passes, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    names = sorted({held.sequence_of(index) for index in range(len(held))})
+    shown = ", ".join(names[:_SEQUENCES_SHOWN]) + (" ..." if len(names) > _SEQUENCES_SHOWN else "")
+    told = f"validation on {len(found.frames)} of {len(held)} frames of {shown}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if found.problems:
+        left_out = f"{len(found.problems)} frames are left out of the validation, first {found.problems[0]}"
+        console.print(left_out, markup=False, highlight=False, soft_wrap=True)
+    return found
 
 
 def _config(
