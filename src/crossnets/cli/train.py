@@ -73,7 +73,18 @@ class DataOptions:
     """Train even if the labels do not seem to fit the images, which a check of some frames finds out."""
     validation: Annotated[str | None, tyro.conf.arg(metavar="SHARE|SOURCE")] = None
     """Labelled frames that are not trained on and whose error is logged: a share of --data such as 10%, which is held
-    back by whole sequences, or a source of its own."""
+    back by whole sequences, or a source of its own. The model with the lowest error is kept."""
+    patience: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """End a stage early if N validations in a row bring no lower error. There are 20 in each stage."""
+
+    def check(self) -> None:
+        """Raise a ValueError for options that do not go together."""
+        if self.patience is None:
+            return
+        if self.validation is None:
+            raise ValueError(f"--patience {self.patience} counts validations, but --validation is not given.")
+        if self.patience < 1:
+            raise ValueError(f"--patience {self.patience}: expected 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +246,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
     from crossnets.training.machine import choose_machine
     from crossnets.training.session import train_command
 
+    data.check()
     try:
         train_command(
             configure,
@@ -243,6 +255,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             labels=data.labels,
             trust_labels=data.trust_labels,
             validation=data.validation,
+            patience=data.patience,
             budget=run.budget,
             epochs=run.epochs,
             batch_size=run.batch_size,

@@ -62,6 +62,8 @@ class ValidationConfig:
 
     times: int = 20
     """Validations of each stage that trains what predicts joints, the last of them after its last step."""
+    patience: int | None = None
+    """Validations without a lower error after which a stage ends. None: it ends after its last step."""
 
     def every(self, steps: int) -> int:
         """Steps from one validation to the next in a stage of this many steps."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, NotRequired, TypeAlias, TypedDict, Unpack, overload
@@ -93,6 +93,17 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
 
 
 @dataclass
+class _Best:
+    """The lowest validation error of a training so far."""
+
+    error_mm: float | None = None
+    fruitless: int = 0
+    """As in `state.Place`."""
+    weights: dict[str, Tensor] | None = None
+    """Weights with that error, while a stage with validation runs. Outside of such stages the networks have them."""
+
+
+@dataclass
 class _Session:
     """State that the parts of one training share."""
 
@@ -109,6 +120,9 @@ class _Session:
     """As returned by `machine.crops_on`."""
     validation: Validation | None
     """On the first rank of a training with validation."""
+    begins_with_a_model: bool
+    """Whether the training starts from another model's weights."""
+    best: _Best = field(default_factory=_Best)
 
     @property
     def device(self) -> torch.device:
@@ -155,8 +169,11 @@ class _Session:
         return make_stage(networks, config, terms_of(self.config))
 
     def model(self) -> Estimator | Detector:
-        """A copy of the model in its present state, on the processor."""
-        return self._model_of(copy.deepcopy(self.networks).cpu())
+        """A copy of the best model so far, or without validation of the present one, on the processor."""
+        networks = copy.deepcopy(self.networks).cpu()
+        if self.best.weights is not None:
+            networks.load_state_dict(self.best.weights)
+        return self._model_of(networks)
 
     def error_mm(self) -> float:
         """Error of the model in its present state on the frames of the validation."""
@@ -217,7 +234,9 @@ def train(
     maps = options.get("maps") or {}
     with _stop_signals() as stop:
         validation = options.get("validation")
-        session = _Session(config, frames, out, machine, networks, maps, [], started, stop, crops, validation)
+        session = _Session(
+            config, frames, out, machine, networks, maps, [], started, stop, crops, validation, init is not None
+        )
         session.plan = _plan(session, options["request"], options.get("budget_s"))
         _run_stages(session, console)
     return session.model()
@@ -341,6 +360,7 @@ def _run_stages(session: _Session, console: Console) -> None:
             for change in run.changes(out, str(session.device)):
                 console.print(f"Not bit for bit as it would have been: {change}.", highlight=False)
             state.restore(out, session.networks, None)
+            session.best = _Best(place.best_mm, place.fruitless, state.load_best(out))
         for number in range(place.stage, len(config.stages)):
             first = place.step if number == place.stage else 0
             with threads_for(config.stages[number].name):
@@ -367,21 +387,25 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
             return
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
-        place = state.Place(at_stage, at_step, elapsed)
+        best = session.best
+        place = state.Place(at_stage, at_step, elapsed, best.error_mm, best.fruitless)
         model = session.out / "model"
         if stage.trains_pose or model.is_dir() or at_stage == len(session.plan):  # before, it would say noise
             bundle.save(session.model(), model)
-        state.save(session.out, place, session.networks, stage.optimisers if at_step else {})
+        state.save(session.out, place, session.networks, stage.optimisers if at_step else {}, best.weights)
 
     every = steps_between_validations(session.config, config, total)
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
         report = _Report(session, reporter, number, rendered)
+        if every is not None and not first:
+            _begin_validations(session, reporter, number)
         for step in range(first, total):
             report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
             if every is not None and ((step + 1) % every == 0 or step + 1 == total):
                 report.flush()
-                _validate(session, reporter, number, step + 1)
+                if _validate(session, reporter, number, step + 1):
+                    break
             due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
             stop = session.stop.is_set()
             if ranks.size() > 1:
@@ -396,15 +420,55 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
             if due:
                 checkpoint(number, step + 1)
                 saved = time.monotonic()
+    if every is not None:
+        _end_validations(session)
     checkpoint(number + 1, 0)
 
 
-def _validate(session: _Session, reporter: progress.Listener, number: int, step: int) -> None:
-    """Compute the validation error after a step, on the first rank, and report it."""
+def _begin_validations(session: _Session, reporter: progress.Listener, number: int) -> None:
+    """Prepare a stage with validation. A model that the training starts from is the first that can be the best."""
+    if session.best.error_mm is not None:
+        session.best.weights = _copy_of(session.networks)
+    elif session.begins_with_a_model:
+        _validate(session, reporter, number, 0)
+
+
+def _end_validations(session: _Session) -> None:
+    """Let the networks have the weights with the lowest error, which later stages go on from."""
+    assert session.best.weights is not None
+    session.networks.load_state_dict(session.best.weights)
+    session.best = _Best(session.best.error_mm)
+
+
+def _copy_of(networks: Networks | DetectorNet) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in networks.state_dict().items()}
+
+
+def _validate(session: _Session, reporter: progress.Listener, number: int, step: int) -> bool:
+    """Compute the validation error after a step on the first rank, report it, and keep the weights of the lowest one.
+
+    Returns whether the stage ends here, because the patience is exhausted. All ranks decide by the same error.
+    """
     error_mm = ranks.shared(session.error_mm() if ranks.first() else None)
     if not math.isfinite(error_mm):
         raise _diverged(session.config.stages[number].name, step, f"validation error = {error_mm} mm", session.out)
-    reporter.validated(number, step, error_mm)
+    best = session.best
+    if best.error_mm is None or error_mm < best.error_mm:
+        session.best = best = _Best(error_mm, 0, _copy_of(session.networks))
+    else:
+        best.fruitless += 1
+    assert best.error_mm is not None
+    reporter.validated(number, step, error_mm, best.error_mm)
+    assert not isinstance(session.config, DetectorTraining)
+    assert session.config.validation is not None
+    patience = session.config.validation.patience
+    ends = patience is not None and best.fruitless >= patience and step < session.plan[number]
+    if ends:
+        reporter.tell(
+            f"Stage {session.config.stages[number].name} ends after step {step} of {session.plan[number]}: "
+            f"{best.fruitless} validations brought no error below {best.error_mm:.1f} mm."
+        )
+    return ends
 
 
 class _Report:

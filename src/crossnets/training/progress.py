@@ -28,7 +28,9 @@ def cut_log(run: Path, stage: int, step: int) -> int:
             entry = json.loads(line)
         except ValueError:
             continue  # the line that a kill cut short
-        if (entry["stage_number"], entry["step"]) <= (stage, step):
+        at = entry["stage_number"], entry["step"]
+        # The validation before a stage's first step is not in the checkpoint at the stage's start.
+        if at <= (stage, step) and (step > 0 or at != (stage, 0)):
             kept.append(line)
     write_text(path, "".join(f"{line}\n" for line in kept))
     return len(kept)
@@ -47,8 +49,11 @@ class Listener:
     ) -> None:
         """Write one step."""
 
-    def validated(self, stage: int, step: int, error_mm: float) -> None:
-        """Write the validation error after a step, and show it from then on."""
+    def validated(self, stage: int, step: int, error_mm: float, best_mm: float) -> None:
+        """Write the validation error after a step, and show it and the lowest one from then on."""
+
+    def tell(self, message: str) -> None:
+        """Show a message."""
 
     def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
         """Show one step."""
@@ -69,6 +74,7 @@ class Reporter(Listener):
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
         self._event = first_event
         self._told = time.monotonic()
+        self._losses = ""
         self._validation = ""
         self._progress = Progress(
             TextColumn("{task.description:<11}", table_column=Column(min_width=11, no_wrap=True)),
@@ -106,18 +112,28 @@ class Reporter(Listener):
         self._board.add_scalar(f"{self._name}/samples_per_s", samples_per_s, self._event)
         self._event += 1
 
-    def validated(self, stage: int, step: int, error_mm: float) -> None:
-        """Write the validation error after a step, and show it from then on."""
-        entry = {"stage": self._name, "stage_number": stage, "step": step, "validation_mm": error_mm}
-        self._log.write(json.dumps(entry) + "\n")
+    def validated(self, stage: int, step: int, error_mm: float, best_mm: float) -> None:
+        """Write the validation error after a step, and show it and the lowest one from then on."""
+        entry = {"stage": self._name, "stage_number": stage, "step": step}
+        self._log.write(json.dumps({**entry, "validation_mm": error_mm, "best_mm": best_mm}) + "\n")
         self._board.add_scalar(f"{self._name}/validation_mm", error_mm, self._event)
         self._event += 1
-        self._validation = f" | validation {error_mm:.1f} mm"
+        self._validation = f"validation {error_mm:.1f} mm, best {best_mm:.1f}"
+        if self._console.is_terminal:
+            self._progress.update(self._task, losses=f"{self._losses} | {self._validation}")
+        else:
+            told = f"{self._name} {step}/{self._total} {self._validation}"
+            self._console.print(told, highlight=False, soft_wrap=True)
+
+    def tell(self, message: str) -> None:
+        """Show a message."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
         """Move the bar."""
         named = " ".join(f"{key} {value:.4g}" for key, value in losses.items())
-        text = f"{named} | {samples_per_s:.0f} samples/s{self._validation}"
+        self._losses = f"{named} | {samples_per_s:.0f} samples/s"
+        text = f"{self._losses} | {self._validation}" if self._validation else self._losses
         self._progress.update(self._task, completed=step, losses=text)
         if not self._console.is_terminal and (step == self._total or time.monotonic() - self._told > _PLAIN_EVERY_S):
             self._told = time.monotonic()

@@ -47,6 +47,7 @@ def train_command(
     labels: str,
     trust_labels: bool = False,
     validation: str | None = None,
+    patience: int | None = None,
     budget: str | None,
     epochs: tuple[str, ...] = (),
     batch_size: tuple[str, ...] = (),
@@ -77,7 +78,8 @@ def train_command(
         chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
         chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
         config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
-        if validation is not None:
+        if isinstance(config, PaperConfig | CrossnetsConfig) and validation is not None:
+            config = replace(config, validation=ValidationConfig(patience=patience))
             _check_validated(config)
         asked = opened.request() | {"budget": budget} | ({} if init is None else {"init": str(init)})
         console = Console(stderr=True, quiet=not ranks.first())
@@ -160,7 +162,6 @@ def _opened(
             source = data
         _check_held(held, validation, config)
         check_apart(held, source, trained)
-        config = replace(config, validation=ValidationConfig())
     return config, _Data(
         data=data, unlabelled=unlabelled, labels=labels, validation=validation, labelled=labelled, taught=taught,
         others=others, held=held,

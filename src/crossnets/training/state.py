@@ -1,7 +1,8 @@
 """Checkpoints: networks, optimisers and place in the schedule in one safetensors file."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from torch.optim import Adam
 from crossnets.atomic import replacing
 
 FILE = "checkpoint.safetensors"
+_BEST = "best/"
+"""Before the names of the weights with the lowest validation error."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,31 @@ class Place:
     """Steps of that stage that are done."""
     elapsed_s: float
     """Time spent training until here."""
+    best_mm: float | None = None
+    """Lowest validation error so far. None before the first validation."""
+    fruitless: int = 0
+    """Validations of this stage since that error, or since the stage's start."""
 
 
-def save(run: Path, place: Place, networks: nn.Module, optimisers: dict[str, Adam]) -> None:
-    """Replace the run's checkpoint."""
+def save(
+    run: Path,
+    place: Place,
+    networks: nn.Module,
+    optimisers: dict[str, Adam],
+    best: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Replace the run's checkpoint. `best` are the weights with the lowest validation error, unless the networks have
+    them."""
     tensors = {f"networks/{name}": value for name, value in networks.state_dict().items()}
     for name, optimiser in optimisers.items():
         for index, entry in optimiser.state_dict()["state"].items():
             tensors |= {f"optimisers/{name}/{index}/{key}": value for key, value in entry.items()}
-    meta = {"stage": place.stage, "step": place.step, "elapsed_s": place.elapsed_s}
+    tensors |= {f"{_BEST}{name}": value for name, value in (best or {}).items()}
     with replacing(run / FILE) as part:
         # Memory order is not the file's concern: the networks' own order comes back when they are loaded.
-        save_file({name: value.contiguous() for name, value in tensors.items()}, part, {"place": json.dumps(meta)})
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()}, part, {"place": json.dumps(asdict(place))}
+        )
 
 
 def load_place(run: Path) -> Place | None:
@@ -54,6 +70,13 @@ def load_place(run: Path) -> Place | None:
         raise ValueError(
             f"{run / FILE} is not a checkpoint that can be resumed: {error}. Remove it to begin anew."
         ) from error
+
+
+def load_best(run: Path) -> dict[str, Tensor] | None:
+    """Weights with the lowest validation error. None if the networks have them, or nothing was validated."""
+    with safe_open(run / FILE, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(_BEST)]  # noqa: SIM118 - it is no dictionary
+        return {name.removeprefix(_BEST): file.get_tensor(name) for name in names} or None
 
 
 def restore(run: Path, networks: nn.Module, optimisers: dict[str, Adam] | None) -> None:
