@@ -38,6 +38,8 @@ class RunOptions:
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
     """Run or model folder of the same networks whose weights the training starts from. If its skeleton is another,
     joints are matched by their place on the hand."""
+    extend: bool = False
+    """Train a finished run longer, with a larger --budget or more --epochs."""
     seed: int = 42
     """Seed of weights, batches, noise and the choice of labels."""
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
@@ -262,6 +264,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             learning_rate=run.learning_rate,
             stages=run.stages,
             init=run.init,
+            extend=run.extend,
             out=run.out,
             threads=run.threads,
             machine=choose_machine(run.device, run.workers),

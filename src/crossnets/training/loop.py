@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NotRequired, TypeAlias, TypedDict, Unpack, overload
@@ -61,6 +61,8 @@ class Options(TypedDict):
     """Run or model folder whose weights the training starts from."""
     validation: NotRequired[Validation | None]
     """Frames of the validation that the training's config asks for. The first rank alone needs them."""
+    extend: NotRequired[bool]
+    """Train a finished run longer, whose settings differ in the length of stages alone."""
 
 
 class TrainingStoppedError(Exception):
@@ -123,6 +125,14 @@ class _Session:
     begins_with_a_model: bool
     """Whether the training starts from another model's weights."""
     best: _Best = field(default_factory=_Best)
+    starts: list[int] = field(default_factory=list)
+    """Steps of each stage that were done before the run was extended."""
+    extension: int = 0
+    """As in `state.Place`."""
+
+    def next_stage(self, number: int) -> int:
+        """Number of the first stage from `number` on that has steps to do, or of all stages."""
+        return next((n for n in range(number, len(self.plan)) if self.starts[n] < self.plan[n]), len(self.plan))
 
     @property
     def device(self) -> torch.device:
@@ -237,7 +247,10 @@ def train(
         session = _Session(
             config, frames, out, machine, networks, maps, [], started, stop, crops, validation, init is not None
         )
-        session.plan = _plan(session, options["request"], options.get("budget_s"))
+        found = _plan(session, options["request"], options.get("budget_s"), extend=options.get("extend", False))
+        session.plan = found["plan"]
+        session.extension = len(run.extensions(found))
+        session.starts = run.extensions(found)[-1]["starts"] if session.extension else [0] * len(session.plan)
         _run_stages(session, console)
     return session.model()
 
@@ -282,23 +295,67 @@ def _networks(config: AnyTraining) -> Networks | DetectorNet:
     return build(config.networks, generator)
 
 
-def _plan(session: _Session, request: dict[str, Any], budget_s: float | None) -> list[int]:
-    """Steps of each stage. A new run determines and stores them, and a resumed run reads them."""
+def _plan(session: _Session, request: dict[str, Any], budget_s: float | None, *, extend: bool) -> dict[str, Any]:
+    """The run's config with the steps of each stage. A new or longer run determines them, a resumed run reads them."""
     found = ranks.shared(run.read(session.out))
+    if found is not None and extend:
+        return _extended(session, found, request, budget_s)
     if found is not None:
         run.check_same(session.out, found, request)
-        return found["plan"]
+        return found
     for stage in session.config.stages:
         ranks.check_batch(stage.batch, f"The stage {stage.name}")
-    if budget_s is not None and session.validation is not None:
-        budget_s = max(budget_s / 2, budget_s - _seconds_of_validations(session))
+    if budget_s is not None:
+        budget_s = _without_validations(session, budget_s)
     plan = schedule.steps_within(
         session.config.stages, session.epoch_frames, budget_s, lambda stage: _seconds_per_step(session, stage)
     )
     plan = ranks.shared(plan)
     if ranks.first():
         run.begin(session.out, request, plan, str(session.device))
-    return plan
+    return {**request, "plan": plan}
+
+
+def _extended(
+    session: _Session, found: dict[str, Any], request: dict[str, Any], budget_s: float | None
+) -> dict[str, Any]:
+    """Store a longer plan for a finished run. From then on the run is not finished, and is resumed like any other.
+
+    Raises:
+        ValueError: other settings differ, or the run would not be longer.
+    """
+    stages = session.config.stages
+    if not run.is_longer(found, request):
+        run.check_same(session.out, found, request)
+    place = state.load_place(session.out)
+    assert place is not None
+    more_s = None if budget_s is None else budget_s - place.elapsed_s
+    if more_s is not None and more_s <= 0:
+        raise ValueError(
+            f"{session.out} was trained for {place.elapsed_s:.0f} s, which is not less than --budget. The budget of an "
+            "extension includes the time until now: give a larger one."
+        )
+    ended = [state.end_step(session.out, stage.name) for stage in stages]
+    done = [steps if end is None else end for end, steps in zip(ended, found["plan"], strict=True)]
+    plan = schedule.extended_steps(
+        stages,
+        done,
+        session.epoch_frames,
+        None if more_s is None else _without_validations(session, more_s),
+        lambda stage: _seconds_per_step(session, stage),
+    )
+    plan = ranks.shared(plan)
+    if plan == done:
+        names = " or ".join(stage.name for stage in stages if stage.name in schedule.EXTENDABLE) or "no stage"
+        raise ValueError(
+            f"{session.out} would not be trained longer: --epochs and --budget allow no more steps of {names} than "
+            "were done. Give more of them."
+        )
+    longer = [steps > before for steps, before in zip(plan, done, strict=True)]
+    starts = [before if more else steps for before, steps, more in zip(done, plan, longer, strict=True)]
+    if ranks.first():
+        return ranks.shared(run.extend(session.out, found, request, plan, starts))
+    return ranks.shared(None)
 
 
 def _seconds_per_step(session: _Session, config: StageConfig) -> float:
@@ -317,8 +374,15 @@ def _seconds_per_step(session: _Session, config: StageConfig) -> float:
     return min(times)
 
 
+def _without_validations(session: _Session, budget_s: float) -> float:
+    """Time that is left for steps, at least half of a budget."""
+    return max(budget_s / 2, budget_s - _seconds_of_validations(session))
+
+
 def _seconds_of_validations(session: _Session) -> float:
-    """Seconds that all validations of a training will take."""
+    """Seconds that all validations of a training will take. Zero on ranks that do not validate."""
+    if session.validation is None:
+        return 0.0
     times = sum(steps_between_validations(session.config, stage, 1) is not None for stage in session.config.stages)
     if isinstance(session.config, DetectorTraining) or session.config.validation is None:
         return 0.0
@@ -347,24 +411,32 @@ def _step(
 
 def _run_stages(session: _Session, console: Console) -> None:
     config, out = session.config, session.out
-    place = state.load_place(out) or state.Place(0, 0, 0.0)
+    found = state.load_place(out)
+    place = found or state.Place(0, 0, 0.0)
+    if place.extension < session.extension:  # the extension has no checkpoint of its own yet
+        place = replace(place, stage=session.next_stage(0), step=0, fruitless=0, extension=session.extension)
     ranks.wait()  # until all have read the place that the first rank will go on from
     if ranks.first():
-        reporter = progress.Reporter(out, console, progress.cut_log(out, place.stage, place.step))
+        first_event = progress.cut_log(out, place.stage, place.step, place.extension)
+        reporter = progress.Reporter(out, console, first_event, place.extension)
     else:
         reporter = progress.Listener()
     session.networks.train()
     try:
-        if place.stage or place.step:
-            console.print(f"Going on in {out} at stage {place.stage + 1}, step {place.step}.", highlight=False)
+        if found is not None and place.stage < len(config.stages):
+            step = place.step or session.starts[place.stage]
+            console.print(f"Going on in {out} at stage {place.stage + 1}, step {step}.", highlight=False)
             for change in run.changes(out, str(session.device)):
                 console.print(f"Not bit for bit as it would have been: {change}.", highlight=False)
+        if found is not None:
             state.restore(out, session.networks, None)
             session.best = _Best(place.best_mm, place.fruitless, state.load_best(out))
-        for number in range(place.stage, len(config.stages)):
-            first = place.step if number == place.stage else 0
+        number = place.stage
+        while number < len(config.stages):
+            resumed = place.step if number == place.stage else 0
             with threads_for(config.stages[number].name):
-                _run_stage(session, reporter, number, first, place.elapsed_s)
+                _run_stage(session, reporter, number, resumed, place.elapsed_s)
+            number = session.next_stage(number + 1)
     finally:
         reporter.close()
     ranks.wait()
@@ -373,11 +445,12 @@ def _run_stages(session: _Session, console: Console) -> None:
     console.print(f"Done: {out / 'model'}", highlight=False, soft_wrap=True)
 
 
-def _run_stage(session: _Session, reporter: progress.Listener, number: int, first: int, before_s: float) -> None:
+def _run_stage(session: _Session, reporter: progress.Listener, number: int, resumed: int, before_s: float) -> None:
+    """Run the steps of a stage from `resumed` on, or if that is 0, from its start."""
     config, total = session.config.stages[number], session.plan[number]
     stage = session.stage(config, session.networks)
-    if first:
-        state.restore(session.out, session.networks, stage.optimisers)
+    first = resumed or session.starts[number]
+    _restore_optimisers(session, number, stage, resumed)
     saved = time.monotonic()
 
     def checkpoint(at_stage: int, at_step: int) -> None:
@@ -388,23 +461,25 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
         best = session.best
-        place = state.Place(at_stage, at_step, elapsed, best.error_mm, best.fruitless)
+        place = state.Place(at_stage, at_step, elapsed, best.error_mm, best.fruitless, session.extension)
         model = session.out / "model"
         if stage.trains_pose or model.is_dir() or at_stage == len(session.plan):  # before, it would say noise
             bundle.save(session.model(), model)
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {}, best.weights)
 
     every = steps_between_validations(session.config, config, total)
+    ended = total
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
         report = _Report(session, reporter, number, rendered)
-        if every is not None and not first:
+        if every is not None and not resumed:
             _begin_validations(session, reporter, number)
         for step in range(first, total):
             report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
             if every is not None and ((step + 1) % every == 0 or step + 1 == total):
                 report.flush()
                 if _validate(session, reporter, number, step + 1):
+                    ended = step + 1
                     break
             due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
             stop = session.stop.is_set()
@@ -422,7 +497,17 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, firs
                 saved = time.monotonic()
     if every is not None:
         _end_validations(session)
-    checkpoint(number + 1, 0)
+    if config.name in schedule.EXTENDABLE and ranks.first():
+        state.save_end(session.out, config.name, ended, stage.optimisers)
+    checkpoint(session.next_stage(number + 1), 0)
+
+
+def _restore_optimisers(session: _Session, number: int, stage: Stage, resumed: int) -> None:
+    """Load those of the checkpoint for a stage that is resumed, and those of its end for one that is extended."""
+    if resumed:
+        state.restore(session.out, session.networks, stage.optimisers)
+    elif session.starts[number]:
+        state.restore_end(session.out, session.config.stages[number].name, stage.optimisers)
 
 
 def _begin_validations(session: _Session, reporter: progress.Listener, number: int) -> None:

@@ -17,8 +17,11 @@ LOG = "log.jsonl"
 _PLAIN_EVERY_S = 15.0
 
 
-def cut_log(run: Path, stage: int, step: int) -> int:
-    """Drop the lines after a checkpoint, which a resumed training writes again; returns how many stay."""
+def cut_log(run: Path, stage: int, step: int, extension: int = 0) -> int:
+    """Drop the lines after a checkpoint, which a resumed training writes again; returns how many stay.
+
+    `extension` is that of `state.Place`. Lines of an extension follow all lines before it.
+    """
     path = run / LOG
     if not path.is_file():
         return 0
@@ -28,9 +31,9 @@ def cut_log(run: Path, stage: int, step: int) -> int:
             entry = json.loads(line)
         except ValueError:
             continue  # the line that a kill cut short
-        at = entry["stage_number"], entry["step"]
+        at = entry.get("extension", 0), entry["stage_number"], entry["step"]
         # The validation before a stage's first step is not in the checkpoint at the stage's start.
-        if at <= (stage, step) and (step > 0 or at != (stage, 0)):
+        if at <= (extension, stage, step) and (step > 0 or at != (extension, stage, 0)):
             kept.append(line)
     write_text(path, "".join(f"{line}\n" for line in kept))
     return len(kept)
@@ -68,7 +71,8 @@ class Listener:
 class Reporter(Listener):
     """Writes log.jsonl and TensorBoard events, and draws a bar, or on no terminal a line now and then."""
 
-    def __init__(self, run: Path, console: Console, first_event: int) -> None:
+    def __init__(self, run: Path, console: Console, first_event: int, extension: int = 0) -> None:
+        self._every_line = {"extension": extension} if extension else {}
         self._console = console
         self._log = (run / LOG).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
@@ -101,7 +105,7 @@ class Reporter(Listener):
         self, stage: int, step: int, losses: dict[str, float], samples_per_s: float, waiting: float | None = None
     ) -> None:
         """Write one step's losses, and the share of the time that was spent waiting for rendered data."""
-        entry = {"stage": self._name, "stage_number": stage, "step": step, "losses": losses}
+        entry = {"stage": self._name, "stage_number": stage, "step": step, **self._every_line, "losses": losses}
         speed = {"samples_per_s": round(samples_per_s, 1)}
         if waiting is not None:
             speed["waiting"] = round(waiting, 3)
@@ -114,7 +118,7 @@ class Reporter(Listener):
 
     def validated(self, stage: int, step: int, error_mm: float, best_mm: float) -> None:
         """Write the validation error after a step, and show it and the lowest one from then on."""
-        entry = {"stage": self._name, "stage_number": stage, "step": step}
+        entry = {"stage": self._name, "stage_number": stage, "step": step, **self._every_line}
         self._log.write(json.dumps({**entry, "validation_mm": error_mm, "best_mm": best_mm}) + "\n")
         self._board.add_scalar(f"{self._name}/validation_mm", error_mm, self._event)
         self._event += 1

@@ -20,6 +20,7 @@ from crossnets.atomic import make_folder, write_text
 from crossnets.datasets.dataset import PROBLEMS_FILE
 from crossnets.processor import processor_name
 from crossnets.training.config import TrainConfig
+from crossnets.training.schedule import EXTENDABLE
 
 CROPS = "crops"
 """Folder of what a training keeps of its frames, until it is finished."""
@@ -106,22 +107,63 @@ def remove_crops(run: Path) -> None:
         folder.rmdir()
 
 
-def check_same(run: Path, found: dict[str, Any], request: dict[str, Any]) -> None:
+def extend(
+    run: Path, found: dict[str, Any], request: dict[str, Any], plan: list[int], starts: list[int]
+) -> dict[str, Any]:
+    """Replace a finished run's config by that of a longer training, and return it.
+
+    Args:
+        run: Folder of the run.
+        found: Its config.
+        request: Identity of the longer training.
+        plan: Steps of each stage.
+        starts: Steps of each stage that are done. A stage that is not trained longer starts at its end.
+    """
+    config = {**request, "plan": plan, "extensions": [*extensions(found), {"plan": found["plan"], "starts": starts}]}
+    write_text(run / "config.json", json.dumps(config, indent=2) + "\n")
+    return config
+
+
+def extensions(found: dict[str, Any]) -> list[dict[str, list[int]]]:
+    """The times that a run was trained longer, each with the plan before and the steps that it started from."""
+    return found.get("extensions", [])
+
+
+def check_same(run: Path, found: dict[str, Any], request: dict[str, Any], hint: str = "") -> None:
     """Refuse to resume a run with other settings than it was begun with.
 
     Raises:
-        ValueError: names each setting that differs.
+        ValueError: names each setting that differs, and gives the hint.
     """
+    differing = differences(found, request)
+    if differing:
+        listed = "; ".join(f"{key}: {old!r} there, {new!r} asked" for key, (old, new) in list(differing.items())[:6])
+        raise ValueError(
+            f"{run} was begun with other settings ({listed}). Repeat those, or give --out a new folder.{hint}"
+        )
+
+
+def differences(found: dict[str, Any], request: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, each with the value of the run and the value that is asked for."""
     old, new = _flat({k: found.get(k) for k in request}), _flat(request)
     old = {_RENAMED.get(key, key): value for key, value in old.items()}
     old = {**{key: value for key, value in _SINCE.items() if key in new}, **old}
     gone = {key for key in old.keys() - new.keys() if key.startswith(_NO_LONGER)}
-    differing = sorted(
-        key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in {*_IGNORED, *gone}
-    )
-    if differing:
-        listed = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} asked" for key in differing[:6])
-        raise ValueError(f"{run} was begun with other settings ({listed}). Repeat those, or give --out a new folder.")
+    keys = sorted(old.keys() | new.keys())
+    return {
+        key: (old.get(key), new.get(key))
+        for key in keys
+        if old.get(key) != new.get(key) and key not in {*_IGNORED, *gone}
+    }
+
+
+def is_longer(found: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether nothing differs but the length of stages that may be extended."""
+    names = [stage["name"] for stage in request["train"]["stages"]]
+    rows = [row for row, name in enumerate(names) if name in EXTENDABLE]
+    allowed = {f"train.stages.{row}.{field}" for row in rows for field in ("epochs", "min_steps")} | {"data.budget"}
+    differing = differences(found, request).keys()
+    return bool(differing) and differing <= allowed
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

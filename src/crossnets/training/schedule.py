@@ -24,6 +24,9 @@ Most of the time belongs to the stage that learns to predict. With 2 % of the la
 14 GAN, 7 warm-up and 78 joint updates gave 31.7 mm on P5, from scratch 47.6. One factor for all stages leaves the joint
 stage three updates in three minutes, and 62.5 mm.
 """
+EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect")
+"""Stages that a finished run may be trained longer in. The others prepare what these rely on, such as the pose VAE,
+whose latent space must not move afterwards."""
 _RISE = 0.05
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -118,22 +121,61 @@ def steps_within(
     full = [full_steps(stage, num_frames) for stage in stages]
     if budget_s is None:
         return full
+    return _within(stages, [max(stage.min_steps, 1) for stage in stages], full, budget_s, seconds_per_step)
+
+
+def extended_steps(
+    stages: Sequence[StageConfig],
+    done: Sequence[int],
+    num_frames: int,
+    more_s: float | None,
+    seconds_per_step: Callable[[StageConfig], float],
+) -> list[int]:
+    """Steps of each stage of a run that is trained longer: the whole schedule, or as many more as fit `more_s` seconds.
+
+    Args:
+        stages: The longer schedule. Stages that are not in `EXTENDABLE` keep their steps.
+        done: Steps of each stage that were done.
+        num_frames: Frames of an epoch.
+        more_s: Seconds that are left, or None for the whole schedule.
+        seconds_per_step: Measures a stage. Only stages that have steps left are measured.
+    """
+    left = [
+        max(0, full_steps(stage, num_frames) - steps) if stage.name in EXTENDABLE else 0
+        for stage, steps in zip(stages, done, strict=True)
+    ]
+    rows = [row for row, steps in enumerate(left) if steps]
+    if more_s is not None and rows:
+        most = [left[row] for row in rows]
+        more = _within([stages[row] for row in rows], [0] * len(rows), most, more_s, seconds_per_step)
+        for row, steps in zip(rows, more, strict=True):
+            left[row] = steps
+    return [steps + some for steps, some in zip(done, left, strict=True)]
+
+
+def _within(
+    stages: Sequence[StageConfig],
+    least: Sequence[int],
+    most: Sequence[int],
+    budget_s: float,
+    seconds_per_step: Callable[[StageConfig], float],
+) -> list[int]:
+    """Steps of each stage that fit a budget, from `least` to `most`."""
     cost = [seconds_per_step(stage) for stage in stages]
     shares = [BUDGET_SHARES[stage.name] for stage in stages]
-    least = [max(stage.min_steps, 1) for stage in stages]
 
     def steps(level_s: float) -> list[int]:
         """Steps where each stage has `level_s` seconds for each unit of its share."""
         wanted = [int(level_s * share / seconds) for share, seconds in zip(shares, cost, strict=True)]
-        return [min(most, max(few, n)) for few, n, most in zip(least, wanted, full, strict=True)]
+        return [min(many, max(few, n)) for few, n, many in zip(least, wanted, most, strict=True)]
 
     def takes_s(level_s: float) -> float:
         return sum(seconds * n for seconds, n in zip(cost, steps(level_s), strict=True))
 
     low = 0.0
-    high = 2 * max(seconds * n / share for seconds, n, share in zip(cost, full, shares, strict=True))
+    high = 2 * max(seconds * n / share for seconds, n, share in zip(cost, most, shares, strict=True))
     if takes_s(high) <= budget_s:
-        return full
+        return list(most)
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if takes_s(middle) <= budget_s else (low, middle)

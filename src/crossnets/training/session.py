@@ -31,8 +31,8 @@ from crossnets.training.config import (
 )
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
 from crossnets.training.machine import Machine, choose_machine
-from crossnets.training.schedule import only_stages, parse_budget, with_epochs, with_numbers
-from crossnets.training.state import load_place
+from crossnets.training.schedule import EXTENDABLE, only_stages, parse_budget, with_epochs, with_numbers
+from crossnets.training.state import Place, load_place
 from crossnets.training.validation import Validation, check_apart, hold_back, parse_share, read_validation
 
 _PROBLEMS_SHOWN = 5
@@ -54,6 +54,7 @@ def train_command(
     learning_rate: tuple[str, ...] = (),
     stages: tuple[str, ...] = (),
     init: Path | None = None,
+    extend: bool = False,
     out: Path,
     threads: int | None,
     machine: Machine | None = None,
@@ -89,6 +90,7 @@ def train_command(
             console=console,
             machine=machine,
             init=init,
+            extend=extend,
         )
         with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
             _train(config, opened, out, options, found, console, machine, trust_labels=trust_labels)
@@ -200,14 +202,14 @@ def _train(
     trust_labels: bool,
 ) -> None:
     """Train in `out`, or resume the run that was found there."""
-    if found is not None:
-        run.check_same(out, found, options["request"])
     place = ranks.shared(load_place(out))
+    finished = found is not None and place is not None and _is_finished(config, found, place)
+    options["extend"] = _extends(out, found, options["request"], finished=finished, asked=options.get("extend", False))
     if found is None and ranks.first():
         if not trust_labels:
             _check_labels(data, console)
         run.remove_crops(out)  # left by a start that ended before the run began
-    if place is not None and place.stage == len(config.stages):
+    if finished and not options["extend"]:
         console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
         return
     if isinstance(config, DetectorTraining):
@@ -225,6 +227,36 @@ def _train(
     if data.held is not None and ranks.first():
         options["validation"] = _validation(config, data.held, console)
     loop.train(config, crops, out, **options)
+
+
+def _is_finished(config: loop.AnyTraining, found: dict[str, Any], place: Place) -> bool:
+    return place.stage == len(config.stages) and place.extension == len(run.extensions(found))
+
+
+def _extends(out: Path, found: dict[str, Any] | None, request: dict[str, Any], *, finished: bool, asked: bool) -> bool:
+    """Whether a finished run is to be trained longer. A run that is not finished, or not longer, is only resumed.
+
+    Raises:
+        ValueError: there is no run to extend, or the settings are others than those of the run.
+    """
+    if found is None:
+        if asked:
+            raise ValueError(
+                f"--extend trains a finished run longer, but {out} has none. Leave it out, or check --out."
+            )
+        return False
+    longer = run.is_longer(found, request)
+    if longer and asked and finished:
+        return True
+    hint = ""
+    if longer and finished:
+        hint = " To train it longer, add --extend."
+    elif longer and asked:
+        hint = " It is not finished: --extend trains finished runs longer."
+    elif asked:
+        hint = f" --extend changes --budget, and --epochs of {' and '.join(EXTENDABLE)}, alone."
+    run.check_same(out, found, request, hint)
+    return False
 
 
 def _check_labels(data: _Data, console: Console) -> None:

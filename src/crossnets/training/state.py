@@ -32,6 +32,8 @@ class Place:
     """Lowest validation error so far. None before the first validation."""
     fruitless: int = 0
     """Validations of this stage since that error, or since the stage's start."""
+    extension: int = 0
+    """Number of times that the run was trained longer after it was finished."""
 
 
 def save(
@@ -43,16 +45,49 @@ def save(
 ) -> None:
     """Replace the run's checkpoint. `best` are the weights with the lowest validation error, unless the networks have
     them."""
-    tensors = {f"networks/{name}": value for name, value in networks.state_dict().items()}
-    for name, optimiser in optimisers.items():
-        for index, entry in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimisers/{name}/{index}/{key}": value for key, value in entry.items()}
+    tensors = {f"networks/{name}": value for name, value in networks.state_dict().items()} | _tensors_of(optimisers)
     tensors |= {f"{_BEST}{name}": value for name, value in (best or {}).items()}
     with replacing(run / FILE) as part:
         # Memory order is not the file's concern: the networks' own order comes back when they are loaded.
         save_file(
             {name: value.contiguous() for name, value in tensors.items()}, part, {"place": json.dumps(asdict(place))}
         )
+
+
+def _tensors_of(optimisers: Mapping[str, Adam]) -> dict[str, Tensor]:
+    return {
+        f"optimisers/{name}/{index}/{key}": value
+        for name, optimiser in optimisers.items()
+        for index, entry in optimiser.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+
+
+def save_end(run: Path, stage: str, step: int, optimisers: Mapping[str, Adam]) -> None:
+    """Keep the optimisers of a stage that ends after a step, so that the stage can be trained longer."""
+    tensors = {name: value.contiguous() for name, value in _tensors_of(optimisers).items()}
+    with replacing(_end_of(run, stage)) as part:
+        save_file(tensors, part, {"step": str(step)})
+
+
+def end_step(run: Path, stage: str) -> int | None:
+    """The step after which a stage ended. None in a run of a version that did not keep it."""
+    if not _end_of(run, stage).is_file():
+        return None
+    with safe_open(_end_of(run, stage), framework="pt") as file:
+        return int(file.metadata()["step"])
+
+
+def restore_end(run: Path, stage: str, optimisers: dict[str, Adam]) -> None:
+    """Load the optimisers of a stage that ended. In a run that did not keep them they begin anew."""
+    if _end_of(run, stage).is_file():
+        tensors = load_file(_end_of(run, stage))
+        for name, optimiser in optimisers.items():
+            _restore_optimiser(optimiser, name, tensors)
+
+
+def _end_of(run: Path, stage: str) -> Path:
+    return run / f"optimisers-{stage}.safetensors"
 
 
 def load_place(run: Path) -> Place | None:
