@@ -38,6 +38,8 @@ class RunOptions:
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
     """Run or model folder of the same networks whose weights the training starts from. If its skeleton is another,
     joints are matched by their place on the hand."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the networks of --init that are not trained, such as disc.trunk (paper) or dense.stem (crossnets)."""
     extend: bool = False
     """Train a finished run longer, with a larger --budget or more --epochs."""
     seed: int = 42
@@ -264,6 +266,7 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             learning_rate=run.learning_rate,
             stages=run.stages,
             init=run.init,
+            freeze=run.freeze,
             extend=run.extend,
             out=run.out,
             threads=run.threads,

@@ -108,6 +108,8 @@ class TrainConfig:
     precision: Precision = "auto"
     seed: int = 42
     checkpoint_s: float = 60.0
+    freeze: tuple[str, ...] = ()
+    """Parts of the networks, such as `disc.trunk`, that stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)

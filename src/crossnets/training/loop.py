@@ -32,6 +32,7 @@ from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, StageConfig, terms_of
 from crossnets.training.crops import TrainingFrames, seed_of
+from crossnets.training.freeze import freeze, without_frozen
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.stages import make_stage
 from crossnets.training.steps import Losses, Stage
@@ -175,8 +176,8 @@ class _Session:
             yield None
 
     def stage(self, config: StageConfig, networks: Networks | DetectorNet) -> Stage:
-        """The code of a stage, with fresh optimisers."""
-        return make_stage(networks, config, terms_of(self.config))
+        """The code of a stage, with fresh optimisers of what is not frozen."""
+        return without_frozen(make_stage(networks, config, terms_of(self.config)), config.name)
 
     def model(self) -> Estimator | Detector:
         """A copy of the best model so far, or without validation of the present one, on the processor."""
@@ -222,7 +223,8 @@ def train(
         options: See `Options`.
 
     Raises:
-        ValueError: `out` was begun with other settings, its checkpoint is damaged, or `init` holds other networks.
+        ValueError: `out` was begun with other settings, its checkpoint is damaged, `init` holds other networks, or
+            nothing is left to train.
         TrainingStoppedError: on SIGINT or SIGTERM, after writing a checkpoint.
         DivergedError: a loss or a weight became infinite or not a number. The last checkpoint stays.
     """
@@ -239,6 +241,7 @@ def train(
         crossing.vae.init_from_pca(torch.from_numpy(frames.y))
     if init is not None:
         _start_from(init, networks, config)
+    freeze(networks, config.freeze)
     networks.to(machine.device)
     crops = None if frames is None else crops_on(machine.device, frames)
     maps = options.get("maps") or {}
@@ -247,6 +250,8 @@ def train(
         session = _Session(
             config, frames, out, machine, networks, maps, [], started, stop, crops, validation, init is not None
         )
+        for stage in config.stages:
+            session.stage(stage, networks)  # refuses to freeze all that a stage trains
         found = _plan(session, options["request"], options.get("budget_s"), extend=options.get("extend", False))
         session.plan = found["plan"]
         session.extension = len(run.extensions(found))
@@ -422,6 +427,7 @@ def _run_stages(session: _Session, console: Console) -> None:
     else:
         reporter = progress.Listener()
     session.networks.train()
+    freeze(session.networks, config.freeze)
     try:
         if found is not None and place.stage < len(config.stages):
             step = place.step or session.starts[place.stage]

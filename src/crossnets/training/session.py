@@ -54,6 +54,7 @@ def train_command(
     learning_rate: tuple[str, ...] = (),
     stages: tuple[str, ...] = (),
     init: Path | None = None,
+    freeze: tuple[str, ...] = (),
     extend: bool = False,
     out: Path,
     threads: int | None,
@@ -78,7 +79,10 @@ def train_command(
         chosen = with_epochs(only_stages(config.stages, stages), epochs)
         chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
         chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
-        config = replace(config, stages=chosen, precision=loop.resolve_precision(config.precision, machine.device))
+        precision = loop.resolve_precision(config.precision, machine.device)
+        config = replace(config, stages=chosen, precision=precision, freeze=freeze)
+        if freeze and init is None:
+            raise ValueError(f"--freeze {freeze[0]} keeps the weights of a model, which --init names. It is not given.")
         if isinstance(config, PaperConfig | CrossnetsConfig) and validation is not None:
             config = replace(config, validation=ValidationConfig(patience=patience))
             _check_validated(config)

@@ -39,11 +39,11 @@ class Stage(Protocol):
 
 @contextmanager
 def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within it, gradients reach these parameters of the network and no others."""
+    """Within it, gradients reach those of these parameters that are not frozen, and no others of the network."""
     chosen = {id(p) for p in parameters}
     before = [(p, p.requires_grad) for p in network.parameters()]
-    for p, _ in before:
-        p.requires_grad_(id(p) in chosen)
+    for p, required in before:
+        p.requires_grad_(required and id(p) in chosen)
     try:
         yield
     finally:
