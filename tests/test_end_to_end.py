@@ -88,6 +88,9 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
         (("train", "--preset", "crossnets", "--labels", "150%", "--out", "x"), "a share above 0 and at most 100"),
         (("train", "--preset", "crossnets", "--checkpoint-s", "0", "--out", "x"), "expected seconds above 0"),
         (("train", "--data", "/nowhere", "--seed", "-1", "--out", "x"), "--seed -1: expected 0 or more"),
+        (("train", "--data", "/nowhere", "--patience", "3", "--out", "x"), "but --validation is not given"),
+        (("train", "--preset", "crossnets", "--validation", "10%", "--out", "x"), "--data, which is not given"),
+        (("train", "--preset", "detector", "--extend", "--out", "/nowhere/x"), "but /nowhere/x has none"),
         (("evaluate", "--model", "m"), "Give either --data"),
         (("predict", "runs/mistyped", "a.png"), "neither a run or model nor a frame at runs/mistyped"),
         (("evaluate", "--labels", "a", "--predictions", "b"), "add --dataset"),
@@ -103,7 +106,8 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("preset", "option"), [("crossnets", "--metric"), ("detector", "--no-smoothness"), ("detector", "--data")]
+    ("preset", "option"),
+    [("crossnets", "--metric"), ("detector", "--no-smoothness"), ("detector", "--data"), ("detector", "--validation")],
 )
 def test_an_option_that_a_preset_ignores_does_not_exist(preset: str, option: str) -> None:
     done = crossnets("train", f"--preset={preset}", option, "x", "--out", "x")

@@ -13,6 +13,7 @@ import torch
 
 from crossnets import ranks
 from crossnets.training.state import load_place
+from tests.datasets.make import make_cvar
 
 RUN = Path(__file__).parent / "ranks_run.py"
 
@@ -75,6 +76,21 @@ def test_a_rank_that_dies_ends_all_and_one_process_goes_on(tmp_path: Path) -> No
     finish(start("pose_vae", out, steps, 1))
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
+
+
+@pytest.mark.slow
+def test_two_processes_validate_and_extend_as_one_run(tmp_path: Path) -> None:
+    data = make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.8}, frames=4).root
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "crossnets"]
+    words += ["train", "--data", f"cvar:{data}#P1", "--validation", f"cvar:{data}#P4", "--no-shared-latent"]
+    words += ["--batch-size", "regression=4", "--precision", "32-true", "--device", "cpu", "--threads", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(RUN.parents[2] / "src")}
+    for epochs, more in (("2", []), ("4", ["--extend"])):
+        command = [*words, "--epochs", f"regression={epochs}", "--out", str(tmp_path / "run"), *more]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation_mm" in line] == [1, 2, 3, 4]
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

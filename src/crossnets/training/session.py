@@ -96,6 +96,10 @@ def train_command(
             init=init,
             extend=extend,
         )
+        if extend and run.read(out) is None:
+            raise ValueError(
+                f"--extend trains a finished run longer, but {out} has none. Leave it out, or check --out."
+            )
         with run.held(out) if ranks.first() else nullcontext(run.read(out)) as found:
             _train(config, opened, out, options, found, console, machine, trust_labels=trust_labels)
 
@@ -241,13 +245,9 @@ def _extends(out: Path, found: dict[str, Any] | None, request: dict[str, Any], *
     """Whether a finished run is to be trained longer. A run that is not finished, or not longer, is only resumed.
 
     Raises:
-        ValueError: there is no run to extend, or the settings are others than those of the run.
+        ValueError: the settings are others than those of the run.
     """
     if found is None:
-        if asked:
-            raise ValueError(
-                f"--extend trains a finished run longer, but {out} has none. Leave it out, or check --out."
-            )
         return False
     longer = run.is_longer(found, request)
     if longer and asked and finished:
