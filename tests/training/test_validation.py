@@ -274,7 +274,7 @@ def test_a_training_logs_the_error_of_what_was_held_back(
     assert "4 labelled and 4 unlabelled frames" in said  # half of the eight that are not held back
     assert "validation on 4 of 4 frames of P" in said
     best_mm = min(line["validation_mm"] for line in lines)
-    assert f"joint 4/4 validation {lines[-1]['validation_mm']:.1f} mm, best {best_mm:.1f}" in said
+    assert f"joint 4/4 | validation {lines[-1]['validation_mm']:.1f} mm, best {best_mm:.1f}" in said
     found = json.loads((tmp_path / "config.json").read_text())
     assert found["data"]["validation"]["source"] == "33%"
     assert found["data"]["frames"] == [{"name": "cvar", "frames": 12, "sequences": ["P1", "P4", "P5"]}]

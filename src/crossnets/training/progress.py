@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 from torch.utils.tensorboard import SummaryWriter
 
 from crossnets.atomic import write_text
@@ -68,8 +68,20 @@ class Listener:
         """Close all files."""
 
 
+class _Stages(Progress):
+    """A live table with a row for each stage."""
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """The rows, under a header."""
+        table = super().make_tasks_table(tasks)
+        table.show_header = True
+        for column, name in zip(table.columns, ("stage", "", "steps", "left", "validation", "losses"), strict=True):
+            column.header = name
+        return table
+
+
 class Reporter(Listener):
-    """Writes log.jsonl and TensorBoard events, and draws a bar, or on no terminal a line now and then."""
+    """Writes log.jsonl and TensorBoard events, and draws a live table, or on no terminal a line now and then."""
 
     def __init__(self, run: Path, console: Console, first_event: int, extension: int = 0) -> None:
         self._every_line = {"extension": extension} if extension else {}
@@ -78,13 +90,13 @@ class Reporter(Listener):
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
         self._event = first_event
         self._told = time.monotonic()
-        self._losses = ""
         self._validation = ""
-        self._progress = Progress(
+        self._progress = _Stages(
             TextColumn("{task.description:<11}", table_column=Column(min_width=11, no_wrap=True)),
             BarColumn(bar_width=12, table_column=Column(min_width=12)),
             MofNCompleteColumn(table_column=Column(min_width=11, no_wrap=True)),
             TimeRemainingColumn(table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("{task.fields[validation]}", table_column=Column(min_width=10, no_wrap=True)),
             TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, overflow="fold")),
             expand=True,
             console=console,
@@ -95,11 +107,12 @@ class Reporter(Listener):
     def stage(self, name: str, total: int, done: int) -> Iterator[None]:
         """Draw one stage."""
         self._name, self._total = name, total
-        with self._progress:
-            self._task = self._progress.add_task(name, total=total, completed=done, losses="")
-            yield
-            self._progress.refresh()
-        self._progress.remove_task(self._task)
+        self._validation = ""
+        self._task = self._progress.add_task(name, total=total, completed=done, validation="", losses="")
+        self._progress.start()
+        yield
+        self._progress.stop_task(self._task)
+        self._progress.refresh()
 
     def step(
         self, stage: int, step: int, losses: dict[str, float], samples_per_s: float, waiting: float | None = None
@@ -122,12 +135,11 @@ class Reporter(Listener):
         self._log.write(json.dumps({**entry, "validation_mm": error_mm, "best_mm": best_mm}) + "\n")
         self._board.add_scalar(f"{self._name}/validation_mm", error_mm, self._event)
         self._event += 1
-        self._validation = f"validation {error_mm:.1f} mm, best {best_mm:.1f}"
-        if self._console.is_terminal:
-            self._progress.update(self._task, losses=f"{self._losses} | {self._validation}")
-        else:
-            told = f"{self._name} {step}/{self._total} {self._validation}"
-            self._console.print(told, highlight=False, soft_wrap=True)
+        self._validation = f" | validation {error_mm:.1f} mm, best {best_mm:.1f}"
+        self._progress.update(self._task, validation=f"{error_mm:.1f} mm\nbest {best_mm:.1f}")
+        if not self._console.is_terminal:
+            told = f"{self._name} {step}/{self._total}{self._validation}"
+            self._console.print(told, markup=False, highlight=False, soft_wrap=True)
 
     def tell(self, message: str) -> None:
         """Show a message."""
@@ -136,12 +148,12 @@ class Reporter(Listener):
     def show(self, step: int, losses: dict[str, float], samples_per_s: float) -> None:
         """Move the bar."""
         named = " ".join(f"{key} {value:.4g}" for key, value in losses.items())
-        self._losses = f"{named} | {samples_per_s:.0f} samples/s"
-        text = f"{self._losses} | {self._validation}" if self._validation else self._losses
+        text = f"{named} | {samples_per_s:.0f} samples/s"
         self._progress.update(self._task, completed=step, losses=text)
         if not self._console.is_terminal and (step == self._total or time.monotonic() - self._told > _PLAIN_EVERY_S):
             self._told = time.monotonic()
-            self._console.print(f"{self._name} {step}/{self._total} {text}", highlight=False, soft_wrap=True)
+            told = f"{self._name} {step}/{self._total} {text}{self._validation}"
+            self._console.print(told, highlight=False, soft_wrap=True)
 
     def flush(self) -> None:
         """Bring the log to the disk, before a checkpoint refers to it."""
@@ -149,6 +161,7 @@ class Reporter(Listener):
         self._board.flush()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the table and the files."""
+        self._progress.stop()
         self._log.close()
         self._board.close()
