@@ -268,7 +268,7 @@ def steps_between_validations(config: AnyTraining, stage: StageConfig, steps: in
     """
     if isinstance(config, DetectorTraining) or config.validation is None:
         return None
-    validated = ("estimate",) if isinstance(config, CrossnetsConfig) else ("warm_up", "joint", "regression")
+    validated = ("estimate",) if isinstance(config, CrossnetsConfig) else ("warm_up", "joint", "regression", "own")
     return config.validation.every(steps) if stage.name in validated else None
 
 

@@ -24,7 +24,7 @@ Most of the time belongs to the stage that learns to predict. With 2 % of the la
 14 GAN, 7 warm-up and 78 joint updates gave 31.7 mm on P5, from scratch 47.6. One factor for all stages leaves the joint
 stage three updates in three minutes, and 62.5 mm.
 """
-EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect")
+EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect", "own")
 """Stages that a finished run may be trained longer in. The others prepare what these rely on, such as the pose VAE,
 whose latent space must not move afterwards."""
 _RISE = 0.05
