@@ -4,12 +4,13 @@ BIN := .venv/bin
 # Two test processes of one thread each: torch's own threads would fight over two cores.
 WORKERS ?= 2
 
-.PHONY: help demo test lint install clean
+.PHONY: help demo test properties lint install clean
 
 help:
 	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
 	@echo "make install   create .venv with exact versions of everything"
 	@echo "make test      install, then check style, types, layers and run the tests"
+	@echo "make properties  draw 1,000 new examples of each property of tests/properties, in half an hour"
 	@echo "make lint      only style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -33,5 +34,8 @@ lint: install
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --durations 5
 
+properties: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/properties --hypothesis-profile many --timeout 3600 --numprocesses $(WORKERS)
+
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis

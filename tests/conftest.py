@@ -4,9 +4,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.datasets.make import Made, make_recording
 from tests.evaluation.tiny import TinyDataset
+
+# The examples of `make test` are few and always the same. `make properties` draws many new ones.
+settings.register_profile("few", max_examples=20, derandomize=True, deadline=None, database=None)
+settings.register_profile("many", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile("few")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
