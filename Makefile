@@ -3,14 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 # Two test processes of one thread each: torch's own threads would fight over two cores.
 WORKERS ?= 2
+# Seconds of each target of `make fuzz`.
+SECONDS ?= 60
 
-.PHONY: help demo test properties lint install clean
+.PHONY: help demo test properties fuzz lint install clean
 
 help:
 	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
 	@echo "make install   create .venv with exact versions of everything"
 	@echo "make test      install, then check style, types, layers and run the tests"
 	@echo "make properties  draw 1,000 new examples of each property of tests/properties, in half an hour"
+	@echo "make fuzz SECONDS=60   install atheris, then try damaged files on every reader, this long each"
 	@echo "make lint      only style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -36,6 +39,11 @@ test: lint
 
 properties: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/properties --hypothesis-profile many --timeout 3600 --numprocesses $(WORKERS)
+
+# Where atheris has no wheel, inputs are changed without regard to the code that they reach.
+fuzz: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary atheris --constraint constraints.txt --editable '.[fuzz]' || true
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py --seconds $(SECONDS) --out fuzz
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis

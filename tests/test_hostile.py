@@ -9,18 +9,28 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from safetensors.torch import save_file
+from scipy.io import savemat
+from torch import nn
 
 from crossnets.cli.ending import end
+from crossnets.datasets import nyu
 from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.images import open_sources
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.png import read_png16
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.evaluation.report.page import row_html
+from crossnets.evaluation.sweep import read_sweep
+from crossnets.geometry.lens import lens_table
 from crossnets.inference import bundle
 from crossnets.inference.engines import load_exported
-from crossnets.training import run
+from crossnets.training import run, state
+from crossnets.training.progress import cut_log
+from crossnets.types import Lens, LensCamera, Pinhole
+from tests.datasets.make import make_nyu, make_shards
 
 HEAD = b'{"format": "crossnets-predictions", "version": 1, "skeleton": "msra21", "centers": "image", "model": "m"}\n'
 
@@ -119,6 +129,92 @@ def test_onnx_that_reads_other_files_is_refused(tmp_path: Path) -> None:
     assert onnx.load(str(path), load_external_data=False).graph.initializer
     with pytest.raises(ValueError, match="is not a network that ONNX Runtime can read"):
         load_exported(path, "onnxruntime")
+
+
+def test_counts_of_frames_that_a_shard_cannot_hold_are_refused(tmp_path: Path) -> None:
+    make_shards(tmp_path)
+    path = tmp_path / "index.json"
+    fields = json.loads(path.read_text())
+    fields["shards"][0]["frames"] = 10**15
+    fields["frames"] = 10**15 + sum(entry["frames"] for entry in fields["shards"][1:])
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=r"found 1000000000000000 frames in the \d+ bytes of shard-000000\.tar"):
+        open_dataset(f"shards:{tmp_path}")
+
+
+def test_labels_that_claim_any_size_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_nyu(tmp_path)
+    path = made.root / "dataset" / "test" / "joint_data.mat"
+    savemat(path, {"joint_xyz": np.ones((3, 36))}, format="4")
+    with pytest.raises(ValueError, match="has the format of MATLAB 4"):
+        open_dataset(f"nyu:{tmp_path}", "test")
+    savemat(path, {"joint_xyz": np.zeros((3, 7, 36, 3))}, do_compression=True)
+    monkeypatch.setattr(nyu, "_MOST_FRAMES", 6)
+    with pytest.raises(ValueError, match="joint_xyz has 7 frames, expected at most 6"):
+        open_dataset(f"nyu:{tmp_path}", "test")
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be read as a MATLAB file"):
+        open_dataset(f"nyu:{tmp_path}", "test")
+
+
+def test_a_damaged_header_of_an_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((4, 5), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"'shape': (4, 5)", b"'shape': (4, 5 "))
+    with pytest.raises(ValueError, match=r"a\.npy cannot be read as a \.npy file"):
+        open_sources([str(path)], "5,5,2,2")
+
+
+def test_damaged_files_of_a_run_do_not_end_it(tmp_path: Path) -> None:
+    lines = [b'{"stage_number": 0, "step": 1}', b"\xff{", b"3", b'{"step": 1}', b'{"stage_number": "a", "step": 1}']
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    assert cut_log(tmp_path, 0, 1) == 1
+    (tmp_path / "environment.json").write_text("[]")
+    assert run.changes(tmp_path, "cpu") == []
+
+
+def test_a_checkpoint_with_names_of_nothing_is_refused(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(network.parameters())
+    weights = {f"networks/{name}": value for name, value in network.state_dict().items()}
+    for name in ("optimisers/joint/0", "optimisers/joint/9/step", "optimisers/joint/a/step"):
+        save_file({**weights, name: torch.zeros(1)}, tmp_path / "checkpoint.safetensors", {"place": "{}"})
+        with pytest.raises(ValueError, match="does not hold the optimiser joint of these networks"):
+            state.restore(tmp_path, network, {"joint": optimiser})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('labels = [2]\n[[fold]]\nname = "a"\ntest = "b"', "found labels = '2', expected texts"),
+        ('seeds = ["a"]\n[[fold]]\nname = "a"\ntest = "b"', "found seeds = 'a', expected whole numbers"),
+        ("fold = [1]", "found the fold or variant = '1', expected a table"),
+        ('[[fold]]\nname = 1\ntest = "b"', "found name = '1', expected a text"),
+        ('train = 3\n[[fold]]\nname = "a"\ntest = "b"', "found train = '3', expected a table"),
+    ],
+)
+def test_experiments_of_other_types_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "sweep.toml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        read_sweep(tmp_path / "sweep.toml", {})
+
+
+def test_an_experiment_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"sweep\.toml is not valid TOML"):
+        read_sweep(tmp_path / "sweep.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("camera", "says"),
+    [
+        (LensCamera(Pinhole(20.0, 20.0, 0.0, 33.0), Lens(0.0, 0.0, 0.0, 0.0, k6=0.004), 2, 2), "All 2 x 2 pixels"),
+        (LensCamera(Pinhole(9e3, 9e3, 8e3, 8e3), Lens(0.1, 0.0, 0.0, 0.0), 16384, 16384), "expected at most 8388608"),
+    ],
+)
+def test_lenses_that_would_take_all_memory_or_show_nothing_are_refused(camera: LensCamera, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        lens_table(camera)
 
 
 def test_names_cannot_command_a_terminal_or_a_page(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,10 @@ class ArrayFile:
     def __init__(self, path: Path, camera: CameraPreset) -> None:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except OSError:
+            raise
+        # A damaged header makes numpy raise exceptions of many types.
+        except Exception as error:
             raise ValueError(f"{path} cannot be read as a .npy file ({error}).") from None
         if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype not in (np.uint16, np.float32):
             found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__

@@ -1,5 +1,6 @@
 """Reader of NYU Hand Pose (Tompson et al. 2014) as released, without crop and augmentation."""
 
+import mmap
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,11 @@ from crossnets.types import HandFrame
 _FIRST_SUBJECT_FRAMES = 2440
 """Test frames 1 to 2440 show the training subject. The later frames show another subject (spec 1.8)."""
 _NUM_VIEWS = 3
+_LABELS = "joint_xyz"
+_NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+"""MATLAB's types of numbers."""
+_MOST_FRAMES = 200_000
+"""The release has 72,757 training frames. The labels of this many take 0.5 GB."""
 
 
 class NYU:
@@ -108,25 +114,41 @@ def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
             f"There are no NYU labels at {path}. The data folder must hold dataset/train and dataset/test, "
             "or train and test. See docs/datasets.md for the files and where they go."
         )
-    from scipy.io import loadmat  # of the extra `nyu`
-
     try:
-        joints = loadmat(path, variable_names=["joint_xyz"]).get("joint_xyz")
+        joints = _load_numbers(path)
     except PermissionError:
         raise
     # A damaged file makes scipy raise exceptions of many types.
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a MATLAB file ({error}). {again}") from error
-    if joints is None:
-        raise ValueError(f"{path} does not contain joint_xyz. {again}")
-    shape = joints.shape
-    if len(shape) != 4 or shape[0] != _NUM_VIEWS or shape[2:] != (36, 3) or joints.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{path}: joint_xyz is {joints.dtype} {shape}; expected numbers of shape (3 views, frames, 36, 3). {again}"
-        )
+    if isinstance(joints, str):
+        raise ValueError(f"{path}: {joints}. {again}")
     # Values that overflow float32 become infinite. `_sound` reports them.
     with np.errstate(over="ignore"):
         return joints.astype(np.float32) * np.array([1, -1, 1], np.float32)
+
+
+def _load_numbers(path: Path) -> np.ndarray | str:
+    """Read `joint_xyz`, if its header says that it has the expected type and shape. Otherwise describe the fault.
+
+    A small file can claim an array of any size, or contain one in compressed form.
+    """
+    from scipy.io import loadmat, whosmat  # of the extra `nyu`
+    from scipy.io.matlab import matfile_version
+
+    # A file gives all the memory that a damaged length asks for, and a map only as much as there is.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        if matfile_version(mapped)[0] != 1:
+            return "it has the format of MATLAB 4 or 7.3, expected that of MATLAB 5 to 7"
+        found = {name: (shape, kind) for name, shape, kind in whosmat(mapped)}
+        if _LABELS not in found:
+            return f"it does not contain {_LABELS}"
+        shape, kind = found[_LABELS]
+        if len(shape) != 4 or shape[0] != _NUM_VIEWS or shape[2:] != (36, 3) or kind not in _NUMBERS:
+            return f"{_LABELS} is {kind} {shape}; expected numbers of shape (3 views, frames, 36, 3)"
+        if shape[1] > _MOST_FRAMES:
+            return f"{_LABELS} has {shape[1]} frames, expected at most {_MOST_FRAMES}"
+        return loadmat(mapped, variable_names=[_LABELS])[_LABELS]
 
 
 def _sound(

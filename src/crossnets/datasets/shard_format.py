@@ -32,6 +32,8 @@ MAX_PIXELS = 1 << 26
 """8,192 x 8,192 pixels. A larger image is taken for damage before memory is allocated for it."""
 _MAX_INDEX_BYTES = 1 << 28
 _MAX_UNIT_MM = 1000.0
+_LEAST_FRAME_BYTES = 4 * BLOCK
+"""Header and contents of an image and of its record. A small index could claim any number of frames."""
 _HASH = re.compile("[0-9a-f]{64}")
 _OWN_HASH = "record_sha256"
 
@@ -362,7 +364,10 @@ def _entry(number: int, fields: Any) -> ShardEntry:
     sha256 = _text(fields, "sha256")
     if not _HASH.fullmatch(sha256):
         raise ValueError(f"found sha256 {sha256[:70]!r} of {expected}; expected 64 hexadecimal digits")
-    return ShardEntry(_count(fields, "frames"), _count(fields, "bytes"), sha256)
+    frames, size = _count(fields, "frames"), _count(fields, "bytes")
+    if frames > size // _LEAST_FRAME_BYTES:
+        raise ValueError(f"found {frames} frames in the {size} bytes of {expected}; a frame takes {_LEAST_FRAME_BYTES}")
+    return ShardEntry(frames, size, sha256)
 
 
 def check_shard_file(path: Path, entry: ShardEntry) -> None:

@@ -61,13 +61,13 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file is not valid TOML, or it has an unknown key, an empty list, two runs of the same name, or
-            a placeholder without a value.
+            a placeholder without a value, or a value has another type.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No experiment file at {path}. The folder experiments/ has examples.")
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
     unknown = sorted(set(declared) - _KEYS)
     if unknown:
@@ -79,6 +79,15 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
     for name, entries in (("fold", folds), ("variant", variants), ("labels", labels), ("seeds", seeds)):
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path}: {name} is empty, expected at least one entry.")
+    for name in ("train", "evaluate"):
+        _require(path, name, declared.get(name, {}), dict, "a table")
+    for entry in (*folds, *variants):
+        _require(path, "the fold or variant", entry, dict, "a table")
+        for name, kind in (("name", str), ("test", str), ("train", dict)):
+            _require(path, name, entry.get(name, kind()), kind, "a text" if kind is str else "a table")
+    for name, entries, kind in (("labels", labels, str), ("seeds", seeds, int)):
+        for entry in entries:
+            _require(path, name, entry, kind, "texts such as 2%" if kind is str else "whole numbers")
     cells = [
         _cell(path, declared.get("train", {}), declared.get("evaluate", {}), *combination)
         for combination in itertools.product(folds, labels, variants, seeds)
@@ -96,6 +105,16 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
         )
         for cell in cells
     ]
+
+
+def _require(path: Path, name: str, value: object, kind: type, expected: str) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        ValueError: it has another type.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{path}: found {name} = {str(value)[:80]!r}, expected {expected}.")
 
 
 def _cell(
@@ -155,8 +174,9 @@ def _cost(options: Mapping[str, Any]) -> float:
     budget = re.fullmatch(r"([\d.]+)([smh])", str(options.get("budget", "")))
     if budget is not None:
         return float(budget[1]) * _UNITS[budget[2]]
-    rounds = [re.fullmatch(r"\w+=(\d+)", text) for text in options.get("epochs", [])]
-    return float(sum(int(match[1]) for match in rounds if match)) or _UNKNOWN_COST
+    epochs = options.get("epochs", [])
+    rounds = [re.fullmatch(r"\w+=(\d+)", str(text)) for text in (epochs if isinstance(epochs, list) else [epochs])]
+    return sum(float(match[1]) for match in rounds if match) or _UNKNOWN_COST
 
 
 def read_results(paths: Iterable[Path], cells: Iterable[Cell]) -> dict[str, dict[str, Any]]:
@@ -179,17 +199,22 @@ def read_results(paths: Iterable[Path], cells: Iterable[Cell]) -> dict[str, dict
             raise FileNotFoundError(f"There are no results at {path}. Give a results.json that a sweep wrote.")
         try:
             rows = {row["run"]: {key: row[key] for key in _ROW} for row in json.loads(path.read_text(encoding="utf-8"))}
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path} does not contain results of a sweep ({error!r}).") from error
         for name, row in rows.items():
             if name in by_name and row["arguments"] != list(by_name[name].declared):
                 raise ValueError(
-                    f"{path}: {name} ran with {' '.join(row['arguments'])}, but the experiment declares "
+                    f"{path}: {name} ran with {_said(row['arguments'])}, but the experiment declares "
                     f"{' '.join(by_name[name].declared)}. Delete the row, or restore the experiment."
                 )
             if name in by_name:
                 known[name] = row
     return known
+
+
+def _said(arguments: Any) -> str:
+    """Arguments for a message."""
+    return " ".join(map(str, arguments)) if isinstance(arguments, list) else str(arguments)
 
 
 def scores_of(out: Path, cell: Cell) -> dict[str, Any] | None:

@@ -32,6 +32,11 @@ _CONVERGED_PX = 1e-3
 """Largest distance between a pixel and the pixel of its ray. It is far below what any image resolves."""
 _STEP = 1e-6
 _EDGE_PX = 0.5
+_MOST_PIXELS = 1 << 23
+"""8.4 million, such as 3840 x 2160. A small file could ask for any size."""
+_MOST_IDEAL_PIXELS = 1 << 25
+"""A wide lens covers four times as many pixels without distortion."""
+_STRIP_PIXELS = 1 << 20
 
 
 class LensTable(NamedTuple):
@@ -150,36 +155,84 @@ def lens_table(camera: LensCamera) -> LensTable:
     """The lookups of a camera. They are computed once, which takes some tenths of a second, and must not be changed.
 
     Raises:
-        ValueError: the coefficients fold the image over inside the field of view, or have no inverse there.
+        ValueError: the coefficients fold the image over inside the field of view, or have no inverse there. Or an image
+            is too large, or all pixels see rays beyond `MOST_SLOPE`.
     """
     pinhole = camera.pinhole
     width = camera.width_px
     height = camera.height_px
     if not (width > 0 and height > 0):
         raise ValueError(f"A camera with a lens needs the size of its images; found {width} x {height} pixels.")
+    _check_size(width, height, _MOST_PIXELS, "image")
     focal_px, middle_px = np.array(pinhole).reshape(2, 2)
-    grid_px = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float64)
-    places = (grid_px - middle_px) / focal_px
-    _check_fold(camera, places)
+    _check_fold(camera)
+    rays = np.empty((height, width, 2), np.float32)
+    least_slopes, most_slopes = np.full(2, np.inf), np.full(2, -np.inf)
+    for strip in _strips(height, width):
+        # Rays are compared in float64. The table has them in float32.
+        found = _rays(camera, strip)
+        found[np.linalg.norm(found, axis=-1) > MOST_SLOPE] = np.nan
+        least_slopes = np.fmin(least_slopes, np.fmin.reduce(found, axis=(0, 1)))
+        most_slopes = np.fmax(most_slopes, np.fmax.reduce(found, axis=(0, 1)))
+        rays[strip] = found
+    if not np.isfinite(least_slopes).all():
+        raise ValueError(
+            f"All {width} x {height} pixels of the camera {pinhole} see rays at more than "
+            f"{math.degrees(math.atan(MOST_SLOPE)):.0f} degrees from its axis, which is outside of the image or at its "
+            f"edge. {_ADVICE}"
+        )
+    least = np.floor(least_slopes * focal_px + middle_px)
+    most = np.ceil(most_slopes * focal_px + middle_px)
+    columns, rows = (most - least + 1).astype(int)
+    _check_size(int(columns), int(rows), _MOST_IDEAL_PIXELS, "image without distortion")
+    ideal = Pinhole(pinhole.fx_px, pinhole.fy_px, pinhole.cx_px - float(least[0]), pinhole.cy_px - float(least[1]))
+    index = np.empty((rows, columns), np.int32)
+    for strip in _strips(int(rows), int(columns)):
+        ideal_px = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)[strip]), axis=-1) + least
+        slopes = (ideal_px - middle_px) / focal_px
+        nearest = np.floor(distort(slopes, camera.lens) * focal_px + middle_px + _EDGE_PX)
+        seen = ((nearest >= 0) & (nearest < (width, height))).all(axis=-1)
+        seen &= np.linalg.norm(slopes, axis=-1) <= MOST_SLOPE
+        index[strip] = np.where(seen, nearest[..., 1] * width + nearest[..., 0], -1)
+    return LensTable(ideal, index, rays)
+
+
+def _strips(height: int, width: int) -> list[slice]:
+    """Rows of an image in pieces of at most a million pixels, so that doubles of a large image need little memory."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _rays(camera: LensCamera, strip: slice) -> Float64[np.ndarray, "h W 2"]:
+    """Slopes of the rays of some rows.
+
+    Raises:
+        ValueError: the coefficients cannot be inverted there.
+    """
+    focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
+    grid_px = np.stack(np.meshgrid(np.arange(camera.width_px), np.arange(strip.start, strip.stop)), axis=-1)
+    places = (grid_px.astype(np.float64) - middle_px) / focal_px
     rays = undistort(places, camera.lens)
     error_px = np.abs(distort(rays, camera.lens) - places) * focal_px
     if not (error_px < _CONVERGED_PX).all():
         raise ValueError(
             f"The lens coefficients {coefficients_of(camera.lens)} cannot be inverted at "
-            f"{(~(error_px < _CONVERGED_PX)).any(axis=-1).sum()} of {width * height} pixels. {_ADVICE}"
+            f"{(~(error_px < _CONVERGED_PX)).any(axis=-1).sum()} of {places.size // 2} pixels. {_ADVICE}"
         )
-    rays[np.linalg.norm(rays, axis=-1) > MOST_SLOPE] = np.nan
-    least = np.floor(np.nanmin(rays, axis=(0, 1)) * focal_px + middle_px)
-    most = np.ceil(np.nanmax(rays, axis=(0, 1)) * focal_px + middle_px)
-    columns, rows = (most - least + 1).astype(int)
-    ideal = Pinhole(pinhole.fx_px, pinhole.fy_px, pinhole.cx_px - float(least[0]), pinhole.cy_px - float(least[1]))
-    ideal_px = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + least
-    slopes = (ideal_px - middle_px) / focal_px
-    nearest = np.floor(distort(slopes, camera.lens) * focal_px + middle_px + _EDGE_PX)
-    seen = ((nearest >= 0) & (nearest < (width, height))).all(axis=-1)
-    seen &= np.linalg.norm(slopes, axis=-1) <= MOST_SLOPE
-    index = np.where(seen, nearest[..., 1] * width + nearest[..., 0], -1).astype(np.int32)
-    return LensTable(ideal, index, rays.astype(np.float32))
+    return rays
+
+
+def _check_size(width: int, height: int, most: int, what: str) -> None:
+    """Refuse an image whose lookups would take too much memory and time.
+
+    Raises:
+        ValueError: the image is too large.
+    """
+    if width * height > most:
+        raise ValueError(
+            f"The camera has a lens, and its {what} would have {width} x {height} pixels; expected at most {most} in "
+            "all. Undistort the images, and give their intrinsics without a lens."
+        )
 
 
 _ADVICE = (
@@ -188,20 +241,22 @@ _ADVICE = (
 )
 
 
-def _check_fold(camera: LensCamera, places: Float64[np.ndarray, "H W 2"]) -> None:
+def _check_fold(camera: LensCamera) -> None:
     """Refuse coefficients that show two rays at one place of the image.
 
     Raises:
         ValueError: they do.
     """
     fold, ends = _fold(camera.lens)
-    corner = float(np.linalg.norm(places, axis=-1).max())
+    focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
+    corners_px = np.array([(u, v) for u in (0.0, camera.width_px - 1.0) for v in (0.0, camera.height_px - 1.0)])
+    corner = float(np.linalg.norm((corners_px - middle_px) / focal_px, axis=-1).max())
     if fold < min(MOST_SLOPE, float(_SAMPLES[-1])) and corner > ends:
-        focal_px = math.sqrt(camera.pinhole.fx_px * camera.pinhole.fy_px)
+        mean_px = math.sqrt(camera.pinhole.fx_px * camera.pinhole.fy_px)
         raise ValueError(
-            f"The lens coefficients {coefficients_of(camera.lens)} fold the image over at {ends * focal_px:.0f} pixels "
+            f"The lens coefficients {coefficients_of(camera.lens)} fold the image over at {ends * mean_px:.0f} pixels "
             f"from its centre ({math.degrees(math.atan(fold)):.0f} degrees from the axis), inside the field of view, "
-            f"whose corner is at {corner * focal_px:.0f} pixels. {_ADVICE}"
+            f"whose corner is at {corner * mean_px:.0f} pixels. {_ADVICE}"
         )
 
 

@@ -114,6 +114,7 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
     except Exception as error:  # onnxruntime raises classes of its own that it does not export
         raise ValueError(f"{path} is not a network that ONNX Runtime can read: {str(error)[:300]}") from error
     name, taken = session.get_inputs()[0].name, list(names[: len(session.get_outputs())])
@@ -121,7 +122,7 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
         return list(session.run(taken, {name: images}))
 
-    return session.get_modelmeta().custom_metadata_map.get(KEY), run
+    return text, run
 
 
 @functools.cache

@@ -26,15 +26,15 @@ def cut_log(run: Path, stage: int, step: int, extension: int = 0) -> int:
     if not path.is_file():
         return 0
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
-            continue  # the line that a kill cut short
-        at = entry.get("extension", 0), entry["stage_number"], entry["step"]
-        # The validation before a stage's first step is not in the checkpoint at the stage's start.
-        if at <= (extension, stage, step) and (step > 0 or at != (extension, stage, 0)):
-            kept.append(line)
+            at = entry.get("extension", 0), entry["stage_number"], entry["step"]
+            # The validation before a stage's first step is not in the checkpoint at the stage's start.
+            if at <= (extension, stage, step) and (step > 0 or at != (extension, stage, 0)):
+                kept.append(line)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue  # the line that a kill cut short, or a damaged one
     write_text(path, "".join(f"{line}\n" for line in kept))
     return len(kept)
 

@@ -181,7 +181,9 @@ def changes(run: Path, device: str) -> list[str]:
     nothing changed or nothing is known."""
     try:
         old = json.loads((run / "environment.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return []
+    if not isinstance(old, dict):
         return []
     old, new = _flat({key: old.get(key) for key in _BITS}), _flat({key: environment(device)[key] for key in _BITS})
     differing = [key for key in sorted(old | new) if old.get(key) != new.get(key)]

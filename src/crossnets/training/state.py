@@ -118,7 +118,7 @@ def restore(run: Path, networks: nn.Module, optimisers: dict[str, Adam] | None) 
     """Load networks, and optimisers of the stage if given, in place.
 
     Raises:
-        ValueError: the checkpoint is of other networks.
+        ValueError: the checkpoint is of other networks or damaged.
     """
     tensors = load_file(run / FILE)
     weights = {name.removeprefix("networks/"): v for name, v in tensors.items() if name.startswith("networks/")}
@@ -130,7 +130,13 @@ def restore(run: Path, networks: nn.Module, optimisers: dict[str, Adam] | None) 
             "Resume it with the preset and flags it was started with, or choose another --out."
         ) from error
     for name, optimiser in (optimisers or {}).items():
-        _restore_optimiser(optimiser, name, tensors)
+        try:
+            _restore_optimiser(optimiser, name, tensors)
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{run / FILE} does not hold the optimiser {name} of these networks ({type(error).__name__}: "
+                f"{str(error)[:300]}). Copy it again, or remove it to begin anew."
+            ) from error
 
 
 def _restore_optimiser(optimiser: Adam, name: str, tensors: dict[str, Tensor]) -> None:
