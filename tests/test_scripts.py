@@ -4,6 +4,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 import torch
 
 from crossnets.inference.detector import Detection, load_detector
@@ -48,6 +49,28 @@ def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
     both = row(0.4, 1)
     assert (both["recall"], both["precision"], both["frames with a false one"], both["median mm"]) == (1, 0.5, 1, 5)
     assert row(0.6, 1)["precision"] == 1
+
+
+def test_filters_of_librealsense_change_images_as_they_say() -> None:
+    pytest.importorskip("pyrealsense2", exc_type=ImportError)
+    filters = script("camera_filters")
+    depth_mm = np.full((48, 64), 500, np.float32)
+    depth_mm[20:24, 30:34] = 0
+    camera = Pinhole(50.0, 51.0, 31.5, 23.5)
+    sensor = filters.Sensor(camera, 64, 48, 0.25)
+    try:
+        same, found = sensor.filtered(depth_mm, [])
+        filled, _ = sensor.filtered(depth_mm, filters.FILTERS["hole_filling 0 (left)"]())
+        half, halved = sensor.filtered(depth_mm, filters.FILTERS["decimation, magnitude 2"]())
+        back, _ = sensor.filtered(depth_mm, filters.FILTERS["disparity and back"]())
+    finally:
+        sensor.close()
+    np.testing.assert_array_equal(same, depth_mm)
+    assert found == camera
+    assert (filled == 500).all()
+    assert half.shape == (24, 32)
+    assert halved.fx_px == 25
+    np.testing.assert_allclose(back, depth_mm, atol=0.5)
 
 
 def test_the_unfolded_detector_computes_what_the_exported_one_does() -> None:
