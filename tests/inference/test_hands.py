@@ -1,13 +1,16 @@
 """What the estimator says of whether something is a hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from crossnets.geometry.skeleton import SKELETONS
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw
-from crossnets.inference.hands import DepthWatch, SizeWatch, hand_odds, unsure_share
+from crossnets.inference.hand import Hand
+from crossnets.inference.hands import DepthWatch, SizeWatch, SurroundingsWatch, hand_odds, surroundings_of, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
@@ -126,6 +129,32 @@ def test_a_single_hand_of_no_person_is_warned_about_at_the_end() -> None:
     with pytest.warns(UserWarning, match=r"hands are 105 mm long"):
         sizes.finish()
     sizes.finish()
+
+
+@pytest.mark.parametrize(
+    ("around_mm", "nearer", "farther", "warned"),
+    [(300.0, True, False, True), (900.0, False, True, False), (0.0, False, False, False)],
+)
+def test_hands_behind_their_surroundings_are_warned_about_once(
+    around_mm: float, nearer: bool, farther: bool, warned: bool
+) -> None:
+    joints_mm = np.random.default_rng(0).uniform([-60, -60, 480], [60, 60, 520], (21, 3)).astype(np.float32)
+    hand = Hand(joints_mm, SKELETONS["msra21"], CAMERA, size_mm=180.0)
+    depth_mm = np.full((240, 320), around_mm, np.float32)
+    depth_mm[95:145, 135:185] = 500
+    found = surroundings_of(depth_mm, hand)
+    assert found is not None
+    assert (found.nearer > 0.3, found.farther > 0.3) == (nearer, farther)
+    watch = SurroundingsWatch()
+    for _ in range(9):
+        watch.see(depth_mm, hand)
+    if warned:
+        with pytest.warns(UserWarning, match="a disparity image"):
+            watch.see(depth_mm, hand)
+    for _ in range(12):
+        watch.see(depth_mm, hand)  # warnings are errors in these tests
+    watch.finish()
+    assert surroundings_of(depth_mm, replace(hand, size_mm=None)) is None
 
 
 @pytest.mark.parametrize(

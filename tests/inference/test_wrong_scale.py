@@ -1,6 +1,7 @@
 """Wrong intrinsics and depth units on real frames: the tracker warns, and no hand of a wrong size is confident."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import crossnets
 from crossnets import Hand, Pinhole
 from crossnets.datasets.images import open_sources
+from crossnets.inference.doctor import diagnose
 from crossnets.types import HandFrame
 
 pytestmark = pytest.mark.real
@@ -67,3 +69,20 @@ def test_counts_smaller_than_a_millimetre_are_warned_about(frames: list[HandFram
 def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:
     with pytest.warns(UserWarning, match="a disparity image"):
         likeliest(frames, lambda depth: np.where(depth > 0, 55000 / np.maximum(depth, 1), 0), frames[0].camera)
+
+
+@pytest.mark.parametrize("scale", [8, 16])
+def test_disparity_in_fractions_of_a_pixel_is_warned_about(frames: list[HandFrame], scale: int) -> None:
+    def disparity(depth: np.ndarray) -> np.ndarray:
+        """A stereo camera of 55 mm counts parts of a pixel, whose values look like millimetres."""
+        px = frames[0].camera.fx_px * 55 / np.maximum(depth, 1)
+        return np.where(depth > 0, np.rint(scale * px), 0).astype(np.uint16)
+
+    with pytest.warns(UserWarning, match="nearer than the hands in the median.*a disparity image"):
+        likeliest(frames, disparity, frames[0].camera)
+    tracker = crossnets.load()
+    changed = [replace(frame, depth_mm=disparity(frame.depth_mm).astype(np.float32)) for frame in frames]
+    verdicts = {check.name: check.verdict for check in diagnose(changed, None, tracker.predict)}
+    assert verdicts["surroundings"] == "warning"
+    whole = {check.name: check.verdict for check in diagnose(frames, None, tracker.predict)}
+    assert whole["surroundings"] == "ok"

@@ -29,7 +29,7 @@ from crossnets.evaluation.tables_of_hands import write_csv, write_npz
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
-from crossnets.inference.hands import DepthWatch, SizeWatch
+from crossnets.inference.hands import DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
 from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
@@ -42,7 +42,7 @@ _WAITING = 4
 """Frames for each process that are predicted before their turn to be written."""
 
 Format: TypeAlias = Literal["jsonl", "csv", "npz"]
-_Answer: TypeAlias = tuple[PredictedHands, Picture | None, float | None]
+_Answer: TypeAlias = tuple[PredictedHands, Picture | None, float | None, Surroundings | None]
 """Hands of a frame, its picture if one is wanted, and its median depth in mm."""
 
 
@@ -217,13 +217,15 @@ def _accounted(
     """
     sizes = SizeWatch()
     depths = DepthWatch()
-    for found, picture, median in answers:
+    surroundings = SurroundingsWatch()
+    for found, picture, median, around in answers:
         depths.see_median(median)
         if found.joints_mm is None:
             tally.without_hand.append(found.key)
         for hand in found.hands[:1]:
             depths.hand()
             sizes.see(hand.size_mm)
+            surroundings.count(around)
         if overlays is not None and picture is not None:
             overlays.write(found.key, picture)
         if film is not None and picture is not None:
@@ -232,6 +234,7 @@ def _accounted(
         yield found
     sizes.finish()
     depths.finish()
+    surroundings.finish()
 
 
 def _bar(console: Console) -> Progress:
@@ -325,7 +328,8 @@ class _Predictor:
         known = tuple(hand.with_known(side=plan.side, mirrored=plan.mirrored) for hand in found.hands)
         found = replace(found, hands=known)
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
-        return found, picture, median_mm(frame.depth_mm)
+        around = surroundings_of(frame.depth_mm, found.hands[0]) if found.hands else None
+        return found, picture, median_mm(frame.depth_mm), around
 
 
 @contextmanager
@@ -420,8 +424,8 @@ def _in_processes(
             if isinstance(answer, Problem):
                 tally.problems.append(answer)
                 continue
-            found, picture, median = answer
-            yield replace(found, key=_unused(found.key, seen)), picture, median
+            found, picture, median, around = answer
+            yield replace(found, key=_unused(found.key, seen)), picture, median, around
     except BrokenProcessPool:
         raise OSError(
             f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "

@@ -16,6 +16,7 @@ from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.geometry.support import unsupported
 from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
+from crossnets.inference.hands import surroundings_fault, surroundings_of
 from crossnets.types import HandFrame
 
 Verdict: TypeAlias = Literal["ok", "warning", "fault"]
@@ -70,7 +71,7 @@ def diagnose(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the rows of the table say the same
             hands = [find(frame) for frame in frames]
-        checks += [_found(hands), _lengths(hands)]
+        checks += [_found(hands), _lengths(hands), _surroundings(frames, hands)]
     if skeleton is not None and any(frame.joints_mm is not None for frame in frames):
         checks.append(_labels(frames, skeleton))
     return checks
@@ -196,6 +197,16 @@ def _lengths(hands: Sequence[Sequence[Hand]]) -> Check:
         f"The intrinsics belong to a {larger} image, or depth is aligned to the colour camera: take the colour "
         "camera's intrinsics then. A wrong depth unit changes the length in the same way.",
     )
+
+
+def _surroundings(frames: Sequence[HandFrame], hands: Sequence[Sequence[Hand]]) -> Check:
+    """Whether hands are in front of their surroundings. In images of disparity they are behind them."""
+    shares = [surroundings_of(frame.depth_mm, found[0]) for frame, found in zip(frames, hands, strict=True) if found]
+    known = [share for share in shares if share is not None]
+    fault = surroundings_fault(known)
+    if fault is not None:
+        return Check("surroundings", "warning", fault, "Give the depth output of the camera, not its disparity.")
+    return Check("surroundings", "ok", "hands are not behind their surroundings" if known else "no hand to compare")
 
 
 def _labels(frames: Sequence[HandFrame], skeleton: Skeleton) -> Check:

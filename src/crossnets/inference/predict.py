@@ -9,7 +9,7 @@ from crossnets.cameras import DepthSource
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Hand, Side
-from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, estimate_hands, hand_of
+from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, SurroundingsWatch, estimate_hands, hand_of
 from crossnets.inference.loading import Candidates, load
 from crossnets.inference.sources import frames_of, open_frames
 from crossnets.types import HandFrame, PredictedFrame, Refinement
@@ -98,15 +98,18 @@ def predict_frames(
     """Predict each frame. `predict_frame` describes the arguments and errors."""
     sizes = SizeWatch()
     depths = DepthWatch()
+    surroundings = SurroundingsWatch()
     for frame in frames:
         depths.see(frame.depth_mm)
         found = predict_frame(estimator, frame, candidates, refinement=refinement, force=force)
         if found.hands:
             depths.hand()
             sizes.see(found.hands[0].size_mm)
+            surroundings.see(frame.depth_mm, found.hands[0])
         yield found
     sizes.finish()
     depths.finish()
+    surroundings.finish()
 
 
 def predict_frame(

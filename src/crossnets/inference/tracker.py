@@ -21,6 +21,7 @@ from crossnets.inference.hands import (
     SAME_HAND_MM,
     DepthWatch,
     SizeWatch,
+    SurroundingsWatch,
     estimate_cubes,
     estimate_hands,
     hand_of,
@@ -122,6 +123,7 @@ class Tracker:
         self._smooth = OneEuroConfig() if smooth is True else smooth or None
         self._sizes = SizeWatch()
         self._depths = DepthWatch()
+        self._surroundings = SurroundingsWatch()
         self._reload: Callable[[], Tracker] | None = None
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
@@ -299,6 +301,7 @@ class Tracker:
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
         self._sizes.see(hand.size_mm)
         self._depths.hand()
+        self._surroundings.see(image.depth_mm, hand)
         if followed is not None and followed.right is not None:
             odds = followed.side_odds if followed.right else -followed.side_odds
             probability = 1 / (1 + math.exp(-max(odds, 0.0)))
