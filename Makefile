@@ -12,7 +12,7 @@ help:
 	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
 	@echo "make install   create .venv with exact versions of everything"
 	@echo "make test      install, then check style, types, layers and run the tests"
-	@echo "make properties  draw 1,000 new examples of each property of tests/properties, in half an hour"
+	@echo "make properties  draw 1,000 new examples of each property of tests/properties"
 	@echo "make fuzz SECONDS=60   install atheris, then try damaged files on every reader, this long each"
 	@echo "make lint      only style, types and layers"
 	@echo "make clean     remove .venv and caches"
