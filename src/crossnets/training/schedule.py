@@ -24,6 +24,8 @@ Most of the time belongs to the stage that learns to predict. With 2 % of the la
 14 GAN, 7 warm-up and 78 joint updates gave 31.7 mm on P5, from scratch 47.6. One factor for all stages leaves the joint
 stage three updates in three minutes, and 62.5 mm.
 """
+_MOST_LEAST = 0.3
+"""Largest share of a budget that the least steps of a stage may take, so that the pose VAE leaves time to the others."""
 EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect", "own")
 """Stages that a finished run may be trained longer in. The others prepare what these rely on, such as the pose VAE,
 whose latent space must not move afterwards."""
@@ -116,12 +118,16 @@ def steps_within(
     """Steps of each stage: the whole schedule, or those that fit a budget.
 
     A budget is divided by `BUDGET_SHARES`. A stage whose share holds more than its whole schedule, or less than its
-    `min_steps`, takes just these, and the others divide the rest.
+    `min_steps`, takes just these, and the others divide the rest. `min_steps` of a stage take at most `_MOST_LEAST` of
+    the budget.
     """
     full = [full_steps(stage, num_frames) for stage in stages]
     if budget_s is None:
         return full
-    return _within(stages, [max(stage.min_steps, 1) for stage in stages], full, budget_s, seconds_per_step)
+    seconds = {stage.name: seconds_per_step(stage) for stage in stages}
+    affordable = [int(_MOST_LEAST * budget_s / seconds[stage.name]) for stage in stages]
+    least = [max(min(stage.min_steps, most), 1) for stage, most in zip(stages, affordable, strict=True)]
+    return _within(stages, least, full, budget_s, lambda stage: seconds[stage.name])
 
 
 def extended_steps(
