@@ -238,3 +238,16 @@ def test_there_is_no_model_until_a_stage_trained_what_predicts(
     monkeypatch.setattr(state, "save", saved)
     small.train(data, tmp_path)
     assert dict(seen) == {0: False, 1: False, 2: True, 3: True, 4: True}
+
+
+def test_a_deadline_ends_a_stage_before_its_plan(data: Path, tmp_path: Path) -> None:
+    settings = small.config()
+    still = replace(
+        settings, stages=(replace(settings.stages[0], min_steps=100_000, log_every=1),), checkpoint_s=1000.0
+    )
+    request = run.request_of(still, {})
+    loop.train(still, small.frames(data, tmp_path), tmp_path, request=request, deadline_s=0.5)
+    place = state.load_place(tmp_path)
+    assert place is not None
+    assert place.stage == 1
+    assert 1 <= len(losses_of(tmp_path)) < 50_000

@@ -1,6 +1,7 @@
 """Training of a model that is small enough to learn within a minute."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _KEPT = 256
 _MIN_STEPS = 20
 _SHARE = 0.8
 """Share of the budget for training steps. Rendering takes time that the plan of a training does not count."""
+_LATE = 1.2
+"""The training ends after this many times the budget, also on a busy machine."""
 _ENDLESS = 10**6
 """Number of rounds that no budget allows. The budget ends the training."""
 
@@ -67,11 +70,19 @@ def train_small(config: CrossnetsConfig, run: Path, budget: str, console: Consol
         ValueError: the budget is not a valid time.
         TrainingStoppedError, DivergedError: as for `loop.train`.
     """
+    began = time.monotonic()
     config = small(config)
     frames = rendering.kept(config.rendered, find_skeleton(config.skeleton), run / "crops")
     request = request_of(config, {"demo": budget})
+    seconds = parse_budget(budget)
     estimator = loop.train(
-        config, frames, run, request=request, budget_s=_SHARE * parse_budget(budget), console=console
+        config,
+        frames,
+        run,
+        request=request,
+        budget_s=_SHARE * seconds,
+        deadline_s=_LATE * seconds - (time.monotonic() - began),
+        console=console,
     )
     lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
     steps = [line["step"] for line in lines]

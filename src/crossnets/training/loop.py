@@ -62,6 +62,9 @@ class Options(TypedDict):
     """Run or model folder whose weights the training starts from."""
     validation: NotRequired[Validation | None]
     """Frames of the validation that the training's config asks for. The first rank alone needs them."""
+    deadline_s: NotRequired[float]
+    """Seconds after the start at which a stage ends, whatever its plan says, for trainings that a person waits for. A
+    busy machine takes several times the planned time otherwise."""
     extend: NotRequired[bool]
     """Train a finished run longer, whose settings differ in the length of stages alone."""
 
@@ -125,6 +128,8 @@ class _Session:
     """On the first rank of a training with validation."""
     begins_with_a_model: bool
     """Whether the training starts from another model's weights."""
+    deadline_s: float | None = None
+    """As in `Options`."""
     best: _Best = field(default_factory=_Best)
     starts: list[int] = field(default_factory=list)
     """Steps of each stage that were done before the run was extended."""
@@ -178,6 +183,10 @@ class _Session:
     def stage(self, config: StageConfig, networks: Networks | DetectorNet) -> Stage:
         """The code of a stage, with fresh optimisers of what is not frozen."""
         return without_frozen(make_stage(networks, config, terms_of(self.config)), config.name)
+
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline_s is not None and time.monotonic() - self.started > self.deadline_s
 
     def model(self) -> Estimator | Detector:
         """A copy of the best model so far, or without validation of the present one, on the processor."""
@@ -250,6 +259,7 @@ def train(
         session = _Session(
             config, frames, out, machine, networks, maps, [], started, stop, crops, validation, init is not None
         )
+        session.deadline_s = options.get("deadline_s")
         for stage in config.stages:
             session.stage(stage, networks)  # refuses to freeze all that a stage trains
         found = _plan(session, options["request"], options.get("budget_s"), extend=options.get("extend", False))
@@ -475,6 +485,7 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
 
     every = steps_between_validations(session.config, config, total)
     ended = total
+    ends = False
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
         report = _Report(session, reporter, number, rendered)
@@ -484,9 +495,10 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
             report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
             if every is not None and ((step + 1) % every == 0 or step + 1 == total):
                 report.flush()
-                if _validate(session, reporter, number, step + 1):
-                    ended = step + 1
-                    break
+                ends = _validate(session, reporter, number, step + 1)
+            if ends or session.is_late():
+                ended = step + 1
+                break
             due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
             stop = session.stop.is_set()
             if ranks.size() > 1:

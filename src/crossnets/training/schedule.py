@@ -25,7 +25,7 @@ Most of the time belongs to the stage that learns to predict. With 2 % of the la
 stage three updates in three minutes, and 62.5 mm.
 """
 _MOST_LEAST = 0.3
-"""Largest share of a budget that the least steps of a stage may take, so that the pose VAE leaves time to the others."""
+"""Largest share of a budget that the least steps of a stage may take. The pose VAE would use up a short budget."""
 EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect", "own")
 """Stages that a finished run may be trained longer in. The others prepare what these rely on, such as the pose VAE,
 whose latent space must not move afterwards."""
