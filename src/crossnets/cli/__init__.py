@@ -15,6 +15,7 @@ import tyro
 
 from crossnets.cli import (
     benchmark,
+    compare,
     data,
     demo,
     doctor,
@@ -87,6 +88,7 @@ def main() -> None:
             "demo": demo.demo,
             "train": train.for_preset(sys.argv),
             "evaluate": evaluate.evaluate,
+            "compare": compare.compare,
             "sweep": sweep.sweep,
             "benchmark": benchmark.benchmark,
             "predict": predict.predict,

@@ -31,7 +31,7 @@ _TABLE_WIDTH = 140
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
     """Which frames, and how to read them."""
 
     protocol: Protocol
@@ -89,14 +89,14 @@ def evaluate(
     if model is None and data is not None and not predictions:
         model = str(SHIPPED)
     _check(model, data, predictions, labels, list_file)
-    protocol = _protocol(dataset, data)
+    protocol = protocol_of(dataset, data)
     chosen_camera = None if camera is None else scoring_camera(camera)
-    choice = _Choice(protocol, chosen_camera, list_file, first)
+    choice = Choice(protocol, chosen_camera, list_file, first)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
 
 
 def _run(
-    choice: _Choice,
+    choice: Choice,
     model: str | None,
     data: str | None,
     predictions: tuple[Path, ...],
@@ -111,7 +111,7 @@ def _run(
     mark = None
     if report is not None:
         from crossnets.evaluation.report import write_report  # matplotlib, needed only here
-    frames = None if data is None else _open(choice, data)
+    frames = None if data is None else open_chosen(choice, data)
     if model is not None:
         assert frames is not None
         work = _work(model, frames)
@@ -157,7 +157,7 @@ def _check(
         raise ValueError("--list-file goes with --labels; --data knows its sequences.")
 
 
-def _protocol(dataset: DatasetName | None, data: str | None) -> Protocol:
+def protocol_of(dataset: DatasetName | None, data: str | None) -> Protocol:
     """The protocol that is named, or that of the data set. A recording's is its own joints and camera."""
     if dataset is not None:
         return PROTOCOLS[dataset]
@@ -171,7 +171,8 @@ def _protocol(dataset: DatasetName | None, data: str | None) -> Protocol:
     return Protocol(whole.name, whole.skeleton, whole.camera, ())
 
 
-def _open(choice: _Choice, data: str) -> HandDataset:
+def open_chosen(choice: Choice, data: str) -> HandDataset:
+    """The frames of a data set that are chosen."""
     preset = None
     if choice.camera is not None:
         own = next((p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera), None)
@@ -184,7 +185,7 @@ def _open(choice: _Choice, data: str) -> HandDataset:
     return restricted(whole, None, choice.first)
 
 
-def _score_text(choice: _Choice, predictions: tuple[Path, ...], labels: Path) -> Evaluation:
+def _score_text(choice: Choice, predictions: tuple[Path, ...], labels: Path) -> Evaluation:
     protocol, camera = choice.protocol, choice.camera or choice.protocol.camera
     listed = None if choice.list_file is None else read_list(choice.list_file)
     labelled = compare.read_label_file(labels, protocol, camera, listed, choice.first)
@@ -194,7 +195,7 @@ def _score_text(choice: _Choice, predictions: tuple[Path, ...], labels: Path) ->
 
 
 def _score_dataset(
-    choice: _Choice, predictions: tuple[Path, ...], frames: HandDataset, seen: tuple[str, ...]
+    choice: Choice, predictions: tuple[Path, ...], frames: HandDataset, seen: tuple[str, ...]
 ) -> Evaluation:
     predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
     problems = list(frames.problems)

@@ -7,9 +7,8 @@ import numpy as np
 from crossnets.demo.measure import Result
 from crossnets.demo.small import Learned
 from crossnets.evaluation.report import charts
-from crossnets.metrics import THRESHOLDS_MM
 
-COLOURS = ("#2f81d8", "#e2703a")
+COLOURS = charts.PALETTE[:2]
 """Colours of the shipped model and of the model trained in the demo."""
 _SMOOTHED = 9
 """Largest number of values in the running mean of the loss."""
@@ -17,23 +16,21 @@ _SMOOTHED = 9
 
 def curves(results: Sequence[Result]) -> str:
     """Success curves of each model: solid for frames, dashed for joints."""
-    figure, axes = charts.new_figure(7.6, 4.2)
-    for colour, result in zip(COLOURS[-len(results) :], results, strict=True):
-        scores = result.evaluation.scores
-        axes.plot(THRESHOLDS_MM, 100 * scores.frames_within_mm, color=colour, linewidth=2.4, label=result.name)
-        axes.plot(THRESHOLDS_MM, 100 * scores.joints_within_mm, "--", color=colour, linewidth=1.3)
-    axes.set_ylabel("frames (dashed: joints) within t, %")
-    charts.finish_curves(axes)
-    return charts.to_svg(figure)
+    return charts.compared_curves(_models(results))
 
 
 def joints(results: Sequence[Result]) -> str:
     """Bars of the mean error of each joint, side by side for all models."""
-    models = [
-        charts.JointBars(result.evaluation.scores.per_joint_mm, colour, result.name)
-        for colour, result in zip(COLOURS[-len(results) :], results, strict=True)
+    return charts.compared_joints(_models(results), results[0].evaluation.compared.skeleton)
+
+
+def _models(results: Sequence[Result]) -> list[charts.Model]:
+    """The model that is trained in the demo has the colour of its loss."""
+    colours = COLOURS[-len(results) :]
+    return [
+        charts.Model(result.name, result.evaluation.scores, colour)
+        for result, colour in zip(results, colours, strict=True)
     ]
-    return charts.joint_chart(models, results[0].evaluation.compared.skeleton)
 
 
 def loss(learned: Learned) -> str:

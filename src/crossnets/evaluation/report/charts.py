@@ -21,6 +21,8 @@ INK = "#0a0b0c"
 _OURS, _CROSSING_NETS = "#2f81d8", "#e2703a"
 _SEQUENCE_STYLES = ("--", ":", "-.")
 _OTHERS = ("#4c9f70", "#a06cd5", "#c2993a", "#c75b7a")
+PALETTE = (_OURS, _CROSSING_NETS, *_OTHERS)
+"""Colours of several results, in their order."""
 
 
 def success_chart(scores: Scores, published: Sequence[PublishedMethod]) -> str:
@@ -82,6 +84,40 @@ def joint_chart(models: Sequence[JointBars], skeleton: Skeleton) -> str:
     if labelled:
         _legend(axes, "upper right")
     return to_svg(figure)
+
+
+class Model(NamedTuple):
+    """One of several results in a chart."""
+
+    name: str
+    scores: Scores
+    colour: str | None = None
+    """None takes the next of `PALETTE`."""
+
+
+def compared_curves(models: Sequence[Model]) -> str:
+    """Success curves of each model: solid for frames, dashed for joints."""
+    figure, axes = new_figure(7.6, 4.2)
+    for model, colour in zip(models, _colours(models), strict=True):
+        scores = model.scores
+        axes.plot(THRESHOLDS_MM, 100 * scores.frames_within_mm, color=colour, linewidth=2.2, label=model.name)
+        axes.plot(THRESHOLDS_MM, 100 * scores.joints_within_mm, "--", color=colour, linewidth=1.3)
+    axes.set_ylabel("frames (dashed: joints) within t, %")
+    finish_curves(axes)
+    return to_svg(figure)
+
+
+def compared_joints(models: Sequence[Model], skeleton: Skeleton) -> str:
+    """Bars of the mean error of each joint, side by side for all models."""
+    bars = [
+        JointBars(model.scores.per_joint_mm, colour, model.name)
+        for model, colour in zip(models, _colours(models), strict=True)
+    ]
+    return joint_chart(bars, skeleton)
+
+
+def _colours(models: Sequence[Model]) -> list[str]:
+    return [model.colour or PALETTE[number % len(PALETTE)] for number, model in enumerate(models)]
 
 
 def angle_chart(bins: Sequence[AngleBin], name: str) -> str:
