@@ -41,8 +41,6 @@ def shipped(config: CrossnetsConfig, tmp_path_factory: pytest.TempPathFactory) -
 def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(small, "_KEPT", 8)
     patch.setattr(small, "_WIDTHS", (4, 6, 8, 8))
-    patch.setattr(small, "_MIN_STEPS", 6)
-    patch.setattr(small, "_LATE", 1e4)  # the six steps take longer than the budget of a tenth of a second
 
 
 def run(config: CrossnetsConfig, out: Path) -> str:
@@ -90,13 +88,14 @@ def test_page_shows_the_measured_numbers(made: Made) -> None:
         assert f" {model['per_joint_mm']['thumb_tip']:.1f}" in page
         for camera in model["sequences"].values():
             assert f"{camera['mean_mm']:.2f}" in page
+    assert numbers["training"]["steps"] >= 1
     assert f"{numbers['training']['steps']} steps" in page
     for seconds in numbers["steps_s"].values():
         assert f"{seconds:.1f} s" in page
     assert f"{numbers['mean_pose_error_mm']:.2f} mm" in page
     assert "realsense-d435" in page
     assert f"Page: {made.out / 'index.html'}" in printed
-    assert "estimate 6/6 joints" in made.reported
+    assert re.search(r"estimate (\d+)/\1 joints", made.reported)
     assert not made.opened  # standard output is not a terminal
     assert (made.out / "run" / "model" / "weights.safetensors").is_file()
 

@@ -116,7 +116,7 @@ def _load_joints(path: Path) -> Float32[np.ndarray, "3 F 36 3"]:
         )
     try:
         joints = _load_numbers(path)
-    except PermissionError:
+    except (PermissionError, ModuleNotFoundError):
         raise
     # A damaged file makes scipy raise exceptions of many types.
     except Exception as error:

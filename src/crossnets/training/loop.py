@@ -485,18 +485,18 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
 
     every = steps_between_validations(session.config, config, total)
     ended = total
-    ends = False
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
         report = _Report(session, reporter, number, rendered)
         if every is not None and not resumed:
             _begin_validations(session, reporter, number)
         for step in range(first, total):
-            report.add(step, _step(session, stage, config, step, total, rendered), last=step + 1 == total)
+            ends = session.is_late()
+            report.add(step, _step(session, stage, config, step, total, rendered), last=ends or step + 1 == total)
             if every is not None and ((step + 1) % every == 0 or step + 1 == total):
                 report.flush()
-                ends = _validate(session, reporter, number, step + 1)
-            if ends or session.is_late():
+                ends = _validate(session, reporter, number, step + 1) or ends
+            if ends:
                 ended = step + 1
                 break
             due = time.monotonic() - saved > session.config.checkpoint_s and step + 1 < total
