@@ -1,4 +1,4 @@
-"""What librealsense's filters do to hands: found hands, errors of the joints, invalid pixels, and what the doctor says.
+"""Effects of librealsense's filters on hands: found hands, errors of joints, invalid pixels, and the doctor's verdict.
 
     python scripts/camera_filters.py --out filters.json
     python scripts/camera_filters.py --frames FOLDER --camera realsense-sr305 --out filters.json   # real images as well

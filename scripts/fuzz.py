@@ -340,7 +340,7 @@ def words() -> Target:
 
 
 def run_folder() -> Target:
-    """What a training reads of its folder when it continues."""
+    """The files of a run that a training reads when it continues."""
     request = run.request_of(presets.paper(CVAR21), {"data": "cvar", "labels": "all"})
     lines = [{"stage": "joint", "stage_number": 1, "step": step, "loss": 0.5} for step in (1, 2)]
     with TemporaryDirectory() as made:

@@ -48,9 +48,7 @@ def small(config: CrossnetsConfig) -> CrossnetsConfig:
     Small batches allow more steps, which matter most in a training of a minute. The model makes one pass only. After
     so short a training, a crop around its own estimate is worse than the first crop.
     """
-    stage = StageConfig(
-        name="estimate", batch=16, lr=3e-3, epochs=_ENDLESS, schedule="cosine", min_steps=_MIN_STEPS, log_every=5
-    )
+    stage = StageConfig(name="estimate", batch=16, lr=3e-3, epochs=_ENDLESS, schedule="cosine", min_steps=_MIN_STEPS)
     dense = replace(config.networks.dense, widths=_WIDTHS, depths=_DEPTHS)
     return replace(
         config,

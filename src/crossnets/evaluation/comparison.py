@@ -51,7 +51,7 @@ class Comparison:
     differences: tuple[Difference | None, ...]
     """None for the first result, and for one that shares no predicted frame with it."""
     resampled: str
-    """What the bootstrap draws, such as `9 sequences`."""
+    """Units that the bootstrap draws, such as `9 sequences`."""
 
     def rows(self) -> list[tuple[str, list[str]]]:
         """Name and cells under `HEADS` of each row of a table."""
@@ -138,7 +138,8 @@ def _difference(
     gain = (other_mm - first_mm)[both]
     sums = np.bincount(groups[both], gain)
     counts = np.bincount(groups[both])
-    sums, counts = sums[counts > 0], counts[counts > 0]
+    sums = sums[counts > 0]
+    counts = counts[counts > 0]
     drawn = np.random.default_rng(_SEED).integers(len(sums), size=(_RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, _QUANTILES)

@@ -44,8 +44,10 @@ _AROUND = 0.25
 """Margin of the surroundings about the box of the joints, over its longer side."""
 _CLEAR = 0.2
 """Distance in front of or behind all joints that is clearly outside of the hand, over its length."""
-_MANY_NEARER, _FEWEST_HANDS = 0.15, 3
-"""Share of nearer pixels that is taken for a fault, and the least number of hands that can show one."""
+_MANY_NEARER = 0.15
+"""Share of nearer pixels that is taken for a fault."""
+_FEWEST_HANDS = 3
+"""Least number of hands that can show such a fault."""
 _STAGES = ("crop", "network", "joints")
 
 
@@ -256,7 +258,8 @@ def surroundings_of(
     """Compare a hand with its surroundings in the image. None if the length of the hand or its depth is not known."""
     if hand.size_mm is None:
         return None
-    least, most = hand.joints_px.min(axis=0), hand.joints_px.max(axis=0)
+    least = hand.joints_px.min(axis=0)
+    most = hand.joints_px.max(axis=0)
     margin_px = _AROUND * float((most - least).max())
     left, top = np.maximum(np.floor(least - margin_px), 0).astype(int)
     right, bottom = np.maximum(np.ceil(most + margin_px), 0).astype(int)
@@ -264,7 +267,8 @@ def surroundings_of(
     valid = int(np.count_nonzero(part > 0))
     if not valid:
         return None
-    z_mm, clear_mm = hand.joints_mm[:, 2], _CLEAR * hand.size_mm
+    z_mm = hand.joints_mm[:, 2]
+    clear_mm = _CLEAR * hand.size_mm
     nearer = np.count_nonzero((part > 0) & (part < float(z_mm.min()) - clear_mm))
     farther = np.count_nonzero(part > float(z_mm.max()) + clear_mm)
     return Surroundings(float(nearer / valid), float(farther / valid))

@@ -49,7 +49,7 @@ def _crossing(fields: dict[str, Any]) -> CrossingNetsConfig:
 
 
 class _JointAxis(NamedTuple):
-    """Where a tensor of weights has x, y and z of the joints, one joint after the other."""
+    """Place of x, y and z of the joints in a tensor of weights, one joint after the other."""
 
     axis: int
     first: int = 0
