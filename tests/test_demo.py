@@ -41,6 +41,8 @@ def shipped(config: CrossnetsConfig, tmp_path_factory: pytest.TempPathFactory) -
 def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(small, "_KEPT", 8)
     patch.setattr(small, "_WIDTHS", (4, 6, 8, 8))
+    # The few planned steps take longer than the budget of these tests. No deadline cuts them short.
+    patch.setattr(small, "_LATE", 1e4)
 
 
 def run(config: CrossnetsConfig, out: Path) -> str:
@@ -95,7 +97,8 @@ def test_page_shows_the_measured_numbers(made: Made) -> None:
     assert f"{numbers['mean_pose_error_mm']:.2f} mm" in page
     assert "realsense-d435" in page
     assert f"Page: {made.out / 'index.html'}" in printed
-    assert "training from scratch for 0.1s: " in made.reported
+    # The training ends after its last planned step and reports it.
+    assert f"estimate {numbers['training']['steps']}/{numbers['training']['steps']} joints" in made.reported
     assert not made.opened  # standard output is not a terminal
     assert (made.out / "run" / "model" / "weights.safetensors").is_file()
 

@@ -98,7 +98,7 @@ class CropOptions:
     normalisation: Normalisation = "metric"
     """Metric distances to the centre, or the paper's per-frame depth range."""
     centers: Centers = "image"
-    """Where cubes are centred: image (our finder), image-paper (the paper's), or label."""
+    """How cubes are centred: image (our finder), image-paper (the paper's), or label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class PaperOptions:
     normalisation: Normalisation = "per-frame"
     """The paper's per-frame depth range, or metric distances to the centre."""
     centers: Centers = "image"
-    """Where cubes are centred: image (our finder), image-paper (the paper's), or label (an oracle, which reads the
+    """How cubes are centred: image (our finder), image-paper (the paper's), or label (an oracle, which reads the
     label of every frame of --data, whatever --labels says)."""
     metric: Literal["separate", "combined"] = "separate"
     """The head that judges distances: separate (the paper's default), or combined (its variant)."""
