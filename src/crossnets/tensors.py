@@ -69,6 +69,46 @@ class RealBatch(NamedTuple):
     """The label's joints as weighted means of a network's."""
 
 
+class View(NamedTuple):
+    """Maps between the camera frame and each of a batch of crops, as `geometry.cube.CropViews`."""
+
+    focal: Float[Tensor, "B 2"]
+    middle: Float[Tensor, "B 2"]
+    center_mm: Float[Tensor, "B"]
+    """Depth of the cube's centre."""
+    half_mm: Float[Tensor, "B"]
+    """Half the cube's side."""
+
+    def into(self, points_mm: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 3"]:
+        """Camera frame to crop coordinates."""
+        uv = points_mm[..., :2] / points_mm[..., 2:] * self.focal[:, None] + self.middle[:, None]
+        depth = (points_mm[..., 2:] - self.center_mm[:, None, None]) / self.half_mm[:, None, None]
+        return torch.cat([uv, depth], dim=-1)
+
+    def out_of(self, points: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 3"]:
+        """The inverse of `into`."""
+        z = points[..., 2:] * self.half_mm[:, None, None] + self.center_mm[:, None, None]
+        xy = (points[..., :2] - self.middle[:, None]) / self.focal[:, None] * z
+        return torch.cat([xy, z], dim=-1)
+
+
+class ViewPairs(NamedTuple):
+    """Two crops of each of a batch of unlabelled frames: as it is, and with the scene turned, moved and scaled."""
+
+    image: Float[Tensor, "B 1 S S"]
+    view: View
+    changed_image: Float[Tensor, "B 1 S S"]
+    changed_view: View
+    turn: Float[Tensor, "B 2 2"]
+    """Turn of x and y, with or without a mirror."""
+
+    def changed(self, points: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 3"]:
+        """Crop coordinates in the first crop to those of the same points in the second."""
+        points_mm = self.view.out_of(points)
+        across = torch.einsum("bij,bkj->bki", self.turn, points_mm[..., :2])
+        return self.changed_view.into(torch.cat([across, points_mm[..., 2:]], dim=-1))
+
+
 class SceneBatch(NamedTuple):
     """Thinned frames, and where up to two hands are in each."""
 

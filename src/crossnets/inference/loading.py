@@ -145,7 +145,7 @@ def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
     from crossnets.inference import bundle
 
     estimator = bundle.load(path)
-    if not estimator.latent_networks().disc.metric_learned():
+    if not estimator.refining_networks().disc.metric_learned():
         raise ValueError(
             f"The model of {path} cannot refine: its metric head was not trained, as with --no-smoothness. Predict "
             "without refining, or train with that term."

@@ -14,8 +14,8 @@ from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_
 from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.detector import DetectorModel, HandDetector
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
-from crossnets.models.crossing import CrossingNets
-from crossnets.models.crossnet import CrossNet
+from crossnets.models.crossing import CrossingNets, LatentNetworks
+from crossnets.models.crossnet import DensePosterior
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks, NetworksConfig
 from crossnets.models.own import Found
@@ -64,7 +64,7 @@ class Estimator(CropEstimator):
         """
         if refinement == "none":
             return super().joints_mm(crops)
-        nets = self.latent_networks()
+        nets = self.refining_networks()
         refined = refine(nets, self.images(crops), self.latents(crops), refinement)
         return self.pose_to_mm(nets.decode_pose(refined), crops)
 
@@ -74,13 +74,13 @@ class Estimator(CropEstimator):
         Raises:
             ValueError: the model has no latent space.
         """
-        nets = self.networks if isinstance(self.networks, CrossNet) else self.latent_networks()
+        nets = self.networks if isinstance(self.networks, DensePosterior) else self.refining_networks()
         with torch.no_grad():
             return nets.estimate_latent(self.images(crops))
 
     def pose_of(self, joints_mm: Float[np.ndarray, "B J 3"], crops: Sequence[HandCrop]) -> PoseBatch:
         """Joints of the networks' own skeleton, as the pose VAE takes them."""
-        if isinstance(self.networks, CrossNet):
+        if isinstance(self.networks, DensePosterior):
             return self.networks.pose(torch.from_numpy(into_cubes(joints_mm, views_of(crops))).float())
         centers_mm = np.stack([crop.center_mm for crop in crops])
         y, t = normalise_pose(joints_mm, centers_mm, self.own_skeleton.reference)
@@ -89,20 +89,34 @@ class Estimator(CropEstimator):
     def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:
         """Poses of the networks to joints in the camera frame (spec 5, step 4)."""
         pose = PoseBatch(pose.y.detach().float(), pose.t.detach().float())
-        if isinstance(self.networks, CrossNet):
+        if isinstance(self.networks, DensePosterior):
             return self.spoken(out_of_cubes(self.networks.joints(pose).numpy(), views_of(crops)))
         centers_mm = np.stack([crop.center_mm for crop in crops])
         found = NormalisedPose(pose.y.numpy(), pose.t.numpy())
         return self.spoken(denormalise_pose(found, centers_mm))
 
-    def latent_networks(self) -> CrossingNets:
+    def refining_networks(self) -> CrossingNets:
+        """The networks with the paper's metric head, which refinements compare images with.
+
+        Raises:
+            ValueError: the model has no latent space, or no metric head.
+        """
+        nets = self.latent_networks()
+        if isinstance(nets, CrossingNets):
+            return nets
+        raise ValueError(
+            f"A model of the preset {self.config.preset} has no metric head, so it cannot refine. Predict without "
+            "refining, or train the preset paper."
+        )
+
+    def latent_networks(self) -> LatentNetworks:
         """The networks with the shared latent space.
 
         Raises:
             ValueError: this estimator is the plain regression, which has none.
         """
-        if isinstance(self.networks, CrossNet):
-            return self.networks.crossing
+        if isinstance(self.networks, DensePosterior):
+            return self.networks.latent_space
         if isinstance(self.networks, CrossingNets):
             return self.networks
         raise ValueError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.inference.torch_models import Estimator
-from crossnets.models.crossing import CrossingNets
+from crossnets.models.crossing import LatentNetworks
 from crossnets.tensors import PoseBatch
 from crossnets.types import HandCrop, Pinhole
 
@@ -44,12 +44,12 @@ def latent_of_pose(
 
 
 @torch.no_grad()
-def generate(nets: CrossingNets, z: Float[Tensor, "N Z"]) -> Generated:
+def generate(nets: LatentNetworks, z: Float[Tensor, "N Z"]) -> Generated:
     """Depth map and pose at each latent."""
     return Generated(z, nets.render(z)[:, 0], nets.decode_pose(z))
 
 
-def walk(nets: CrossingNets, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], steps: int) -> Generated:
+def walk(nets: LatentNetworks, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], steps: int) -> Generated:
     """Images and poses on the straight line between two latents: `steps` points, the first z_a, the last z_b.
 
     Raises:

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.models.crossnet import CrossNet
+from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.networks import NetworksConfig, build
 from crossnets.models.own import OwnNetworks
 
@@ -39,6 +40,16 @@ def complexity(config: NetworksConfig) -> dict[str, Complexity]:
     if isinstance(networks, CrossNet):
         parts = _paper_parts(networks.crossing, image)
         return {**parts, "test": _measure([networks.dense], lambda: networks(image))}
+    if isinstance(networks, DenseCrossing):
+        vae = networks.vae
+        joints = torch.zeros(1, config.num_joints, 3)
+        return {
+            "encoder": _measure([vae.encoder, vae.mean, vae.logvar], lambda: vae.encode(joints)),
+            "decoder": _measure([vae.decoder], lambda: vae.decode(torch.zeros(1, vae.config.latent_dim))),
+            "generator": _measure([networks.gen], lambda: networks.gen(joints)),
+            "discriminator": _measure([networks.dis], lambda: networks.dis(image)),
+            "test": _measure([networks.dense], lambda: networks(image)),
+        }
     return _paper_parts(networks, image)
 
 

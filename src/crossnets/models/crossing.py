@@ -1,6 +1,7 @@
 """All networks of the paper together, with the latent space they share."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,23 @@ class CrossingNetsConfig:
     def latent_dim(self) -> int:
         """Size of z = [z_y ; t]."""
         return self.pose_vae.latent_dim + 3
+
+
+@runtime_checkable
+class LatentNetworks(Protocol):
+    """Networks around a shared latent space."""
+
+    def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
+        """The latent of a pose, without noise."""
+        ...
+
+    def decode_pose(self, z: Float[Tensor, "B Z"]) -> PoseBatch:
+        """The pose at a latent."""
+        ...
+
+    def render(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 1 128 128"]:
+        """The depth map at a latent."""
+        ...
 
 
 class CrossingNets(nn.Module):

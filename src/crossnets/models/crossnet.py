@@ -6,13 +6,14 @@ generator, metric and decoder work as ever. Poses are in crop coordinates (`geom
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossnets.geometry.pose import HALF_CUBE_UNITS
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig
+from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, LatentNetworks
 from crossnets.models.dense import DenseConfig, DenseNet, Votes
 from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.tensors import PoseBatch
@@ -45,14 +46,28 @@ class CrossNetConfig:
         return self.crossing.pose_vae
 
 
-class CrossNet(nn.Module):
-    """Depth crop to joints, and to a latent that decodes to a pose and to a depth map."""
+@runtime_checkable
+class DensePosteriorConfig(Protocol):
+    """Configuration of networks with a dense estimator."""
 
-    def __init__(self, config: CrossNetConfig, generator: torch.Generator) -> None:
+    @property
+    def dense(self) -> DenseConfig:
+        """Sizes of the estimator."""
+        ...
+
+    @property
+    def reference(self) -> int:
+        """The joint that poses are relative to."""
+        ...
+
+
+class DensePosterior(nn.Module):
+    """Networks whose joints come from a dense estimator, and whose poses are in crop coordinates."""
+
+    def __init__(self, config: DensePosteriorConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
         self.dense = DenseNet(config.dense, generator)
-        self.crossing = CrossingNets(config.crossing, generator)
 
     def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Votes:
         """Votes for each joint."""
@@ -67,6 +82,26 @@ class CrossNet(nn.Module):
         """The inverse of `pose`."""
         return (pose.y + pose.t[:, None]) / HALF_CUBE_UNITS
 
+    @property
+    def latent_space(self) -> LatentNetworks:
+        """The networks around the latent space."""
+        raise NotImplementedError
+
     def estimate_latent(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B Z"]:
         """The latent of the pose that is estimated in an image."""
-        return self.crossing.encode_pose(self.pose(self.dense(image).joints))
+        return self.latent_space.encode_pose(self.pose(self.dense(image).joints))
+
+
+class CrossNet(DensePosterior):
+    """Depth crop to joints, and to a latent that decodes to a pose and to a depth map."""
+
+    config: CrossNetConfig
+
+    def __init__(self, config: CrossNetConfig, generator: torch.Generator) -> None:
+        super().__init__(config, generator)
+        self.crossing = CrossingNets(config.crossing, generator)
+
+    @property
+    def latent_space(self) -> CrossingNets:
+        """The paper's networks."""
+        return self.crossing

@@ -10,11 +10,12 @@ from torch import Tensor
 from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.crossnet import CrossNet, CrossNetConfig
 from crossnets.models.dense import DenseConfig
+from crossnets.models.dense_crossing import DenseCrossing, DenseCrossingConfig
 from crossnets.models.own import OwnNetworks, OwnNetworksConfig, own_config
 from crossnets.models.pose_vae import PoseVAEConfig
 
-Networks: TypeAlias = CrossingNets | Regressor | CrossNet | OwnNetworks
-NetworksConfig: TypeAlias = CrossingNetsConfig | CrossNetConfig | OwnNetworksConfig
+Networks: TypeAlias = CrossingNets | Regressor | CrossNet | DenseCrossing | OwnNetworks
+NetworksConfig: TypeAlias = CrossingNetsConfig | CrossNetConfig | DenseCrossingConfig | OwnNetworksConfig
 
 
 def build(config: NetworksConfig, generator: torch.Generator) -> Networks:
@@ -23,6 +24,8 @@ def build(config: NetworksConfig, generator: torch.Generator) -> Networks:
         return OwnNetworks(config, generator)
     if isinstance(config, CrossNetConfig):
         return CrossNet(config, generator)
+    if isinstance(config, DenseCrossingConfig):
+        return DenseCrossing(config, generator)
     return CrossingNets(config, generator) if config.shared_latent else Regressor(config, generator)
 
 
@@ -36,11 +39,16 @@ def config_from(fields: dict[str, Any]) -> NetworksConfig:
         return own_config(**fields)
     if "dense" not in fields:
         return _crossing(fields)
-    dense: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields["dense"].items()
     }
+    dense = DenseConfig(**sizes)
+    if "bones" in fields:
+        bones = tuple((int(first), int(second)) for first, second in fields["bones"])
+        vae = PoseVAEConfig(**fields["pose_vae"])
+        return DenseCrossingConfig(**{**fields, "dense": dense, "pose_vae": vae, "bones": bones})
     rest = {name: value for name, value in fields.items() if name not in ("dense", "crossing")}
-    return CrossNetConfig(dense=DenseConfig(**dense), crossing=_crossing(fields["crossing"]), **rest)
+    return CrossNetConfig(dense=dense, crossing=_crossing(fields["crossing"]), **rest)
 
 
 def _crossing(fields: dict[str, Any]) -> CrossingNetsConfig:

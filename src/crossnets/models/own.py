@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 GROUP = "crossnets.networks"
 """Group of the entry points of installed packages."""
-_BUILT_IN = ("paper", "crossnets", "detector")
+_BUILT_IN = ("paper", "crossing", "crossnets", "detector")
 Module = TypeVar("Module", bound=type[nn.Module])
 
 

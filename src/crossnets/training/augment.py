@@ -112,8 +112,10 @@ class RealHands:
     """The labels' joints as weighted means of a network's."""
     config: RealConfig
 
+    def changes(self, rng: np.random.Generator, rows: Int64[np.ndarray, "B"]) -> Changes:
+        """Changes of these frames."""
+        return draw_changes(rng, self.patches.joints_mm[rows], self.patches.sizes[rows], self.config)
+
     def draw(self, rng: np.random.Generator, rows: Int64[np.ndarray, "B"]) -> RealCrops:
         """Crops of these frames, changed anew."""
-        patches = self.patches
-        changes = draw_changes(rng, patches.joints_mm[rows], patches.sizes[rows], self.config)
-        return changed_crops(patches, rows, changes)
+        return changed_crops(self.patches, rows, self.changes(rng, rows))

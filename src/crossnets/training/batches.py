@@ -11,11 +11,17 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from crossnets import ranks
-from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch
+from crossnets.tensors import Batch, PoseBatch, RealBatch, RenderedBatch, SceneBatch, ViewPairs
+from crossnets.training.augment import Changes, RealHands
 from crossnets.training.config import StageConfig
 from crossnets.training.crops import TrainingFrames, seed_of, shuffled
 from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes
-from crossnets.training.real import real_batch
+from crossnets.training.real import labelled_batch, real_batch, view_pairs
+
+
+def part_of(batch: int) -> int:
+    """Number of unlabelled frames, and of generated maps, beside a batch of labelled crops of the preset `crossing`."""
+    return max(1, batch // 2)
 
 
 class Timed(Iterator[Any]):
@@ -84,9 +90,35 @@ class Draw:
     def _damage_seed(self) -> int:
         return seed_of(self.seed, self.stage.name, "damage", self.step)
 
+    def augmented(self) -> RenderedBatch:
+        """Crops of labelled frames, changed anew in each step, with their joints in crop coordinates."""
+        hands = self._frames.real
+        assert hands is not None
+        return labelled_batch(hands, *self._changed(hands, self.stage.batch, "augmented"), self.device)
+
+    def pairs(self, cube_mm: float) -> ViewPairs | None:
+        """Two crops of each of half as many unlabelled frames. The first shows a cube of this side, the second is
+        changed anew in each step. None if unlabelled frames take no part, or there are none."""
+        hands = self._frames.others
+        if hands is None or not self.use_unlabelled:
+            return None
+        return view_pairs(hands, *self._changed(hands, part_of(self.stage.batch), "pairs"), cube_mm, self.device)
+
+    def _changed(self, hands: RealHands, count: int, what: str) -> tuple[Int64[np.ndarray, "B"], Changes]:
+        """Frames of a batch, and how they are changed before they are cropped."""
+        seed = (self.seed, self.stage.name, what)
+        rows = shuffled(np.arange(len(hands.patches), dtype=np.int64), count, self.step, *seed)
+        changes = hands.changes(np.random.default_rng(seed_of(*seed, self.step, "changes")), rows)
+        return ranks.mine(rows), Changes(*map(ranks.mine, changes))
+
     def poses(self) -> PoseBatch:
-        """Poses of labelled frames."""
-        return self._pose(self._labelled())
+        """Poses for the pose VAE: those of labelled frames, if there are no others."""
+        poses = self._frames.poses
+        if poses is None:
+            return self._pose(self._labelled())
+        rows = self._shuffled(len(poses.y), "poses")
+        y, t = (torch.from_numpy(part[rows]).to(self.device) for part in poses)
+        return PoseBatch(y, t)
 
     def images(self) -> Float[Tensor, "B 1 S S"]:
         """Images of labelled and unlabelled frames, or of labelled frames alone if the others take no part."""

@@ -12,6 +12,7 @@ from crossnets.geometry.skeleton import SavedSkeleton
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.crossnet import CrossNetConfig
+from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks
 from crossnets.models.own import OwnNetworksConfig
@@ -116,7 +117,7 @@ class TrainConfig:
 class FramesConfig(TrainConfig):
     """A training on frames of a data set, all of which are cropped once."""
 
-    networks: CrossingNetsConfig | OwnNetworksConfig
+    networks: CrossingNetsConfig | DenseCrossingConfig | OwnNetworksConfig
     crop: CropConfig
     validation: ValidationConfig | None = None
 
@@ -131,6 +132,38 @@ class PaperConfig(FramesConfig):
 
     networks: CrossingNetsConfig
     terms: Terms = Terms()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingTerms:
+    """Parts of the preset `crossing`. Each False is an ablation."""
+
+    unlabelled: bool = True
+    """Frames without labels: their poses, which an average of the past estimators sees, in another view."""
+    synthesised: bool = True
+    """Generated maps, whose poses are known, for the estimator."""
+    adversarial: bool = True
+    """The discriminator."""
+    augmentation: bool = True
+    """Turns, mirrors, and other places and sides of the cube."""
+    sampled_poses: bool = True
+    """Poses of the procedural hand, without images, beside those of the labels for the pose VAE."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingConfig(FramesConfig):
+    """A training of the preset `crossing`: a shared latent space by today's means."""
+
+    networks: DenseCrossingConfig
+    terms: CrossingTerms = CrossingTerms()
+    real: RealConfig
+    """How crops are changed."""
+    passes: int = 2
+    """Passes of the model over a frame, see `CropModel.passes`."""
+
+    def model(self, networks: Networks, maps: Mapping[str, Float32[np.ndarray, "K J"]]) -> Estimator:
+        """The estimator with these networks."""
+        return Estimator(_estimator(self, passes=self.passes), networks, maps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +204,9 @@ class DetectorTraining(TrainConfig):
         return Detector(DetectorConfig(preset=self.preset, networks=self.networks), networks)
 
 
-def terms_of(config: TrainConfig) -> Terms:
+def terms_of(config: TrainConfig) -> Terms | CrossingTerms:
     """Terms of a training. The detector and registered networks have other losses, and no unlabelled frames."""
-    if isinstance(config, PaperConfig | CrossnetsConfig):
+    if isinstance(config, PaperConfig | CrossnetsConfig | CrossingConfig):
         return config.terms
     return Terms(smoothness=False, adversarial=False, unlabelled=False)
 

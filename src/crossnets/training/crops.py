@@ -15,7 +15,7 @@ from crossnets.atomic import allocate, replacing, write_text
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.geometry.crop import CROP_PX, Normalisation, crop_hand, normalise
 from crossnets.geometry.localise import Centers, center_of
-from crossnets.geometry.pose import normalise_pose
+from crossnets.geometry.pose import NormalisedPose, normalise_pose
 from crossnets.training.augment import RealHands
 from crossnets.types import HandFrame
 
@@ -47,6 +47,10 @@ class TrainingFrames:
     """Images of more frames, whose rows follow those of `images`. They do not lengthen an epoch."""
     real: RealHands | None = None
     """Labelled frames that are cropped anew in each step."""
+    others: RealHands | None = None
+    """Frames without a label that are cropped anew in each step. The centre of the hand takes the label's place."""
+    poses: NormalisedPose | None = None
+    """Poses for the pose VAE, if it does not learn from `y` and `t`."""
 
     def __len__(self) -> int:
         """Frames of an epoch."""
@@ -68,6 +72,8 @@ class KeptCrops(NamedTuple):
     images: Float32[np.ndarray, "N S S"]
     """Normalised; a read-only memory map."""
     keys: tuple[str, ...]
+    datasets: Int64[np.ndarray, "N"]
+    """Number of each frame's data set: the labelled one first, then the others."""
     numbers: Int64[np.ndarray, "N"]
     """Number of each frame in its own data set."""
     centers_mm: Float32[np.ndarray, "N 3"]
@@ -169,12 +175,15 @@ def keep_crops(
         "labels": labelled is not None,
     }
     index_path = cache / "crops.json"
-    if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
+    index = json.loads(index_path.read_text()) if index_path.is_file() else {}
+    # Crops of versions before 0.2 do not say which data set they are from.
+    if not (index.get("request") == request and "datasets" in index):
         _write_crops(datasets, labelled, crop, cache, request, on_progress)
-    index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text())
     return KeptCrops(
         np.load(cache / "crops.npy", mmap_mode="r")[: len(index["keys"])],
         tuple(index["keys"]),
+        np.array(index["datasets"], np.int64),
         np.array(index["numbers"], np.int64),
         np.array(index["centers"], np.float32).reshape(-1, 3),
         {int(row): np.asarray(joints, np.float32) for row, joints in index["joints"].items()},
@@ -192,6 +201,7 @@ def _write_crops(
 ) -> None:
     total = sum(map(len, datasets))
     keys: list[str] = []
+    sets: list[int] = []
     numbers: list[int] = []
     centers: list[list[float]] = []
     joints: dict[int, list[list[float]]] = {}
@@ -209,11 +219,14 @@ def _write_crops(
             cut = crop_hand(frame.depth_mm, frame.camera, center_mm, crop.cube_mm)
             images[len(keys)] = normalise(cut, crop.normalisation)
             keys.append(frame.key)
+            sets.append(datasets.index(dataset))
             numbers.append(number)
             centers.append([float(v) for v in center_mm])
         images.flush()
     listed = [[str(p.path), p.what, p.line] for p in problems]
-    index = {"request": request, "keys": keys, "numbers": numbers, "centers": centers, "joints": joints}
+    index = {
+        "request": request, "keys": keys, "datasets": sets, "numbers": numbers, "centers": centers, "joints": joints,
+    }  # fmt: skip
     write_text(cache / "crops.json", json.dumps({**index, "problems": listed}))
 
 

@@ -51,6 +51,12 @@ def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> F
     return ((found - truth).square().sum(-1) + 1e-8).sqrt()
 
 
+def vote_distances(votes: Votes, truth: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J"]:
+    """Mean distance of single votes, each weighed as it is in its joint. In halves of the cube."""
+    of_votes = ((votes.places - truth[:, :, None]).square().sum(-1) + 1e-8).sqrt()
+    return (votes.weights * of_votes).sum(-1)
+
+
 def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
     """Loss terms of the estimator. Distances are in halves of the cube.
 
@@ -59,11 +65,10 @@ def estimation_terms(votes: Votes, batch: RenderedBatch) -> Losses:
     distances under an exponential distribution of that mean. The joints do not learn from it.
     """
     error = distances(votes.joints, batch.joints)
-    of_votes = ((votes.places - batch.joints[:, :, None]).square().sum(-1) + 1e-8).sqrt()
     spread = error.detach() * (-votes.log_spread).exp() + votes.log_spread
     return {
         "joints": error.mean(),
-        "votes": VOTES * (votes.weights * of_votes).sum(-1).mean(),
+        "votes": VOTES * vote_distances(votes, batch.joints).mean(),
         "spread": SPREAD * spread.mean(),
         "side": SIDE * F.binary_cross_entropy_with_logits(votes.side, (batch.side > 0).float()),
         "size": SIZE * (votes.log_size - batch.log_size).abs().mean(),

@@ -103,6 +103,8 @@ def keep_patches(
     request: dict[str, Any],
     problems: list[Problem],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    name: str = "patches",
 ) -> Patches:
     """Cut the patches of labelled frames into `cache` (patches.bin, patches.json), or reuse those files.
 
@@ -113,11 +115,12 @@ def keep_patches(
         request: Description of the frames. Files are reused only if they were written for the same description.
         problems: Frames from which no patch can be cut are appended.
         on_progress: Called with the number of finished frames and of all frames.
+        name: Name of the two files.
 
     Raises:
         ValueError: no frame is left.
     """
-    index_path, pixels_path = cache / "patches.json", cache / "patches.bin"
+    index_path, pixels_path = cache / f"{name}.json", cache / f"{name}.bin"
     request = json.loads(json.dumps(request))
     if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
         with replacing(pixels_path) as part:

@@ -8,6 +8,7 @@ from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.dense import DenseConfig
+from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.detector import DetectorNetConfig
 from crossnets.models.own import OwnNetworksConfig
@@ -16,7 +17,10 @@ from crossnets.synth.hand.sampler import Views
 from crossnets.synth.scenes import SceneConfig
 from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticConfig
 from crossnets.synth.surroundings.clutter import Clutter
+from crossnets.training.augment import RealConfig
 from crossnets.training.config import (
+    CrossingConfig,
+    CrossingTerms,
     CrossnetsConfig,
     DetectorTraining,
     OwnConfig,
@@ -82,6 +86,49 @@ def paper(
 def _stages(whole: tuple[StageConfig, ...], terms: Terms) -> tuple[StageConfig, ...]:
     """Stages that remain with these terms."""
     return tuple(stage for stage in whole if terms.adversarial or stage.name != "depth_gan")
+
+
+CROSSING_STAGES = (
+    StageConfig(name="pose_vae", batch=200, lr=1e-3, epochs=40, min_steps=10_000, log_every=20),
+    StageConfig(name="warm_up", batch=32, lr=3e-3, epochs=8),
+    StageConfig(name="joint", batch=32, lr=3e-3, epochs=80, schedule="cosine"),
+)
+"""A batch has half as many unlabelled frames and generated maps as labelled crops."""
+
+
+def crossing(
+    skeleton: Skeleton,
+    *,
+    terms: CrossingTerms = CrossingTerms(),  # noqa: B008 (frozen)
+    centers: Centers = "image",
+    precision: Precision = "auto",
+    seed: int = 42,
+    checkpoint_s: float = 60.0,
+) -> CrossingConfig:
+    """The roles of Crossing Nets around one latent space, by today's means."""
+    changes = (
+        RealConfig()
+        if terms.augmentation
+        else RealConfig(roll_deg=0.0, mirrored=0.0, center_spread_mm=0.0, cube_mm=(CUBE_MM, CUBE_MM))
+    )
+    joints = len(skeleton)
+    return CrossingConfig(
+        preset="crossing",
+        skeleton=skeleton.saved(),
+        networks=DenseCrossingConfig(
+            dense=DenseConfig(num_joints=joints),
+            pose_vae=PoseVAEConfig(num_joints=joints, hidden_dim=256, latent_dim=min(32, 3 * joints)),
+            bones=skeleton.bones,
+            reference=skeleton.reference,
+        ),
+        crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers=centers),
+        stages=CROSSING_STAGES,
+        terms=terms,
+        real=changes,
+        precision=precision,
+        seed=seed,
+        checkpoint_s=checkpoint_s,
+    )
 
 
 OWN_STAGES = (StageConfig(name="own", batch=64, lr=1e-3, epochs=100, schedule="cosine", log_every=20),)

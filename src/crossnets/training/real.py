@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
+from crossnets.geometry.crop import CUBE_MM, HAND_IN_CUBE
+from crossnets.geometry.cube import into_cubes
 from crossnets.geometry.skeleton import Skeleton, weights_between
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.skeleton_maps import reference_frames
-from crossnets.tensors import RealBatch
-from crossnets.training.augment import RealConfig, RealHands
+from crossnets.tensors import RealBatch, RenderedBatch, View, ViewPairs
+from crossnets.training.augment import Changes, RealConfig, RealHands, changed_crops
 from crossnets.training.config import RenderedConfig
 from crossnets.training.crops import CropConfig, KeptCrops, TrainingFrames, identity, keep_crops, labelled_rows
 from crossnets.training.kept_frames import Patches, Reach, keep_patches
@@ -98,7 +100,7 @@ def with_real_frames(
     crops = keep_crops(dataset, unlabelled, crop, cache, sources, on_progress)
     problems, real = [*frames.problems, *crops.problems], None
     if labels is not None:
-        patches = _patches(labels, crops, cache, sources, problems, on_progress)
+        patches = patches_of_labels(labels, crops, cache, sources, problems, on_progress)
         real = RealHands(patches, labels.weights, labels.config)
     first = len(frames.images)
     return replace(
@@ -111,7 +113,7 @@ def with_real_frames(
     )
 
 
-def _patches(
+def patches_of_labels(
     labels: Labels,
     crops: KeptCrops,
     cache: Path,
@@ -136,6 +138,42 @@ def _patches(
     asked = {"sources": list(sources), "labels": share, "seed": seed, "real": asdict(config)}
     request = {**asked, "data": identity(dataset)}
     return keep_patches(frames(), len(rows), cache, request, problems, on_progress)
+
+
+def labelled_batch(
+    hands: RealHands, rows: Int64[np.ndarray, "B"], changes: Changes, device: torch.device
+) -> RenderedBatch:
+    """Crops of labelled frames, changed so, as if they were rendered. Hands that are not mirrored count as right."""
+    crops = changed_crops(hands.patches, rows, changes)
+    size_mm = HAND_IN_CUBE * CUBE_MM * hands.patches.sizes[rows]
+    parts = (
+        crops.image[:, None],
+        into_cubes(crops.joints_mm.astype(np.float64), crops.views),
+        np.linalg.det(changes.turn),
+        np.log(size_mm / changes.cube_mm),
+    )
+    return RenderedBatch(*(torch.from_numpy(part.astype(np.float32)).to(device) for part in parts))
+
+
+def view_pairs(
+    hands: RealHands, rows: Int64[np.ndarray, "B"], changes: Changes, cube_mm: float, device: torch.device
+) -> ViewPairs:
+    """Two crops of each of these frames, whose label is the centre of their hand: as it is, and changed so."""
+    count = len(rows)
+    centers_mm = hands.patches.joints_mm[rows, 0].astype(np.float64)
+    none = Changes(np.tile(np.eye(2), (count, 1, 1)), centers_mm, np.full(count, cube_mm))
+    one, other = (changed_crops(hands.patches, rows, change) for change in (none, changes))
+
+    def tensor(values: Float[np.ndarray, "..."]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(device)
+
+    return ViewPairs(
+        tensor(one.image[:, None]),
+        View(*map(tensor, one.views)),
+        tensor(other.image[:, None]),
+        View(*map(tensor, other.views)),
+        tensor(changes.turn),
+    )
 
 
 def real_batch(

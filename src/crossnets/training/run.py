@@ -24,7 +24,16 @@ from crossnets.training.schedule import EXTENDABLE
 
 CROPS = "crops"
 """Folder of what a training keeps of its frames, until it is finished."""
-_CROPS = ("crops.json", "crops.npy", "patches.bin", "patches.json", "rendered.json", "rendered.npy")
+_CROPS = (
+    "crops.json",
+    "crops.npy",
+    "others.bin",
+    "others.json",
+    "patches.bin",
+    "patches.json",
+    "rendered.json",
+    "rendered.npy",
+)
 _LOCK = ".lock"
 _BEFORE = (CROPS, PROBLEMS_FILE, _LOCK)
 """Names that may be in the folder before a run begins. Files that a kill cut short end in .part, see

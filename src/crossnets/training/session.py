@@ -20,6 +20,7 @@ from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run
 from crossnets.training.config import (
+    CrossingConfig,
     CrossnetsConfig,
     DetectorTraining,
     FramesConfig,
@@ -30,6 +31,7 @@ from crossnets.training.config import (
     terms_of,
 )
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
+from crossnets.training.crossing_frames import crossing_frames
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.schedule import EXTENDABLE, only_stages, parse_budget, with_epochs, with_numbers
 from crossnets.training.state import Place, load_place
@@ -83,7 +85,7 @@ def train_command(
         config = replace(config, stages=chosen, precision=precision, freeze=freeze)
         if freeze and init is None:
             raise ValueError(f"--freeze {freeze[0]} keeps the weights of a model, which --init names. It is not given.")
-        if isinstance(config, PaperConfig | CrossnetsConfig) and validation is not None:
+        if isinstance(config, FramesConfig | CrossnetsConfig) and validation is not None:
             config = replace(config, validation=ValidationConfig(patience=patience))
             _check_validated(config)
         asked = opened.request() | {"budget": budget} | ({} if init is None else {"init": str(init)})
@@ -315,6 +317,10 @@ def _frames(
 
         if isinstance(config, FramesConfig):
             assert labelled is not None
+            if isinstance(config, CrossingConfig):
+                return crossing_frames(
+                    labelled, others, config, labels=labels, cache=crops, sources=sources, on_progress=show
+                )
             return prepare(
                 labelled, others, config.crop, labels=labels, seed=config.seed, cache=crops, sources=sources,
                 on_progress=show,
@@ -330,7 +336,7 @@ def _frames(
 
 def _validation(config: FramesConfig | CrossnetsConfig, held: HandDataset, console: Console) -> Validation:
     """Read the frames of the validation, and say which they are."""
-    passes = config.passes if isinstance(config, CrossnetsConfig) else 1
+    passes = config.passes if isinstance(config, CrossnetsConfig | CrossingConfig) else 1
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("validation", total=None)
         found = read_validation(

@@ -12,6 +12,7 @@ from torch.optim import Adam, AdamW
 from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.crossing import CrossingNets, Regressor
+from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.own import OwnNetworks
 from crossnets.tensors import Batch, PoseBatch
 from crossnets.training.batches import Draw
@@ -68,7 +69,9 @@ def random_walk(z: Float[Tensor, "B Z"], generator: torch.Generator) -> Float[Te
     return ranks.mine((weights[..., None] * z[rows]).sum(1))
 
 
-def noisy_latent(nets: CrossingNets, pose: PoseBatch, generator: torch.Generator) -> Float[Tensor, "B Z"]:
+def noisy_latent(
+    nets: CrossingNets | DenseCrossing, pose: PoseBatch, generator: torch.Generator
+) -> Float[Tensor, "B Z"]:
     """z = [z_y ; t] with the VAE's noise. The VAE is frozen after its own stage (spec 3)."""
     with torch.no_grad():
         return torch.cat([nets.vae.sample(nets.vae.encode(pose.y), generator), pose.t], dim=1)
@@ -79,8 +82,9 @@ class PoseVAEStage:
 
     trains_pose: ClassVar[bool] = False
 
-    def __init__(self, nets: CrossingNets, config: StageConfig) -> None:
+    def __init__(self, nets: CrossingNets | DenseCrossing, config: StageConfig, kl_weight: float = 1.0) -> None:
         self.nets = nets
+        self.kl_weight = kl_weight
         self.optimisers = {"vae": Adam(nets.vae.parameters(), config.lr, BETAS, fused=True)}
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
@@ -90,7 +94,7 @@ class PoseVAEStage:
         y_hat = vae.decode(vae.sample(q, generator))
         # Sums over the batch of all ranks: `descend` takes the mean of the ranks' gradients.
         terms = {
-            "kl": ranks.size() * losses.kl_to_standard_normal(q).sum(),
+            "kl": self.kl_weight * ranks.size() * losses.kl_to_standard_normal(q).sum(),
             "reconstruction": ranks.size() * losses.pose_reconstruction(y_hat, y).sum(),
         }
         descend(self.optimisers["vae"], terms)

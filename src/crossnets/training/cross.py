@@ -1,0 +1,154 @@
+"""The stages of the preset `crossing` in which its estimator, generator and discriminator learn."""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, AdamW
+
+from crossnets import losses
+from crossnets.models.blocks import frozen_averages
+from crossnets.models.dense_crossing import DenseCrossing
+from crossnets.tensors import RenderedBatch
+from crossnets.training.batches import Draw, part_of
+from crossnets.training.config import CrossingTerms, StageConfig
+from crossnets.training.estimate import VOTES, WEIGHT_DECAY, distances, estimation_terms, vote_distances
+from crossnets.training.steps import BETAS, Losses, descend, noisy_latent, only_trains, random_walk
+
+CUBE_MM = 250.0
+"""Side of the cube in which the teacher sees unlabelled frames."""
+KL_WEIGHT = 0.001
+"""Weight of the KL term of the pose VAE. With the paper's 1 its poses are 12 mm from those that it encodes, which is
+more than a finger's radius; the generator would draw fingers beside those of its images."""
+TEACHER_DECAY = 0.99
+"""Share of the past in the average of the estimators."""
+SURE = 0.1
+"""A joint whose expected error is this many halves of the cube weighs half as much as one that is sure."""
+RAMP_STEPS = 100
+"""Steps after which unlabelled frames and generated maps have their whole weight."""
+SYNTHESISED = 0.5
+"""Weight of the estimator's distances in generated maps."""
+ADVERSARIAL = 0.01
+"""Weight of the discriminator's judgement in the generator's loss."""
+
+
+class CrossingStage:
+    """One update of estimator, generator and discriminator.
+
+    The warm-up has labelled frames alone. Then come unlabelled frames, whose joints in one view the teacher estimates
+    and the estimator finds in another, and generated maps of poses on random walks in the latent space.
+    """
+
+    trains_pose: ClassVar[bool] = True
+
+    def __init__(self, nets: DenseCrossing, config: StageConfig, terms: CrossingTerms) -> None:
+        self.nets = nets
+        self.terms = terms
+        self.whole = config.name == "joint"
+        dense = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
+        self.optimisers: dict[str, Adam] = {
+            "estimator": dense,
+            "generator": Adam(nets.gen.parameters(), config.lr, BETAS, fused=True),
+        }
+        if self.whole and terms.adversarial:
+            self.optimisers["discriminator"] = Adam(nets.dis.parameters(), config.lr, BETAS, fused=True)
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        nets = self.nets
+        labelled = draw.augmented()
+        images = [labelled.image]
+        joints = [labelled.joints]
+        pairs = draw.pairs(CUBE_MM) if self.whole else None
+        sure = None
+        if pairs is not None:
+            nets.teacher.eval()
+            with torch.no_grad():
+                votes = nets.teacher(pairs.image)
+                taught = pairs.changed(votes.joints.float())
+            sure = SURE / (SURE + votes.log_spread.float().exp())
+            images.append(pairs.changed_image)
+            joints.append(taught)
+        ramp = min(1.0, (draw.step + 1) / RAMP_STEPS)
+        real = torch.cat(images)
+        z = noisy_latent(nets, nets.pose(torch.cat(joints)), generator)
+        z_hat = random_walk(z, generator)[: part_of(draw.stage.batch)]
+        with torch.no_grad():
+            drawn = nets.joints(nets.decode_pose(torch.cat([z, z_hat])))
+        learned, x_hat = self._generate(real, drawn, draw.step)
+        terms = self._estimator_terms(labelled, real, joints[-1], sure, ramp)
+        if self.whole and self.terms.synthesised:
+            terms["synthesised"] = ramp * SYNTHESISED * self._synthesised(x_hat, drawn[len(z) :])
+        descend(self.optimisers["estimator"], terms)
+        self._teach(draw.step)
+        return {**terms, **learned}
+
+    def _generate(
+        self, real: Float[Tensor, "N 1 S S"], drawn: Float[Tensor, "M J 3"], step: int
+    ) -> tuple[Losses, Float[Tensor, "R 1 S S"]]:
+        """An update of the generator, and in every second step of the discriminator instead.
+
+        Args:
+            real: Real images.
+            drawn: Joints at the latents of the real images, and at others.
+            step: Number of the step.
+
+        Returns:
+            The loss terms, and the maps at the other latents, without gradients.
+        """
+        nets = self.nets
+        adversarial = "discriminator" in self.optimisers
+        if adversarial and step % 2 == 1:
+            with torch.no_grad(), frozen_averages(nets.gen):
+                x_hat = nets.gen(drawn[len(real) :])
+            # The hinge loss (Lim & Ye 2017) learns nothing more from patches that are told apart by a margin.
+            terms = {
+                "d_real": F.relu(1 - nets.dis(real).float()).mean(),
+                "d_generated": F.relu(1 + nets.dis(x_hat).float()).mean(),
+            }
+            descend(self.optimisers["discriminator"], terms)
+            return terms, x_hat
+        x_self, x_hat = nets.gen(drawn).tensor_split([len(real)])
+        terms = {"g_reconstruction": losses.depth_reconstruction(x_self.float(), real).mean()}
+        if adversarial:
+            with only_trains(nets, nets.gen.parameters()):
+                terms["g_adversarial"] = -ADVERSARIAL * nets.dis(x_hat).float().mean()
+        descend(self.optimisers["generator"], terms)
+        return terms, x_hat.detach()
+
+    def _estimator_terms(
+        self,
+        labelled: RenderedBatch,
+        real: Float[Tensor, "N 1 S S"],
+        taught: Float[Tensor, "U J 3"],
+        sure: Float[Tensor, "U J"] | None,
+        ramp: float,
+    ) -> Losses:
+        """Loss terms of real images. Labelled and unlabelled ones are one batch for the normalisation."""
+        count = len(labelled.image)
+        votes = self.nets.dense(real)
+        terms = estimation_terms(type(votes)(*(part[:count] for part in votes)), labelled)
+        if sure is not None:
+            rest = type(votes)(*(part[count:] for part in votes))
+            error = distances(rest.joints, taught) + VOTES * vote_distances(rest, taught)
+            terms["unlabelled"] = ramp * (sure * error).mean()
+        return terms
+
+    def _synthesised(self, x_hat: Float[Tensor, "R 1 S S"], joints: Float[Tensor, "R J 3"]) -> Float[Tensor, ""]:
+        """Distance of the joints that the estimator finds in generated maps from those that the maps were made of."""
+        with frozen_averages(self.nets.dense):
+            votes = self.nets.dense(x_hat)
+        return (distances(votes.joints, joints) + VOTES * vote_distances(votes, joints)).mean()
+
+    @torch.no_grad()
+    def _teach(self, step: int) -> None:
+        """Move the teacher towards the estimator. In the warm-up it begins as a plain mean."""
+        decay = TEACHER_DECAY if self.whole else min(TEACHER_DECAY, (step + 1) / (step + 10))
+        teacher, student = self.nets.teacher.state_dict(), self.nets.dense.state_dict()
+        for name, value in teacher.items():
+            if value.is_floating_point():
+                value.lerp_(student[name], 1 - decay)
+            else:
+                value.copy_(student[name])
