@@ -1,7 +1,7 @@
 """How much a model loses by damages, sizes, distances and views, on rendered hands that no training saw.
 
     python scripts/weak_places.py --out now.json                       # the model that comes with the package
-    python scripts/weak_places.py --model FOLDER --out new.json --compare now.json   # the detector stays the package's
+    python scripts/weak_places.py --model FOLDER --out new.json --compare now.json    # its own detector, if any
 
 Hands are rendered for a RealSense D435 at 640x480, with a forearm and nothing else around, some 400 to 700 mm away, and
 seen within 30 degrees of the normal of the palm or of the back of the hand unless a row says otherwise. Each damage is

@@ -8,11 +8,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import crossnets
 from crossnets import Tracker
 from crossnets.cli.evaluate import evaluate
+from crossnets.cli.predict import predict
+from crossnets.evaluation.predictions import read_predictions
 from crossnets.geometry.skeleton import MEDIAPIPE21
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
@@ -52,6 +55,26 @@ def test_it_gives_the_joints_in_the_order_of_mediapipe(hands: SyntheticHands) ->
         np.testing.assert_allclose(joint, own.joints_mm[row], atol=0.01)  # the mean joint is rounded in another order
         assert own.std_mm is not None
         assert std == pytest.approx(own.std_mm[row], rel=1e-3)
+
+
+def test_a_folder_s_own_detector_is_used(hands: SyntheticHands, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    for name in ("model.onnx", "weights.safetensors", "config.json"):
+        (run / "model" / name).write_bytes((SHIPPED / name).read_bytes())
+    frame = hands.frame(0)
+    plain = crossnets.load(run).predict(frame.depth_mm, CAMERA)
+    assert plain
+    # The same network with another sensitivity, so that no place in the image is a candidate.
+    proto = onnx.load(SHIPPED / "detector.onnx")
+    (described,) = [entry for entry in proto.metadata_props if "threshold" in entry.value]
+    described.value = described.value.replace("0.25", "0.999999")
+    onnx.save(proto, run / "model" / "detector.onnx")
+    for path in (run, run / "model"):
+        assert not crossnets.load(path).predict(frame.depth_mm, CAMERA)
+    predict((str(run), "virtual"), out=tmp_path / "out", first=1, draw=False)
+    (found,) = read_predictions(tmp_path / "out" / "predictions.jsonl").frames
+    assert found.joints_mm is None
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -20,7 +20,7 @@ from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
-from crossnets.inference.loading import Finding, candidates_of, estimator_for, model_name
+from crossnets.inference.loading import Finding, candidates_of, detector_of, estimator_for, model_name
 from crossnets.types import Pinhole, PredictedFrame
 from crossnets.weights import SHIPPED
 
@@ -278,8 +278,8 @@ def _predictions(
     # A model for each fold has no one digest.
     named = name if "{fold}" in name else model_name(Path(name))
     found = [
-        candidates_of(how.centers, estimator, skeleton=part.skeleton)
-        for estimator, (_, part) in zip(estimators, work, strict=True)
+        candidates_of(how.centers, estimator, detector=detector_of(Path(model)), skeleton=part.skeleton)
+        for estimator, (model, part) in zip(estimators, work, strict=True)
     ]
 
     def frames() -> Iterator[PredictedFrame]:

@@ -30,7 +30,7 @@ from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
 from crossnets.inference.hands import DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
-from crossnets.inference.loading import Finding, candidates_of, estimator_for, is_model, model_name
+from crossnets.inference.loading import Finding, candidates_of, detector_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
 from crossnets.types import HandFrame, Refinement
@@ -319,7 +319,7 @@ class _Predictor:
         self.estimator = estimator_for(plan.model, plan.refinement)
         if plan.skeleton is not None:
             self.estimator = speaking(self.estimator, find_skeleton(plan.skeleton))
-        self.candidates = candidates_of(plan.centers, self.estimator)
+        self.candidates = candidates_of(plan.centers, self.estimator, detector=detector_of(plan.model))
 
     def answer(self, frame: HandFrame) -> _Answer:
         """Predict one frame, and draw it if that is asked for."""

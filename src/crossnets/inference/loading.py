@@ -47,7 +47,8 @@ def load(
 
     Args:
         path: The model that comes with the package unless given; else a run of `crossnets train`, a model folder, or
-            a file of `crossnets export`. A run that was not exported needs torch (crossnets[train]).
+            a file of `crossnets export`. A run that was not exported needs torch (crossnets[train]). A detector.onnx in
+            the folder is used instead of the package's detector.
         runtime: `auto` takes OpenVINO where it is installed (crossnets[fast]), else ONNX Runtime.
         threads: Threads of the processor for each network. One is best for one hand.
         precision: bfloat16 is OpenVINO's alone: faster, joints move by some tenths of a millimetre in the mean and in
@@ -69,7 +70,8 @@ def load(
         raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}, which is what the detector finds in an image.")
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     floats = "float32" if precision == "int8" else precision
-    found = candidates_of("auto", estimator, runtime=runtime, threads=threads, precision=floats)
+    detector = detector_of(None if path is None else Path(path))
+    found = candidates_of("auto", estimator, detector=detector, runtime=runtime, threads=threads, precision=floats)
     tracker = Tracker(
         estimator,
         lambda depth_mm, of: found.find(Image(depth_mm, of)),
@@ -163,10 +165,17 @@ class Candidates:
     """More candidates, for benchmarks that want an answer for every frame."""
 
 
+def detector_of(path: Path | None) -> Path:
+    """The detector in a model's folder, or in the folder `model` of a run. The package's where both lack one."""
+    folders = () if path is None else (path, path / "model")
+    return next((folder / DETECTOR for folder in folders if (folder / DETECTOR).is_file()), SHIPPED / DETECTOR)
+
+
 def candidates_of(
     how: Finding,
     estimator: CropEstimator,
     *,
+    detector: Path = SHIPPED / DETECTOR,
     skeleton: Skeleton | None = None,
     runtime: Runtime = "auto",
     threads: int = 1,
@@ -180,6 +189,7 @@ def candidates_of(
     Args:
         how: The way that is asked for.
         estimator: The model.
+        detector: File of the detector, see `detector_of`.
         skeleton: Skeleton of the frames' labels, for `label`.
         runtime: Runtime of the detector.
         threads: Threads of the detector.
@@ -188,7 +198,7 @@ def candidates_of(
     Raises:
         FileNotFoundError: the detector is asked for, and this copy of the package has none.
     """
-    there = (SHIPPED / DETECTOR).is_file()
+    there = detector.is_file()
     if how == "auto":
         how = "image" if estimator.model.centers == "label" else estimator.model.centers
         if there and estimator.model.passes > 1:
@@ -201,8 +211,8 @@ def candidates_of(
         return Candidates(how, _nearest, _none)
     if not there:
         raise FileNotFoundError("This copy of the package has no detector in it; use --centers image.")
-    detector = load_detector(SHIPPED / DETECTOR, runtime, threads=threads, precision=precision)
-    return Candidates("detector", lambda image: detector(image.depth_mm, image.camera), _nearest)
+    search = load_detector(detector, runtime, threads=threads, precision=precision)
+    return Candidates("detector", lambda image: search(image.depth_mm, image.camera), _nearest)
 
 
 def model_name(path: Path) -> str:
