@@ -17,13 +17,13 @@ Gesture: TypeAlias = Literal["open", "fist", "point", "pinch", "thumb_up", "vict
 _PARTS = ("mcp", "pip", "dip", "tip")
 _NEXT = [1, 2, 0]
 _LAST = [2, 0, 1]
-_STRAIGHT_DEG = 60.0
-_CURLED_DEG = 105.0
-"""A finger is straight if its pip and dip bend by less in all, and curled if they bend by more."""
+_STRAIGHT_DEG = 100.0
+_CURLED_DEG = 150.0
+"""A finger is straight if its mcp, pip and dip bend by less in all, and curled if they bend by more. The sum of all
+three is estimated better than that of pip and dip, since it is the angle between the palm and the fingertip. The limits
+were set on rendered hands (docs/runtime.md)."""
 _TOUCH_SHARE = 0.3
 """Thumb and index finger touch if their tips are nearer than this share of the palm's length."""
-_TUCKED_DEG = 125.0
-"""The index finger of a fist bends by more than this. Its tip is near the thumb without a pinch."""
 _OUT_SHARE = 0.75
 """The thumb is out if its tip is farther from the index finger's pip than this share of the palm's length."""
 _SLACK_DEG = 20.0
@@ -115,7 +115,7 @@ class Articulated:
 
     def gesture(self, before: Gesture | None = None) -> Gesture | None:
         """The gesture. That of the frame before is kept until it clearly ends."""
-        bend = self.flexions_deg[1:, 1:].sum(axis=1)
+        bend = self.flexions_deg[1:].sum(axis=1)
         palm_mm = max(math.dist(self.wrist_mm, self.fingers_mm[2, 0]), 1e-6)
         touch = math.dist(self.fingers_mm[0, 3], self.fingers_mm[1, 3]) / palm_mm
         out = math.dist(self.fingers_mm[0, 3], self.fingers_mm[1, 1]) / palm_mm
@@ -134,7 +134,7 @@ class _Measures:
     """Measures that the rules of gestures compare. `slack` is 1 for the gesture of the frame before, else 0."""
 
     bend_deg: np.ndarray
-    """Bend of pip and dip of the four fingers."""
+    """Bend of mcp, pip and dip of the four fingers in all."""
     touch: float
     """Distance of the tips of thumb and index finger over the palm's length."""
     out: float
@@ -150,9 +150,9 @@ class _Measures:
         return bool((self.bend_deg[list(fingers)] > _CURLED_DEG - self.slack * _SLACK_DEG).all())
 
     def touching(self) -> bool:
-        """Whether thumb and index finger touch outside a fist."""
-        tucked = self.bend_deg[0] > _TUCKED_DEG + self.slack * _SLACK_DEG
-        return self.touch < _TOUCH_SHARE + self.slack * _SLACK_SHARE and not tucked
+        """Whether thumb and index finger touch outside a fist, where a curled finger is near the thumb."""
+        curled = self.bend_deg[0] > _CURLED_DEG + self.slack * _SLACK_DEG
+        return self.touch < _TOUCH_SHARE + self.slack * _SLACK_SHARE and not curled
 
 
 _RULES: dict[Gesture, Callable[[_Measures], bool]] = {
