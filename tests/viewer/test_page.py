@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crossnets.cameras.virtual import VirtualCamera
@@ -32,7 +33,8 @@ class Knows:
         joints_mm = next(self._frames).joints_mm
         assert joints_mm is not None
         assert self._film.skeleton is not None
-        return [Hand(joints_mm, self._film.skeleton, camera, side="right", side_probability=0.9)]
+        std_mm = np.linspace(2, 9, len(joints_mm), dtype=np.float32)
+        return [Hand(joints_mm, self._film.skeleton, camera, std_mm, side="right", side_probability=0.9)]
 
     def reset(self) -> None: ...
 
@@ -167,6 +169,43 @@ def test_two_viewers_a_reload_pause_scrub_and_record(browser: Any, live: Live) -
     (folder,) = live.record_to.iterdir()
     assert len(Recording(folder)) >= 1
     assert not page.faults + second.faults
+
+
+def test_a_phone_shows_all_labels_scrolls_and_pinches(browser: Any, live: Live) -> None:
+    phone = browser.new_context(viewport={"width": 400, "height": 700}, has_touch=True, is_mobile=True)
+    page = phone.new_page()
+    page.goto(live.server.url)
+    moves(page)
+    until(page, "document.querySelector('.finger') !== null")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    cut = "[...document.querySelectorAll('body *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)"
+    assert page.evaluate(f"{cut}.map(e => e.outerHTML)") == []
+    assert page.evaluate("[...document.querySelectorAll('.finger label')].every(e => e.clientHeight < 24)")
+    assert "100 %" not in page.inner_text("#hands")
+    assert page.inner_text("figure:nth-of-type(2) figcaption").endswith("pinch zooms, double tap resets")
+    page.click("#pause")
+    until(page, "document.getElementById('status').dataset.kind === 'paused'")
+    page.wait_for_timeout(300)
+    box = page.locator("#cloud").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = phone.new_cdp_session(page)
+
+    def touch(kind: str, apart_px: float) -> None:
+        points = [{"x": x + sign * apart_px / 2, "y": y, "id": number} for number, sign in enumerate((-1, 1))]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if kind != "touchEnd" else []})
+
+    before, small = pixels(page, "cloud"), colours(page, "cloud")
+    touch("touchStart", 60)
+    for apart_px in (80, 100, 120):
+        touch("touchMove", apart_px)
+    touch("touchEnd", 0)
+    page.wait_for_timeout(200)
+    assert pixels(page, "cloud") != before
+    assert colours(page, "cloud") > 1.5 * small, "the hand is larger"
+    swipe = {"x": x, "y": y, "yDistance": -200, "gestureSourceType": "touch"}
+    fingers.send("Input.synthesizeScrollGesture", swipe)
+    assert page.evaluate("scrollY") > 100
+    phone.close()
 
 
 def test_a_recording_that_was_asked_for_while_paused_can_be_taken_back(browser: Any, live: Live) -> None:

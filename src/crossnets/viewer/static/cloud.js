@@ -7,6 +7,12 @@ const MOST_POINTS = 160000;
 const VIEW = 1.35; // focal length, in heights of the canvas
 const GRID_MM = 50, GRID_LINES = 5, BELOW_MM = 130;
 
+/** Distance of the first two of the places, or 0. */
+function spread(held) {
+  const [one, other] = [...held.values()];
+  return other ? Math.hypot(one[0] - other[0], one[1] - other[1]) : 0;
+}
+
 export class Cloud {
   constructor(canvas, changed) {
     this.canvas = canvas;
@@ -28,8 +34,23 @@ export class Cloud {
       this.view.away = Math.min(Math.max(this.view.away * times, 150), 3000);
       this.changed();
     };
-    canvas.onpointerdown = (event) => canvas.setPointerCapture(event.pointerId);
-    canvas.onpointermove = (event) => event.buttons && turn(-event.movementX * 0.008, event.movementY * 0.008);
+    // One finger turns the cloud sideways, as the page keeps its vertical swipes for scrolling. Two fingers turn it in
+    // both directions, and zoom.
+    const held = new Map(); // places of the fingers, or of the mouse, that are down
+    canvas.onpointerdown = (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      held.set(event.pointerId, [event.clientX, event.clientY]);
+    };
+    canvas.onpointerup = canvas.onpointercancel = (event) => held.delete(event.pointerId);
+    canvas.onpointermove = (event) => {
+      const before = held.get(event.pointerId);
+      if (!before) return;
+      const now = [event.clientX, event.clientY];
+      const apart = spread(held);
+      held.set(event.pointerId, now);
+      if (held.size > 1 && apart > 0) zoom(apart / Math.max(spread(held), 1));
+      turn(-(now[0] - before[0]) * 0.008 / held.size, (now[1] - before[1]) * 0.008 / held.size);
+    };
     canvas.ondblclick = () => { this.view = { ...HOME }; this.changed(); };
     canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoom(Math.exp(event.deltaY * 0.001)); },
       { passive: false });

@@ -3,6 +3,7 @@ const get = (id) => document.getElementById(id);
 const PALM = "palm";
 const FINGERS = ["thumb", "index", "middle", "ring", "little"];
 const OVER_MS = 1000, TEXT_EVERY_MS = 250;
+const WITHIN_MM = 10; // nearly all joints are within the 20 mm of `Hand.confidence` when the hand is seen well
 let past = []; // {at, stages}
 let written = 0, writtenFrame = null;
 
@@ -62,15 +63,15 @@ function showHands(frame, estimates) {
   const cards = frame.hands.map((hand) => {
     const card = make("div", "", "hand"), title = make("h2", hand.side ? `${hand.side} hand` : "hand");
     const about = [];
-    if (hand.side_probability !== null) about.push(`side ${percent(hand.side_probability)} sure`);
-    if (hand.std_mm) about.push(`± ${average(hand.std_mm).toFixed(0)} mm a joint and axis`);
+    if (hand.side_probability !== null) about.push(`side ${percent(hand.side_probability)}`);
+    if (hand.std_mm) about.push(`± ${average(hand.std_mm).toFixed(0)} mm in each axis`);
     if (hand.size_mm !== null) about.push(`${hand.size_mm.toFixed(0)} mm long`);
     title.append(make("span", about.join(" · "), "soft"));
     card.append(title, hand.confidence ? fingers(hand) : make("p", "this model does not say how sure it is", "soft"));
     return card;
   });
   if (!cards.length) cards.push(make("p", estimates ? "no hand found" : "frames only; --model adds hands", "soft"));
-  else if (frame.hands[0].confidence) cards.push(make("p", "confidence: that a joint is within 20 mm of the truth", "soft"));
+  else if (frame.hands[0].confidence) cards.push(make("p", `chance that a joint is within ${WITHIN_MM} mm of the truth`, "soft"));
   get("hands").replaceChildren(...cards);
 }
 
@@ -79,7 +80,8 @@ function fingers(hand) {
   for (const name of [...FINGERS, PALM]) {
     const rows = hand.joints.flatMap((joint, k) => (partOf(joint) === name ? [k] : []));
     if (!rows.length) continue;
-    const sure = average(rows.map((k) => hand.confidence[k]));
+    // `Hand.confidence` is for 20 mm. It is lower where the hand's length shows that the scale is wrong.
+    const sure = average(rows.map((k) => Math.min(within(WITHIN_MM / hand.std_mm[k]), hand.confidence[k])));
     const part = make("div", "", "finger"), line = make("label", name === PALM ? "wrist, palm" : name);
     const track = make("div", "", "track"), filled = make("div", "");
     line.append(make("span", percent(sure)));
@@ -94,7 +96,17 @@ function fingers(hand) {
 
 const partOf = (joint) => (FINGERS.includes(joint.split("_")[0]) ? joint.split("_")[0] : PALM);
 const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => (share > 0.99 ? "> 99 %" : `${Math.round(100 * share)} %`);
+
+/** Probability that a normally distributed error in space is shorter than this many standard deviations. */
+function within(deviations) {
+  const x = deviations / Math.SQRT2;
+  // The error function by Abramowitz and Stegun, 7.1.26, to 1.5e-7.
+  const t = 1 / (1 + 0.3275911 * x);
+  const sum = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  const erf = 1 - sum * Math.exp(-x * x);
+  return erf - (2 / Math.sqrt(Math.PI)) * x * Math.exp(-x * x);
+}
 
 function make(tag, text, kind = "") {
   const element = document.createElement(tag);
