@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from crossnets.evaluation.evaluation import Compared, Evaluation, evaluate_compa
 from crossnets.evaluation.report import write_report
 from crossnets.evaluation.report.examples import worst_and_median
 from crossnets.evaluation.report.published import label_fractions, published_methods
+from crossnets.evaluation.scores import AngleBin
 from crossnets.geometry.skeleton import CVAR21
+from crossnets.types import PredictedFrame
 
 from .tiny import CAMERA, TinyDataset
 
@@ -48,6 +51,48 @@ def test_page_shows_frames_of_a_data_set(tmp_path: Path, tiny: TinyDataset) -> N
     assert page.count("data:image/png;base64,") == 10  # the five predicted frames, twice
     assert "Frames without a prediction: 1 of 6." in page
     assert "data:image/png" not in write_report(tmp_path, _evaluation(tiny), None).read_text(encoding="utf-8")
+
+
+def test_the_title_names_model_and_data_set(tmp_path: Path, tiny: TinyDataset) -> None:
+    evaluation = _evaluation(tiny)
+    named = replace(evaluation.compared, source="ours (0.2.0, weights abc)")
+    page = write_report(tmp_path / "cvar", replace(evaluation, compared=named)).read_text(encoding="utf-8")
+    assert "<h1>ours on CVAR</h1>" in page
+    assert "ours (0.2.0, weights abc): 6 frames" in page
+    frames = tuple(PredictedFrame(f"recording/kitchen/{n}", "kitchen", None, None) for n in range(6))
+    mine = replace(evaluation, dataset="recording", compared=replace(named, frames=frames))
+    page = write_report(tmp_path / "mine", mine).read_text(encoding="utf-8")
+    assert "<h1>ours on the recording kitchen</h1>" in page
+
+
+def test_missing_parts_are_explained_and_empty_charts_left_out(tmp_path: Path, tiny: TinyDataset) -> None:
+    evaluation = _evaluation(tiny, "recording")
+    page = write_report(tmp_path / "bare", evaluation).read_text(encoding="utf-8")
+    assert "no published curves for RECORDING" in page
+    assert "state no deviations" in page
+    assert "no frames are shown" in page
+    assert "Error by yaw" not in page
+    unlabelled = replace(evaluation, scores=replace(evaluation.scores, by_yaw=None, by_pitch=None))
+    page = write_report(tmp_path / "palm", unlabelled).read_text(encoding="utf-8")
+    assert "lack the joints of the palm" in page
+    few = tuple(AngleBin(start, start + 2, 3, 9.0) for start in range(-40, 40, 2))
+    some = replace(evaluation.scores, by_yaw=few, by_pitch=few)
+    page = write_report(tmp_path / "few", replace(evaluation, scores=some), tiny).read_text(encoding="utf-8")
+    assert "Error by yaw" not in page
+    assert "need 200 frames in the range of an angle. Only 120 are." in page
+    assert "no frames are shown" not in page
+    many = tuple(replace(part, frames=5) for part in few)
+    full = replace(evaluation.scores, by_yaw=many, by_pitch=many)
+    page = write_report(tmp_path / "full", replace(evaluation, scores=full), tiny).read_text(encoding="utf-8")
+    assert "Error by yaw" in page
+
+
+def test_a_picture_without_its_estimate_says_so(tmp_path: Path, tiny: TinyDataset) -> None:
+    evaluation = _evaluation(tiny)
+    moved = evaluation.compared.predicted_mm.copy()
+    moved[5] += np.array([1000.0, 0.0, 0.0])
+    page = write_report(tmp_path, evaluate_compared("cvar", replace(evaluation.compared, predicted_mm=moved)), tiny)
+    assert page.read_text(encoding="utf-8").count("the estimate is outside of this picture") == 2
 
 
 def test_worst_and_median_frames_exclude_missed_frames(tiny: TinyDataset) -> None:

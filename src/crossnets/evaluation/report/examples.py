@@ -30,6 +30,8 @@ class Example:
     mean_mm: float
     worst_mm: float
     png_base64: str
+    outside: bool
+    """Whether all predicted joints lie outside of the picture, which shows the labels."""
 
 
 def worst_and_median(compared: Compared) -> tuple[Int[np.ndarray, "worst"], Int[np.ndarray, "median"]]:
@@ -51,13 +53,17 @@ def pictures(compared: Compared, dataset: HandDataset, rows: Sequence[int]) -> l
         except FrameError:
             continue
         errors = metrics.joint_errors_mm(compared.predicted_mm[row, None], compared.labels_mm[row, None])[0]
-        picture = _picture(compared, frame, row)
-        examples.append(Example(frame.key, float(errors.mean()), float(errors.max()), _png(picture)))
+        picture, outside = _picture(compared, frame, row)
+        examples.append(Example(frame.key, float(errors.mean()), float(errors.max()), _png(picture), outside))
     return examples
 
 
-def _picture(compared: Compared, frame: HandFrame, row: int) -> UInt8[np.ndarray, "S S 3"]:
-    """Draw the depth around the labels, then the prediction in colours, then the labels as a thin white skeleton."""
+def _picture(compared: Compared, frame: HandFrame, row: int) -> tuple[UInt8[np.ndarray, "S S 3"], bool]:
+    """Draw the depth around the labels, then the prediction in colours, then the labels as a thin white skeleton.
+
+    Returns:
+        The picture, and whether the prediction is wholly outside of it.
+    """
     center_mm = (compared.labels_mm[row].min(axis=0) + compared.labels_mm[row].max(axis=0)) / 2
     crop = crop_hand(frame.depth_mm, frame.camera, center_mm, _CUBE_MM, _SIZE_PX)
 
@@ -66,8 +72,11 @@ def _picture(compared: Compared, frame: HandFrame, row: int) -> UInt8[np.ndarray
         return image_to_crop_px(project(in_front, frame.camera)[:, :2], crop)
 
     picture = draw.depth_to_rgb(crop.depth_mm)
-    picture = draw.draw_skeleton(picture, pixels(compared.predicted_mm[row]), compared.skeleton, None, 3, 4.0)
-    return draw.draw_skeleton(picture, pixels(compared.labels_mm[row]), compared.skeleton, _WHITE, 1, 2.0)
+    predicted_px = pixels(compared.predicted_mm[row])
+    inside = ((predicted_px >= 0) & (predicted_px < _SIZE_PX)).all(axis=1).any()
+    picture = draw.draw_skeleton(picture, predicted_px, compared.skeleton, None, 3, 4.0)
+    picture = draw.draw_skeleton(picture, pixels(compared.labels_mm[row]), compared.skeleton, _WHITE, 1, 2.0)
+    return picture, not bool(inside)
 
 
 def _png(picture: UInt8[np.ndarray, "S S 3"]) -> str:

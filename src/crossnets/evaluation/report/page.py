@@ -8,18 +8,20 @@ from crossnets.evaluation.evaluation import Evaluation
 from crossnets.evaluation.report import charts
 from crossnets.evaluation.report.examples import Example
 from crossnets.evaluation.report.published import label_fractions, published_methods
-from crossnets.evaluation.scores import Scores
+from crossnets.evaluation.scores import AngleBin, Scores
 from crossnets.evaluation.table import SHOWN_THRESHOLDS_MM, mm, summary_cells
 
+_LEAST_BY_ANGLE = 200
+"""With fewer frames most dots of a chart by angle would be single frames."""
 _WITHIN = tuple(f"≤ {t} mm" for t in SHOWN_THRESHOLDS_MM)
 
 
 def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Example]) -> str:
     """HTML of the report. The page loads no other files."""
     scores = evaluation.scores
-    compared = evaluation.compared
+    title = f"{evaluation.compared.source.partition(' (')[0]} on {_dataset_name(evaluation)}"
     body = [
-        f"<h1>{escape(compared.source)}</h1>",
+        f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(_circumstances(evaluation))}</p>',
         _tiles(scores),
         *(f'<p class="note">{escape(note)}</p>' for note in evaluation.notes),
@@ -33,15 +35,25 @@ def page(evaluation: Evaluation, worst: Sequence[Example], median: Sequence[Exam
         *_angles(scores),
         gallery_html("Worst frames", worst),
         gallery_html("Median frames", median),
+        _left_out(evaluation, bool(worst)),
         '<p class="soft">Made by crossnets. This page is a single file and loads no others.</p>',
     ]
-    return page_html(f"{compared.source} on {evaluation.dataset}", body)
+    return page_html(title, body)
+
+
+def _dataset_name(evaluation: Evaluation) -> str:
+    """Name of a benchmark in capitals, or of the folder of a recording."""
+    frames = evaluation.compared.frames
+    if evaluation.dataset != "recording" or not frames:
+        return evaluation.dataset.upper()
+    folders = sorted({frame.sequence for frame in frames})
+    return f"the recording {folders[0]}" if len(folders) == 1 else f"{len(folders)} recordings"
 
 
 def _circumstances(evaluation: Evaluation) -> str:
     compared = evaluation.compared
     return (
-        f"{evaluation.dataset.upper()}, {evaluation.scores.frames:,} frames, {len(compared.skeleton)} joints "
+        f"{compared.source}: {evaluation.scores.frames:,} frames, {len(compared.skeleton)} joints "
         f"({compared.skeleton.name}). Crop centres: {compared.centers}."
     )
 
@@ -75,7 +87,8 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
     dataset = evaluation.dataset
     methods = published_methods(dataset)
     text = "A frame is within t if its worst joint is. Dots are published numbers. The lines between them are a guide."
-    yield section_html("Frames within a distance", text if methods else "", charts.success_chart(scores, methods))
+    alone = f"The package stores no published curves for {_dataset_name(evaluation)}, so this result stands alone."
+    yield section_html("Frames within a distance", text if methods else alone, charts.success_chart(scores, methods))
     if methods:
         yield section_html(
             "Comparison with published results",
@@ -123,14 +136,37 @@ def _calibration(scores: Scores) -> Iterable[str]:
 
 def _angles(scores: Scores) -> Iterable[str]:
     for name, bins in (("Yaw", scores.by_yaw), ("Pitch", scores.by_pitch)):
-        if bins is not None and any(part.frames for part in bins):
+        if bins is not None and _frames(bins) >= _LEAST_BY_ANGLE:
             meaning = (
                 "Direction of the fingers in the image. It is 0 straight up or down and positive to the right."
                 if name == "Yaw"
                 else "It is 0 for fingers parallel to the image and 90 for fingers that point at the camera."
             )
-            meaning += f" Each dot covers two degrees. {sum(part.frames for part in bins):,} frames lie in this range."
+            meaning += f" Each dot covers two degrees. {_frames(bins):,} frames lie in this range."
             yield section_html(f"Error by {name.lower()}", meaning, charts.angle_chart(bins, name))
+
+
+def _frames(bins: Sequence[AngleBin]) -> int:
+    return sum(part.frames for part in bins)
+
+
+def _left_out(evaluation: Evaluation, pictures: bool) -> str:
+    """A sentence for each part of the page that these results cannot fill."""
+    scores = evaluation.scores
+    reasons = []
+    if scores.coverage is None:
+        reasons.append("The predictions state no deviations, so their calibration is not shown.")
+    if scores.by_yaw is None or scores.by_pitch is None:
+        reasons.append("The labels lack the joints of the palm, so errors by its angles are not shown.")
+    elif few := [n for n in (_frames(scores.by_yaw), _frames(scores.by_pitch)) if n < _LEAST_BY_ANGLE]:
+        reasons.append(
+            f"Errors by the palm's angles need {_LEAST_BY_ANGLE} frames in the range of an angle. Only {min(few)} are."
+        )
+    if not pictures:
+        reasons.append("Without the images of the data set, which --data names, no frames are shown.")
+    if not reasons:
+        return ""
+    return section_html("Not shown", " ".join(reasons), "")
 
 
 def gallery_html(title: str, examples: Sequence[Example]) -> str:
@@ -142,7 +178,11 @@ def gallery_html(title: str, examples: Sequence[Example]) -> str:
             example.key,
             "png",
             example.png_base64,
-            (f"{example.mean_mm:.1f} mm, worst joint {example.worst_mm:.1f}", example.key),
+            (
+                f"{example.mean_mm:.1f} mm, worst joint {example.worst_mm:.1f}",
+                *(("the estimate is outside of this picture",) if example.outside else ()),
+                example.key,
+            ),
         )
         for example in examples
     )
