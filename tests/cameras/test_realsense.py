@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+import crossnets
 from crossnets.cameras import SourceError, open_source
 from crossnets.cameras.realsense import RealSense, open_camera
 from crossnets.cameras.reconnecting import Retries, Retrying
 from crossnets.cameras.record import record
+from crossnets.cli.predict import predict
 from crossnets.datasets.recording import Recording
+from crossnets.evaluation.predictions import read_predictions
+from crossnets.geometry.camera import CAMERAS
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.types import Lens, LensCamera, Pinhole
-from tests.cameras.realsense_device import CX, CY, FX, FY, HEIGHT, UNIT_MM, WIDTH, SoftwareCamera, record_file
+from tests.cameras.realsense_device import CX, CY, FX, FY, HEIGHT, SMALL, UNIT_MM, WIDTH, SoftwareCamera, record_file
+from tests.cameras.ros_bag import write_ros_bag
 
 QUICK = Retries(timeout_s=0.4, opening_s=1.0, retry_s=0.05, tries=1)
 
@@ -31,7 +37,7 @@ def rs() -> Any:
 @pytest.fixture(scope="module")
 def film(rs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.db3"
-    record_file(rs, path, 40)
+    record_file(rs, path, [None] * 40)
     return path
 
 
@@ -140,11 +146,37 @@ def test_playback_becomes_our_recording(film: Path, tmp_path: Path) -> None:
     assert (ours[3].depth_mm == 503 * UNIT_MM).all()
 
 
+@pytest.mark.parametrize("kind", ["librealsense", "ros"])
+def test_predict_of_a_file_gives_the_joints_of_python(rs: Any, kind: str, tmp_path: Path) -> None:
+    preset = CAMERAS["realsense-d435"]
+    hands = SyntheticHands(SyntheticConfig(camera="realsense-d435", seed=10**12 + 23, distance_mm=(400.0, 600.0)))
+    depths_mm = [hands.frame(number).depth_mm.round().astype(np.uint16) for number in range(4)]
+    path = tmp_path / "hands.db3"
+    if kind == "ros":
+        write_ros_bag(path, depths_mm, preset)
+    else:
+        record_file(rs, path, depths_mm, preset._replace(depth_unit_mm=1.0))
+    predict((str(path),), out=tmp_path / "out", draw=False)
+    tracker = crossnets.load()
+    found = read_predictions(tmp_path / "out" / "predictions.jsonl").frames
+    expected = [tracker.predict(depth_mm, preset.pinhole) for depth_mm in depths_mm]
+    assert sum(map(bool, expected)) >= 3
+    for frame, ours in zip(found, expected, strict=True):
+        assert (frame.joints_mm is not None) == bool(ours)
+        if frame.joints_mm is not None:
+            # librealsense stores intrinsics in single precision, and the file has four decimals.
+            np.testing.assert_allclose(frame.joints_mm, ours[0].joints_mm, rtol=0, atol=0.01)
+
+
 def test_what_cannot_be_played_is_named(rs: Any, tmp_path: Path) -> None:
     broken = tmp_path / "broken.db3"
     broken.write_bytes(b"no film")
     with pytest.raises(SourceError, match=r"librealsense cannot play .*broken\.db3"):
         open_source(str(broken))
+    ros = tmp_path / "ros.db3"
+    write_ros_bag(ros, [np.zeros((48, 64))], SMALL, images=False)
+    with pytest.raises(SourceError, match="ROS 2 bag needs a depth image and its camera_info"):
+        open_source(str(ros))
     old = tmp_path / "old.bag"
     old.write_bytes(b"#ROSBAG")
     with pytest.raises(SourceError, match="convert_bag_to_db3"):

@@ -169,7 +169,7 @@ def open_camera(serial: str | None, tell: Tell) -> RealSense:
 
 
 def open_recording(path: Path, tell: Tell) -> RealSense:
-    """A .db3 file that librealsense recorded, or a .bag of its older versions.
+    """A .db3 file that librealsense recorded, a ROS 2 bag with depth and its camera, or a .bag of older versions.
 
     Raises:
         ModuleNotFoundError: as `load_library`.
@@ -181,8 +181,11 @@ def open_recording(path: Path, tell: Tell) -> RealSense:
     try:
         device = rs.context().load_device(str(path))
     except RuntimeError as error:
-        hint = " Try pyrealsense2.context().convert_bag_to_db3(OLD, NEW)." if path.suffix == ".bag" else ""
-        raise SourceError(f"librealsense cannot play {path}: {error}.{hint}") from error
+        if path.suffix == ".bag":
+            hint = "Try pyrealsense2.context().convert_bag_to_db3(OLD, NEW)."
+        else:
+            hint = "Expected a file of librealsense. A ROS 2 bag needs a depth image and its camera_info, in SQLite."
+        raise SourceError(f"librealsense cannot play {path}: {str(error).rstrip('.')}. {hint}") from error
     return RealSense(device, str(path), recorded=True, tell=tell)
 
 
