@@ -467,6 +467,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "msra": lambda: released("msra", MSRA21, "msra-senz3d"),
     "cvar": lambda: released("cvar", CVAR21, "cvar-senz3d"),
     "hands17": lambda: released("hands17", HANDS17_21, "realsense-sr300"),
+    "fpha": lambda: released("fpha", HANDS17_21, "realsense-sr300"),
     "images": images,
     "recording": recording,
     "shards": shards,

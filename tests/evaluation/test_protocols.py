@@ -15,6 +15,7 @@ def test_protocols_have_the_published_sizes() -> None:
         "msra": 76375,
         "cvar": None,
         "hands17": None,
+        "fpha": None,
     }
 
 

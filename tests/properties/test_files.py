@@ -53,6 +53,7 @@ RELEASED = {
     "msra": (MSRA21, CAMERAS["msra-senz3d"], 65535),
     "cvar": (CVAR21, CAMERAS["cvar-senz3d"], 32000),
     "hands17": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
+    "fpha": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
 }
 """Skeleton, camera and farthest depth of each format. 32001 is a pixel without depth in files of a Senz3D."""
 

@@ -1,5 +1,6 @@
 """Checks of folders, label files and label lines that the readers share."""
 
+import os
 import re
 import stat
 from collections.abc import Callable, Sequence
@@ -266,6 +267,26 @@ def relative_image(name: str, path: Path, line: int) -> PurePosixPath:
     if not image.name or image.is_absolute() or ".." in image.parts:
         raise broken(path, f"found the image path {name!r}, expected a path inside the data set", line)
     return image
+
+
+def report_unlabelled(folder: Path, labelled: set[str], path: Path, problems: list[Problem]) -> None:
+    """Report images of a folder that a label file does not name. They are left out.
+
+    Args:
+        folder: Folder of the images. If it is missing, each frame reports its missing image instead.
+        labelled: Names of the images that have a label.
+        path: The label file, for the message.
+        problems: The report is appended to these.
+    """
+    if not folder.is_dir():
+        return
+    # One listing of the folder is enough, even for a million images.
+    with os.scandir(folder) as entries:
+        unlabelled = [entry.name for entry in entries if entry.name.endswith(".png") and entry.name not in labelled]
+    if unlabelled:
+        first = min(unlabelled, key=natural_order)
+        what = f"{len(unlabelled)} images have no label in {path.name}, first {first}, so they are left out"
+        problems.append(Problem(folder, what))
 
 
 def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:

@@ -4,7 +4,6 @@ Most of its training frames are from BigHand2.2M, whose label files have the sam
 joints follow the challenge's description. They were tested on files that we wrote, not on a copy of the data set.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +19,7 @@ from crossnets.datasets.files import (
     numbered_rows,
     parse_joints,
     relative_image,
+    report_unlabelled,
     require_folder,
     sound_joints,
 )
@@ -65,7 +65,7 @@ class Hands17:
             lines = numbered_rows(path, "HANDS17")
             rows.read(path, lines, lambda number, words: self._row(path, number, words))
             self._rows = rows.kept()
-            self._report_unlabelled({line.split()[0] for _, line in lines}, path)
+            report_unlabelled(self._images, {line.split()[0] for _, line in lines}, path, self.problems)
         else:
             self.skeleton = None
             self._rows = [self._unlabelled(image) for image in self._listed()]
@@ -88,18 +88,6 @@ class Hands17:
         joints = sound_joints(parse_joints(words[1:], len(HANDS17_21), path, number), path, number)
         key = f"hands17/{self._split}/{image.with_suffix('')}"
         return Row(key, FOLDERS[self._split], self._images / image, joints.astype(np.float32))
-
-    def _report_unlabelled(self, labelled: set[str], path: Path) -> None:
-        """Report images that the label file does not name. They are left out."""
-        if not self._images.is_dir():
-            return  # each frame then reports its missing image
-        # One listing of the folder is enough, even for a million images.
-        with os.scandir(self._images) as entries:
-            unlabelled = [entry.name for entry in entries if entry.name.endswith(".png") and entry.name not in labelled]
-        if unlabelled:
-            first = min(unlabelled, key=natural_order)
-            what = f"{len(unlabelled)} images have no label in {path.name}, first {first}, so they are left out"
-            self.problems.append(Problem(self._images, what))
 
     def _listed(self) -> list[Path]:
         require_folder(self._images, "the depth images of HANDS17's test frames")

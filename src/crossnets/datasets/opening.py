@@ -1,8 +1,10 @@
 """Opens a data set that a text such as `cvar:PATH#P1,P4` or a folder names."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from crossnets.datasets import fpha
 from crossnets.datasets.cvar import CVAR
 from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.files import require_folder
@@ -22,6 +24,7 @@ FORMATS = {
     "msra": "P0 to P8, each with gestures that hold joint.txt",
     "cvar": "P1, P4 and so on, each with joint.txt",
     "hands17": "training and frame with images, and Training_Annotation.txt in training",
+    "fpha": "Video_files and Hand_pose_annotation_v1_1 with Subject_1 to Subject_6",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
     "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
 }
@@ -37,9 +40,10 @@ def open_dataset(
         spec: `FORMAT:PATH` or `PATH`. The format of a bare `PATH` is detected from its files. `#A,B` after the path
             selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
-            `icvl:PATH#2014,45` the first characters of training lines, or `icvl:PATH#all` all training lines. FORMAT
-            may be one that `own_readers.reader` registered.
-        split: For `nyu`, `icvl`, `hands17` and readers of one's own. The other formats are released without a split.
+            `icvl:PATH#2014,45` the first characters of training lines, `icvl:PATH#all` all training lines,
+            or `fpha:PATH#objects` the cross-object split. FORMAT may be one that `own_readers.reader` registered.
+        split: For `nyu`, `icvl`, `hands17`, `fpha` and readers of one's own. The other formats are released without a
+            split.
         camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
 
     Raises:
@@ -75,6 +79,8 @@ def _open(
         if parts is not None:
             raise ValueError(f"Found the parts {','.join(parts)} of HANDS17, which has none. Omit the # and the parts.")
         return Hands17(root, split, camera=camera)
+    if name == "fpha":
+        return fpha.FPHA(root, split, parts, camera=camera)
     reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
     return reader(root, parts, camera=camera)
 
@@ -145,18 +151,29 @@ def detect_format(root: Path) -> str | None:
 
 def _detect_released(root: Path) -> str | None:
     """Detect any format except shards."""
-    for base in (root / "dataset", root):
-        if any((base / split / "joint_data.mat").is_file() for split in ("train", "test")):
-            return "nyu"
-    if (root / "Training" / "labels.txt").is_file() or any(
-        (root / "Testing" / name).is_file() for name in ("labels.txt", "test_seq_1.txt", "test_seq_2.txt")
-    ):
-        return "icvl"
-    if any((root / FOLDERS[split] / LABELS[split]).is_file() for split in FOLDERS):
-        return "hands17"
-    if next(root.glob("P*/*/joint.txt"), None):
-        return "msra"
-    if next(root.glob("*/joint.txt"), None) or (root / "joint.txt").is_file():
-        return "cvar"
+    return next((name for name, fits in _LOOKS.items() if fits(root)), None)
+
+
+def _looks_like_recordings(root: Path) -> bool:
     folders = [root, *(path for path in root.iterdir() if path.is_dir())]
-    return "recording" if any(looks_like_recording(folder) for folder in folders) else None
+    return any(looks_like_recording(folder) for folder in folders)
+
+
+def _has_any(root: Path, *names: str) -> bool:
+    return any((root / name).exists() for name in names)
+
+
+_LOOKS: dict[str, Callable[[Path], bool]] = {
+    "nyu": lambda root: _has_any(
+        root, *(f"{base}{split}/joint_data.mat" for base in ("dataset/", "") for split in ("train", "test"))
+    ),
+    "icvl": lambda root: _has_any(
+        root, "Training/labels.txt", *(f"Testing/{name}.txt" for name in ("labels", "test_seq_1", "test_seq_2"))
+    ),
+    "hands17": lambda root: _has_any(root, *(f"{FOLDERS[split]}/{LABELS[split]}" for split in FOLDERS)),
+    "fpha": lambda root: _has_any(root, *fpha.LABELS),
+    "msra": lambda root: next(root.glob("P*/*/joint.txt"), None) is not None,
+    "cvar": lambda root: next(root.glob("*/joint.txt"), None) is not None or _has_any(root, "joint.txt"),
+    "recording": _looks_like_recordings,
+}
+"""How the files of each format but shards are recognised. The first that fits is taken."""

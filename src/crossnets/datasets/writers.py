@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
+from crossnets.datasets import fpha
 from crossnets.datasets.files import NOTHING_SEEN
 from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
@@ -29,9 +30,10 @@ FIXED: dict[str, tuple[str, Skeleton]] = {
     "msra": ("msra-senz3d", MSRA21),
     "cvar": ("cvar-senz3d", CVAR21),
     "hands17": ("realsense-sr300", HANDS17_21),
+    "fpha": ("realsense-sr300", HANDS17_21),
 }
 """Camera and skeleton of the formats that have fixed ones."""
-WITH_SPLIT = ("nyu", "icvl", "hands17")
+WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha")
 """Formats with a training and a test split."""
 
 
@@ -123,6 +125,32 @@ class Hands17Writer:
         write_text(self._labels, "\n".join(self._lines) + "\n")
 
 
+class FPHAWriter:
+    """Writes the subjects of a split. Each has an action of both parts of the cross-object split."""
+
+    ACTIONS = ("open_milk", "put_salt")
+
+    def __init__(self, root: Path, split: str, frames: int) -> None:
+        self._root = root
+        names = [f"{subject}/{action}/1" for subject in fpha.SUBJECTS[split] for action in self.ACTIONS]
+        self._lengths = dict(zip(names, spread_evenly(frames, len(names)), strict=True))
+        self._lines: dict[str, list[str]] = {name: [] for name in names}
+
+    def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
+        """Write the next frame. Depth is in whole mm, and 0 is invalid."""
+        name = next(name for name, length in self._lengths.items() if len(self._lines[name]) < length)
+        number = len(self._lines[name])
+        image = self._root / fpha.IMAGES / name / "depth" / f"depth_{number:04d}.png"
+        save_png(image, to_counts(depth_mm, 65535).astype(np.uint16))
+        self._lines[name].append(f"{number} {_numbers(joints_mm)}")
+
+    def close(self) -> None:
+        """Write the labels. A line has the number of the image, then x, y and z of each joint in mm."""
+        for name, lines in self._lines.items():
+            if lines:
+                write_text(self._root / fpha.LABELS[0] / name / "skeleton.txt", "\n".join(lines) + "\n")
+
+
 class MSRAWriter:
     """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
@@ -205,7 +233,7 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU, ICVL and HANDS17. The other formats have none.
+        split: Split of NYU, ICVL, HANDS17 and FPHA. The other formats have none.
         frames: Number of frames that will be written.
         camera: Camera of a recording. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
@@ -217,8 +245,8 @@ def set_writer(
     """
     if name == "nyu":
         return NYUWriter(root, split)
-    if name == "icvl":
-        return ICVLWriter(root, split, frames)
+    if name in ("icvl", "fpha"):
+        return (ICVLWriter if name == "icvl" else FPHAWriter)(root, split, frames)
     if name == "hands17":
         return Hands17Writer(root, split)
     if name == "msra":
@@ -228,7 +256,13 @@ def set_writer(
     if name == "recording":
         rendered = camera._replace(lens=None)  # rendered without a lens
         return RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume)
-    raise ValueError(f"Cannot write {name!r}; known: nyu, icvl, msra, cvar, hands17, recording.")
+    raise ValueError(f"Cannot write {name!r}; known: {', '.join(FIXED)}, recording.")
+
+
+def spread_evenly(frames: int, parts: int) -> list[int]:
+    """Divide frames into parts of equal length but for one frame. Return the length of each part."""
+    ends = [round(frames * (number + 1) / parts) for number in range(parts)]
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def require_new_folder(root: Path) -> None:

@@ -9,7 +9,7 @@ from crossnets.geometry.camera import CAMERAS, parse_camera, without_lens
 from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
-DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17"]
+DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "cvar": Protocol("cvar", CVAR21, CAMERAS["cvar-senz3d"].pinhole, ()),
     "hands17": Protocol("hands17", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
+    "fpha": Protocol("fpha", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
 }
 """Splits from spec 1.8. NYU's first 2,440 frames show the training subject. ICVL has two recordings."""
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from crossnets.datasets.writers import spread_evenly
 from crossnets.geometry.camera import camera_named
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.synth import motion
@@ -51,6 +52,8 @@ _ICVL_TEST = (702, 894)
 _MSRA_PEOPLE = 9
 _MSRA_FRAMES = 500
 """Frames of a person's gesture."""
+_PEOPLE_OF_SPLITS = {"fpha": ((0, 0, 1, 1, 2, 2), (3, 3, 4, 4, 5, 5))}
+"""Person of each sequence that the format's writer makes, in the training and in the test split."""
 _CVAR_PEOPLE = 5
 _CVAR_FRAMES = 360
 
@@ -78,7 +81,7 @@ def clips_of(
         raise ValueError(f"Found {frames} frames, expected a multiple of 153, as each of MSRA's folders is a clip.")
     if (frames is not None and frames < 1) or (test_frames is not None and test_frames < 0):
         raise ValueError(f"Found {frames} frames and {test_frames} for testing, expected at least one frame.")
-    train, test = _whole(as_format, scale, frames)
+    train, test = _whole(as_format, scale, frames, test_frames)
     if not test:
         if test_frames is not None:
             raise ValueError(f"Found {test_frames} test frames, but {as_format} has no test split.")
@@ -89,7 +92,7 @@ def clips_of(
     return {name: clips for name, clips in splits.items() if clips}
 
 
-def _whole(as_format: str, scale: float, frames: int | None) -> tuple[list[Clip], list[Clip]]:
+def _whole(as_format: str, scale: float, frames: int | None, test_frames: int | None) -> tuple[list[Clip], list[Clip]]:
     """Clips of the training, or of all frames, and those of the whole test split."""
     if as_format == "nyu":
         return [Clip(0, _scaled(_NYU_TRAIN, scale, frames))], list(NYU_TEST)
@@ -106,8 +109,15 @@ def _whole(as_format: str, scale: float, frames: int | None) -> tuple[list[Clip]
     if as_format == "cvar":
         return _spread(range(_CVAR_PEOPLE), _scaled(_CVAR_PEOPLE * _CVAR_FRAMES, scale, frames)), []
     if frames is None:
-        raise ValueError("A recording has no size of its own. Give --frames.")
-    return [Clip(0, frames)], []
+        what = (
+            "A recording has no size of its own"
+            if as_format == "recording"
+            else f"The size of {as_format} is not known"
+        )
+        raise ValueError(f"{what}. Give --frames.")
+    tests = max(frames // 10, 2) if test_frames is None else max(test_frames, 1)
+    train_people, test_people = _PEOPLE_OF_SPLITS.get(as_format, ((0,), ()))
+    return _spread(train_people, frames), _spread(test_people, tests)
 
 
 def _scaled(whole: int, scale: float, frames: int | None) -> int:
@@ -116,9 +126,8 @@ def _scaled(whole: int, scale: float, frames: int | None) -> int:
 
 def _spread(people: Sequence[int], frames: int) -> list[Clip]:
     """One clip for each person, as long as each other but for one frame."""
-    ends = [round(frames * (number + 1) / len(people)) for number in range(len(people))]
-    starts = [0, *ends[:-1]]
-    spread = [Clip(person, end - start) for person, start, end in zip(people, starts, ends, strict=True)]
+    lengths = spread_evenly(frames, len(people))
+    spread = [Clip(person, length) for person, length in zip(people, lengths, strict=True)]
     return [clip for clip in spread if clip.frames]
 
 

@@ -15,13 +15,14 @@ from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 
-Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "recording"]
+Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "recording"]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "nyu": (*FIXED["nyu"], 0.0, (450.0, 1000.0)),
     "icvl": (*FIXED["icvl"], 1.0, (250.0, 380.0)),
     "msra": (*FIXED["msra"], 0.0, (250.0, 600.0)),
     "cvar": (*FIXED["cvar"], 0.0, (250.0, 700.0)),
     "hands17": (*FIXED["hands17"], 0.0, (250.0, 700.0)),
+    "fpha": (*FIXED["fpha"], 0.0, (250.0, 700.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
 """Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no
