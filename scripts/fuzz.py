@@ -62,6 +62,7 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     import crossnets
     from crossnets.atomic import UnfinishedMark, write_text
     from crossnets.datasets.dataset import FrameError, HandDataset
+    from crossnets.datasets.dexycb import INTRINSICS
     from crossnets.datasets.images import ArrayFile, ImageFiles
     from crossnets.datasets.opening import open_dataset, parse_spec
     from crossnets.datasets.packing import PackConfig, pack
@@ -74,7 +75,7 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.evaluation.sweep import read_results, read_sweep
     from crossnets.geometry.camera import CAMERAS, parse_camera
     from crossnets.geometry.lens import lens_table
-    from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36
+    from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36
     from crossnets.inference import bundle
     from crossnets.inference import detector as exported_detector
     from crossnets.inference.description import KEY, to_text
@@ -182,6 +183,21 @@ def released(name: str, skeleton: Any, camera: str) -> Target:
         writer.close()
         files = _files_in(Path(made))
     return Target(files, lambda root: read_frames(open_dataset(f"{name}:{root}", "test")))
+
+
+def dexycb() -> Target:
+    """A sequence of DexYCB with one frame of one camera."""
+    with TemporaryDirectory() as made:
+        root = Path(made)
+        writer = set_writer("dexycb", root, "train", 1, CAMERAS["dexycb-d415"], MEDIAPIPE21)
+        writer.add(_depth(640, 480), _joints(len(MEDIAPIPE21)))
+        writer.close()
+        (image,) = root.rglob("*.png")
+        (label,) = root.rglob("*.npz")
+        camera = root / INTRINSICS / f"{image.parent.name}_640x480.yml"
+        paths = (image, label, image.parent.parent / "meta.yml", camera)
+        files = {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    return Target(files, lambda root: read_frames(open_dataset(f"dexycb:{root}")))
 
 
 def _make_recording(root: Path, lens: Lens | None) -> None:
@@ -468,6 +484,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "cvar": lambda: released("cvar", CVAR21, "cvar-senz3d"),
     "hands17": lambda: released("hands17", HANDS17_21, "realsense-sr300"),
     "fpha": lambda: released("fpha", HANDS17_21, "realsense-sr300"),
+    "dexycb": dexycb,
     "images": images,
     "recording": recording,
     "shards": shards,

@@ -61,7 +61,9 @@ def test_invalid_folders_and_formats_are_refused(tmp_path: Path) -> None:
         open_dataset(f"cvar:{tmp_path}/nowhere")
     with pytest.raises(FileNotFoundError, match=r"is empty\. Expected .*joint_data\.mat"):
         open_dataset(f"nyu:{tmp_path}")
-    with pytest.raises(ValueError, match=r"Unknown format 'nyuu' .* nyu, icvl, msra, cvar, hands17, fpha, recording"):
+    with pytest.raises(
+        ValueError, match=r"Unknown format 'nyuu' .* nyu, icvl, msra, cvar, hands17, fpha, dexycb, recording"
+    ):
         open_dataset("nyuu:somewhere")
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(NotADirectoryError, match=r"readme\.txt is a file"):

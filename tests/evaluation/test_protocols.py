@@ -16,6 +16,7 @@ def test_protocols_have_the_published_sizes() -> None:
         "cvar": None,
         "hands17": None,
         "fpha": None,
+        "dexycb": None,
     }
 
 

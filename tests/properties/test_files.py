@@ -29,7 +29,7 @@ from crossnets.evaluation.predictions import (
     write_uvd_text,
 )
 from crossnets.geometry.camera import CAMERAS, CameraPreset
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
 from crossnets.inference.description import from_text, to_text
 from crossnets.inference.estimator import CropModel
 from crossnets.types import Pinhole, PredictedFrame
@@ -54,6 +54,7 @@ RELEASED = {
     "cvar": (CVAR21, CAMERAS["cvar-senz3d"], 32000),
     "hands17": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
     "fpha": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
+    "dexycb": (MEDIAPIPE21, CAMERAS["dexycb-d415"], 32000),
 }
 """Skeleton, camera and farthest depth of each format. 32001 is a pixel without depth in files of a Senz3D."""
 

@@ -137,7 +137,7 @@ def test_sizes_that_make_no_sense_are_refused(arguments: tuple, message: str) ->
         clips_of(*arguments)
 
 
-@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha"])
+@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha", "dexycb"])
 def test_sets_of_motion_are_read_by_their_readers(name: Format, tmp_path: Path) -> None:
     tests = None if name == "cvar" else 4
     counts = write_dataset(name, 10, tmp_path, motion=True, test_frames=tests, progress=False)

@@ -30,7 +30,7 @@ def generate(
         end: Last frame of a walk.
         steps: Steps of a walk, both ends included.
         by_image: Walk between the latents of the two images instead of their labels.
-        split: Split of NYU, ICVL, HANDS17 and FPHA.
+        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB.
         out: Folder for ACTION.png and, for a walk, walk.gif. Old ones are replaced.
     """
     from crossnets.latent.drawing import generate_command

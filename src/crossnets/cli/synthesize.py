@@ -9,7 +9,7 @@ import tyro
 
 def synthesize(
     as_format: Annotated[
-        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "recording"], tyro.conf.arg(name="as")
+        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "recording"], tyro.conf.arg(name="as")
     ],
     out: Path,
     frames: int | None = None,
@@ -40,7 +40,7 @@ def synthesize(
         skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21 or hands17-21,
             or a JSON file that declares one.
         left_share: Share of left hands, 0 to 1.
-        test_frames: Frames of the test split of nyu, icvl, hands17 and fpha. A tenth of --frames by default.
+        test_frames: Frames of the test split of nyu, icvl, hands17, fpha and dexycb. A tenth of --frames by default.
         clutter: Render sleeves, other hands, things, a desk, the person and the room as well.
     """
     from crossnets.synth.writing import write_dataset

@@ -296,8 +296,8 @@ def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(part if index % 2 == 0 else int(part) for index, part in enumerate(parts)), name
 
 
-def read_image_bytes(path: Path) -> bytes:
-    """Read a whole file.
+def read_image_bytes(path: Path, what: str = "image") -> bytes:
+    """Read a whole file. `what` names it in messages.
 
     Raises:
         FrameError: the file is missing or empty, or cannot be read.
@@ -307,13 +307,13 @@ def read_image_bytes(path: Path) -> bytes:
         state = path.stat()
         plain = stat.S_ISREG(state.st_mode)
         if not (plain or stat.S_ISDIR(state.st_mode)) or state.st_size > MAX_IMAGE_BYTES:
-            what = f"found {state.st_size} bytes" if plain else "it is not a plain file"
-            raise broken(path, f"{what}; expected a plain file of at most {MAX_IMAGE_BYTES} bytes")
+            found = f"found {state.st_size} bytes" if plain else "it is not a plain file"
+            raise broken(path, f"{found}; expected a plain file of at most {MAX_IMAGE_BYTES} bytes")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise broken(path, "the image is missing") from error
+        raise broken(path, f"the {what} is missing") from error
     except OSError as error:
-        raise broken(path, f"the image cannot be read: {error.strerror}") from error
+        raise broken(path, f"the {what} cannot be read: {error.strerror}") from error
     if not data:
-        raise broken(path, "the image file is empty")
+        raise broken(path, f"the {what} is empty" if what != "image" else "the image file is empty")
     return data

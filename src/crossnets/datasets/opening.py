@@ -7,6 +7,7 @@ from typing import Literal
 from crossnets.datasets import fpha
 from crossnets.datasets.cvar import CVAR
 from crossnets.datasets.dataset import HandDataset
+from crossnets.datasets.dexycb import INTRINSICS, DexYCB
 from crossnets.datasets.files import require_folder
 from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
 from crossnets.datasets.icvl import ICVL
@@ -25,6 +26,7 @@ FORMATS = {
     "cvar": "P1, P4 and so on, each with joint.txt",
     "hands17": "training and frame with images, and Training_Annotation.txt in training",
     "fpha": "Video_files and Hand_pose_annotation_v1_1 with Subject_1 to Subject_6",
+    "dexycb": "calibration/intrinsics and 20200709-subject-01 and so on, each with sequences that hold meta.yml",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
     "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
 }
@@ -41,9 +43,10 @@ def open_dataset(
             selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
             `icvl:PATH#2014,45` the first characters of training lines, `icvl:PATH#all` all training lines,
-            or `fpha:PATH#objects` the cross-object split. FORMAT may be one that `own_readers.reader` registered.
-        split: For `nyu`, `icvl`, `hands17`, `fpha` and readers of one's own. The other formats are released without a
-            split.
+            `fpha:PATH#objects` the cross-object split, or `dexycb:PATH#s1` the split of that name and
+            `dexycb:PATH#s1-val` its validation. FORMAT may be one that `own_readers.reader` registered.
+        split: For `nyu`, `icvl`, `hands17`, `fpha`, `dexycb` and readers of one's own. The other formats are released
+            without a split.
         camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
 
     Raises:
@@ -79,8 +82,8 @@ def _open(
         if parts is not None:
             raise ValueError(f"Found the parts {','.join(parts)} of HANDS17, which has none. Omit the # and the parts.")
         return Hands17(root, split, camera=camera)
-    if name == "fpha":
-        return fpha.FPHA(root, split, parts, camera=camera)
+    if name in ("fpha", "dexycb"):
+        return (fpha.FPHA if name == "fpha" else DexYCB)(root, split, parts, camera=camera)
     reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
     return reader(root, parts, camera=camera)
 
@@ -172,6 +175,7 @@ _LOOKS: dict[str, Callable[[Path], bool]] = {
     ),
     "hands17": lambda root: _has_any(root, *(f"{FOLDERS[split]}/{LABELS[split]}" for split in FOLDERS)),
     "fpha": lambda root: _has_any(root, *fpha.LABELS),
+    "dexycb": lambda root: _has_any(root, INTRINSICS),
     "msra": lambda root: next(root.glob("P*/*/joint.txt"), None) is not None,
     "cvar": lambda root: next(root.glob("*/joint.txt"), None) is not None or _has_any(root, "joint.txt"),
     "recording": _looks_like_recordings,

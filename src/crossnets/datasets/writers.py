@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
-from crossnets.datasets import fpha
+from crossnets.datasets import dexycb, fpha
 from crossnets.datasets.files import NOTHING_SEEN
 from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
 
 ICVL_FARTHEST_MM = 499
 """In ICVL's test images every farther pixel is background."""
@@ -31,9 +31,10 @@ FIXED: dict[str, tuple[str, Skeleton]] = {
     "cvar": ("cvar-senz3d", CVAR21),
     "hands17": ("realsense-sr300", HANDS17_21),
     "fpha": ("realsense-sr300", HANDS17_21),
+    "dexycb": ("dexycb-d415", MEDIAPIPE21),
 }
 """Camera and skeleton of the formats that have fixed ones."""
-WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha")
+WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb")
 """Formats with a training and a test split."""
 
 
@@ -151,6 +152,51 @@ class FPHAWriter:
                 write_text(self._root / fpha.LABELS[0] / name / "skeleton.txt", "\n".join(lines) + "\n")
 
 
+class DexYCBWriter:
+    """Writes right hands, each sequence with one camera. The splits s0 to s3 all have training and test frames.
+
+    Sequences without frames get a `meta.yml` too, because the splits go by the order of all sequences of a subject.
+    """
+
+    def __init__(self, root: Path, split: str, frames: int) -> None:
+        self._root = root
+        names = [
+            f"{_dexycb_sequence(place, sequence)}/{dexycb.SERIALS[place % len(dexycb.SERIALS)]}"
+            for place in dexycb.SETUPS["s0"][split].subjects
+            for sequence in ((0, 35) if split == "train" else (4, 39))  # in s3 the second is for testing
+        ]
+        self._lengths = dict(zip(names, spread_evenly(frames, len(names)), strict=True))
+        self._counts = dict.fromkeys(names, 0)
+
+    def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
+        """Write the next frame and its label. Depth is in whole mm, and 0 is invalid. Joints are in metres."""
+        name = next(name for name, length in self._lengths.items() if self._counts[name] < length)
+        number = self._counts[name]
+        folder = self._root / name
+        image = folder / f"aligned_depth_to_color_{number:06d}.png"
+        save_png(image, to_counts(depth_mm, 65535).astype(np.uint16))
+        pixels = project(joints_mm, CAMERAS["dexycb-d415"].pinhole)[None, :, :2].astype(np.float32)
+        with replacing(folder / f"labels_{number:06d}.npz") as part, part.open("wb") as file:
+            np.savez_compressed(file, joint_3d=(joints_mm[None] / 1000).astype(np.float32), joint_2d=pixels)
+        self._counts[name] += 1
+
+    def close(self) -> None:
+        """Write the intrinsics and `meta.yml` of all sequences."""
+        fx, fy, cx, cy = CAMERAS["dexycb-d415"].pinhole
+        for serial in dexycb.SERIALS:
+            text = f"color:\n  fx: {fx}\n  fy: {fy}\n  ppx: {cx}\n  ppy: {cy}\n"
+            write_text(self._root / dexycb.INTRINSICS / f"{serial}_640x480.yml", text)
+        frames = {name.rpartition("/")[0]: (count, name.rpartition("/")[2]) for name, count in self._counts.items()}
+        for place in {dexycb.SUBJECTS.index(name.split("/")[0]) for name in frames}:
+            for sequence in range(dexycb.SEQUENCES):
+                name = _dexycb_sequence(place, sequence)
+                meta = self._root / name / "meta.yml"
+                count, serial = frames.get(name, (0, dexycb.SERIALS[0]))
+                if count or not meta.exists():
+                    lines = ["serials:", f"- '{serial}'", f"num_frames: {count}", "mano_sides:", "- right"]
+                    write_text(meta, "\n".join(lines) + "\n")
+
+
 class MSRAWriter:
     """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
@@ -233,7 +279,7 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU, ICVL, HANDS17 and FPHA. The other formats have none.
+        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB. The other formats have none.
         frames: Number of frames that will be written.
         camera: Camera of a recording. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
@@ -245,8 +291,9 @@ def set_writer(
     """
     if name == "nyu":
         return NYUWriter(root, split)
-    if name in ("icvl", "fpha"):
-        return (ICVLWriter if name == "icvl" else FPHAWriter)(root, split, frames)
+    with_frames = {"icvl": ICVLWriter, "fpha": FPHAWriter, "dexycb": DexYCBWriter}
+    if name in with_frames:
+        return with_frames[name](root, split, frames)
     if name == "hands17":
         return Hands17Writer(root, split)
     if name == "msra":
@@ -257,6 +304,12 @@ def set_writer(
         rendered = camera._replace(lens=None)  # rendered without a lens
         return RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume)
     raise ValueError(f"Cannot write {name!r}; known: {', '.join(FIXED)}, recording.")
+
+
+def _dexycb_sequence(subject: int, sequence: int) -> str:
+    """Folder of a sequence, whose name has the date of the subject and a time of day, as in the release."""
+    name = dexycb.SUBJECTS[subject]
+    return f"{name}/{name.partition('-')[0]}_{sequence:06d}"
 
 
 def spread_evenly(frames: int, parts: int) -> list[int]:

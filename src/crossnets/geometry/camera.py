@@ -139,6 +139,7 @@ CAMERAS |= {
         1.0,
         "nominal: the depth module of the Azure Kinect, NFOV unbinned",
     ),
+    "dexycb-d415": _nominal(640, 480, 54.9, 42.5, 1.0, "the data sheet's colour camera of a D415, as DexYCB crops it"),
     "zed": _nominal(1280, 720, 90.0, 60.0, 1.0, "the data sheet"),
 }
 

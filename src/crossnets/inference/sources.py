@@ -27,7 +27,7 @@ def open_frames(
     Args:
         texts: Sources, as for `datasets.images.open_sources` and `crossnets.open`.
         camera: Camera of images and arrays that have none of their own.
-        split: Split of NYU, ICVL, HANDS17 and FPHA.
+        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB.
         seed: Seed of the virtual camera.
 
     Raises:

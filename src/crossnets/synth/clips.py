@@ -52,7 +52,10 @@ _ICVL_TEST = (702, 894)
 _MSRA_PEOPLE = 9
 _MSRA_FRAMES = 500
 """Frames of a person's gesture."""
-_PEOPLE_OF_SPLITS = {"fpha": ((0, 0, 1, 1, 2, 2), (3, 3, 4, 4, 5, 5))}
+_PEOPLE_OF_SPLITS = {
+    "fpha": ((0, 0, 1, 1, 2, 2), (3, 3, 4, 4, 5, 5)),
+    "dexycb": (tuple(number // 2 for number in range(20)), tuple(2 + number // 2 for number in range(16))),
+}
 """Person of each sequence that the format's writer makes, in the training and in the test split."""
 _CVAR_PEOPLE = 5
 _CVAR_FRAMES = 360

@@ -15,7 +15,7 @@ from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 
-Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "recording"]
+Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "recording"]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "nyu": (*FIXED["nyu"], 0.0, (450.0, 1000.0)),
     "icvl": (*FIXED["icvl"], 1.0, (250.0, 380.0)),
@@ -23,6 +23,7 @@ FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "cvar": (*FIXED["cvar"], 0.0, (250.0, 700.0)),
     "hands17": (*FIXED["hands17"], 0.0, (250.0, 700.0)),
     "fpha": (*FIXED["fpha"], 0.0, (250.0, 700.0)),
+    "dexycb": (*FIXED["dexycb"], 0.0, (500.0, 1000.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
 """Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no
@@ -154,6 +155,10 @@ def config_of(
         raise ValueError(
             f"--camera and --skeleton apply to recordings only: {as_format} always has {default_camera} and "
             f"{default_skeleton.name}."
+        )
+    if as_format == "dexycb" and left_share:
+        raise ValueError(
+            "--left-share does not apply to dexycb, whose sequences show one hand each: ours are right hands."
         )
     return SyntheticConfig(
         camera=camera or default_camera,

@@ -223,6 +223,7 @@ SENSORS: dict[str, NoiseModel] = {
     "realsense-sr300": replace(_SR300, unit_mm=1.0),
     "realsense-sr305": _SR300,
     "realsense-d415": _D400,
+    "dexycb-d415": _D400,
     "realsense-d435": replace(_D400, baseline_mm=50.0, shadow_mm=50.0, disparity_noise_px=0.1),
     "realsense-d455": replace(_D400, baseline_mm=95.0, shadow_mm=95.0, min_mm=250.0),
     "azure-kinect-nfov": _AZURE,
