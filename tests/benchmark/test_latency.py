@@ -12,7 +12,6 @@ import pytest
 from crossnets import cli
 from crossnets.benchmark import latency
 from crossnets.benchmark.frames import raw_frames
-from crossnets.benchmark.graphs import INPUT, Graph
 from crossnets.benchmark.latency import LatencyConfig, Presets, latency_command
 from crossnets.benchmark.ours import NetworkFile, with_hand
 from crossnets.benchmark.whole import WholeFrames
@@ -22,11 +21,11 @@ from crossnets.inference import detector as detect
 from crossnets.inference.detector import DetectorModel
 from crossnets.inference.estimator import CropModel
 from crossnets.training import presets
+from tests.loading import module_at
 
 pytest.importorskip("onnxruntime")
-TINY = LatencyConfig(
-    frames=2, engines=("onnxruntime",), peers=("DeepPrior",), seconds=0.001, process_runs=1, gemm=(32, 2)
-)
+peers = module_at(Path(__file__).parents[2] / "scripts" / "peers.py")
+TINY = LatencyConfig(frames=2, engines=("onnxruntime",), seconds=0.001, process_runs=1, gemm=(32, 2))
 
 
 def described(model: onnx.ModelProto, key: str, text: str) -> onnx.ModelProto:
@@ -37,8 +36,8 @@ def described(model: onnx.ModelProto, key: str, text: str) -> onnx.ModelProto:
 
 
 def tiny_estimator(folder: Path) -> NetworkFile:
-    g = Graph("tiny", (1, 128, 128))
-    flat = g.dense(g.pool(g.conv(INPUT, 4, 5, stride=4), 4), 63)
+    g = peers.Graph("tiny", (1, 128, 128))
+    flat = g.dense(g.pool(g.conv(peers.INPUT, 4, 5, stride=4), 4), 63)
     joints = g.node("Reshape", [flat, g.constant(np.array([1, 21, 3], np.int64))], (21, 3))
     text = description.to_text(CropModel(preset="tiny", skeleton="msra21"), {})
     onnx.save_model(described(g.finish(joints), description.KEY, text), str(folder / "tiny.onnx"))
@@ -46,8 +45,8 @@ def tiny_estimator(folder: Path) -> NetworkFile:
 
 
 def tiny_detector(folder: Path, threshold: float = 0.4) -> NetworkFile:
-    g = Graph("detector", (2, 128, 160))
-    maps = g.conv(g.pool(g.conv(INPUT, 4, 3), 4), 6, 1)
+    g = peers.Graph("detector", (2, 128, 160))
+    maps = g.conv(g.pool(g.conv(peers.INPUT, 4, 3), 4), 6, 1)
     text = detect.to_text(DetectorModel(preset="detector", threshold=threshold))
     model = described(g.finish(maps, detect.OUTPUT), description.KEY, text)
     onnx.save_model(model, str(folder / "detector.onnx"))
@@ -61,9 +60,18 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[Presets]:
     return iter([Presets(estimators=(presets.paper(MSRA21),), shipped="none", detector=presets.detector())])
 
 
-def test_json_of_a_benchmark(tiny: Iterator[Presets], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def deep_prior(tmp_path: Path) -> Path:
+    path = tmp_path / "DeepPrior.onnx"
+    onnx.save_model(peers.deep_prior(), str(path))
+    return path
+
+
+def test_json_of_a_benchmark(
+    tiny: Iterator[Presets], deep_prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "latency.json"
-    latency_command(next(tiny), TINY, as_json=True, out=out)
+    latency_command(next(tiny), replace(TINY, networks=(deep_prior,)), as_json=True, out=out)
     written = json.loads(capsys.readouterr().out)
     assert written == json.loads(out.read_text())
     assert (written["format"], written["version"], written["threads"], written["frames"]) == (
@@ -76,6 +84,7 @@ def test_json_of_a_benchmark(tiny: Iterator[Presets], tmp_path: Path, capsys: py
     assert written["machine"]["packages"]["onnxruntime"]
     assert written["peak_gflops"]["onnxruntime"] > 0
     assert [row["name"] for row in written["networks"]] == ["tiny", "detector", "DeepPrior"]
+    assert [row["weights"] for row in written["networks"]] == ["random", "random", "given"]
     for row in written["networks"]:
         assert row["macs"] > 0
         assert row["calls"] >= 3
@@ -97,8 +106,8 @@ def test_json_of_a_benchmark(tiny: Iterator[Presets], tmp_path: Path, capsys: py
     assert len(written["goals"]) == 6
 
 
-def test_printed_tables(tiny: Iterator[Presets], capsys: pytest.CaptureFixture[str]) -> None:
-    latency_command(next(tiny), TINY, as_json=False, out=None)
+def test_printed_tables(tiny: Iterator[Presets], deep_prior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latency_command(next(tiny), replace(TINY, networks=(deep_prior,)), as_json=False, out=None)
     text = capsys.readouterr().out
     for words in ("Networks alone", "DeepPrior", "2,076,308", "Whole frames", "New processes", "1,000 frames/s"):
         assert words in text
@@ -125,6 +134,14 @@ def test_invalid_options_raise(tmp_path: Path, tiny: Iterator[Presets]) -> None:
         latency_command(measured, LatencyConfig(seconds=0.0), as_json=True, out=None)
     with pytest.raises(IsADirectoryError, match=r"is a folder\. Give a file"):
         latency_command(measured, TINY, as_json=True, out=tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no network .*missing\.onnx\. `python scripts/peers\.py"):
+        latency_command(measured, replace(TINY, networks=(tmp_path / "missing.onnx",)), as_json=True, out=None)
+    text = tmp_path / "text.onnx"
+    text.write_text("not a network")
+    with pytest.raises(ValueError, match=r"Found two networks called text"):
+        latency_command(measured, replace(TINY, networks=(text, text)), as_json=True, out=None)
+    with pytest.raises(ValueError, match=r"text\.onnx is not an ONNX file"):
+        latency_command(measured, replace(TINY, networks=(text,)), as_json=True, out=None)
 
 
 def test_unknown_action_and_missing_runtime_exit_with_a_message(

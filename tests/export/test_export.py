@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from crossnets.benchmark.graphs import INPUT, Graph
 from crossnets.export import comparison as export_command_module
 from crossnets.export.comparison import export_command
 from crossnets.export.int8 import to_int8
@@ -28,6 +27,7 @@ from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.training import presets
 from crossnets.types import HandCrop
 from tests.datasets.make import make_recording
+from tests.loading import module_at
 
 onnx = pytest.importorskip("onnx", reason="export needs crossnets[export]")
 PRESETS = ("crossnets", "paper")
@@ -164,8 +164,9 @@ def test_the_paper_s_first_convolutions_stay_floats_too(exported: tuple[Estimato
 
 
 def test_a_network_without_convolutions_to_make_integers_of_is_refused(tmp_path: Path) -> None:
-    g = Graph("few", (1, 128, 128))
-    onnx.save_model(g.finish(g.relu(g.conv(g.relu(g.conv(INPUT, 2, 3)), 2, 3))), str(tmp_path / "few.onnx"))
+    peers = module_at(Path(__file__).parents[2] / "scripts" / "peers.py")
+    g = peers.Graph("few", (1, 128, 128))
+    onnx.save_model(g.finish(g.relu(g.conv(g.relu(g.conv(peers.INPUT, 2, 3)), 2, 3))), str(tmp_path / "few.onnx"))
     with pytest.raises(ValueError, match=r"few\.onnx has no convolution that can become integers; export it without"):
         to_int8(tmp_path / "few.onnx", tmp_path / "small.onnx", np.zeros((2, 1, 128, 128), np.float32))
     assert not (tmp_path / "small.onnx").exists()

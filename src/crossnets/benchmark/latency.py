@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -18,7 +19,6 @@ from crossnets.benchmark.graphs import cost, input_shape
 from crossnets.benchmark.machine import Machine, machine
 from crossnets.benchmark.ours import NetworkFile, detector_file, estimator_file, with_hand
 from crossnets.benchmark.output import publish, require_file
-from crossnets.benchmark.peers import PEERS
 from crossnets.benchmark.processes import Start, start
 from crossnets.benchmark.report import Alone, Network, Report, Whole
 from crossnets.benchmark.roofline import PEAK, PRODUCTS, SIDE, gemm_case
@@ -41,8 +41,8 @@ class LatencyConfig:
     """Number of rendered frames."""
     engines: tuple[Engine, ...] = ()
     """Engines to measure. Empty stands for all available engines."""
-    peers: tuple[str, ...] = tuple(PEERS)
-    """Names of the published architectures to measure."""
+    networks: tuple[Path, ...] = ()
+    """ONNX files of other networks, which are timed alone. `scripts/peers.py` writes published architectures."""
     seconds: float = 60.0
     """Seconds of timing. Preparation and the new processes take additional time."""
     process_runs: int = 5
@@ -87,8 +87,8 @@ def latency_command(presets: Presets, config: LatencyConfig, *, as_json: bool, o
 
     Raises:
         ModuleNotFoundError: an extra is not installed.
-        OSError: the file cannot be written.
-        ValueError: a number is out of range.
+        OSError: a network does not exist, or the JSON cannot be written.
+        ValueError: a number is out of range, a network is not an ONNX file, or two networks have the same name.
     """
     require_file(out)
     report = benchmark(presets, config, Console(stderr=True))
@@ -99,10 +99,12 @@ def benchmark(presets: Presets, config: LatencyConfig, console: Console) -> Repo
     """Run all measurements.
 
     Raises:
-        ModuleNotFoundError, ValueError: as for `latency_command`.
+        ModuleNotFoundError, FileNotFoundError, ValueError: as for `latency_command`.
     """
     if not 0 < config.seconds < np.inf:
         raise ValueError(f"Found --seconds {config.seconds}, expected more than 0.")
+    ours = [preset.preset for preset in (*presets.estimators, presets.detector)]
+    _require_networks(config.networks, ours)
     before = machine()
     engines = chosen(config.engines)
     bars = _Bars(console)
@@ -192,16 +194,14 @@ class _Work:
         frame = self._frames[0]
         thinned = as_image(thin(frame.depth_mm, stride_of(frame.camera))).shape
         cases: dict[Alone, Case] = {}
-        with self._bars.part("loading networks", len(self._config.peers)) as on_progress:
+        with self._bars.part("loading networks", len(self._config.networks)) as on_progress:
             for file in self._estimators:
                 cases |= self._cases(file, (1, CROP_PX, CROP_PX), OUTPUTS)
             cases |= self._cases(self._detector, thinned, [OUTPUT])
-            for number, name in enumerate(self._config.peers):
-                path = self._folder / f"{name}.onnx"
-                peer = PEERS[name]()
-                onnx.save_model(peer, str(path))
-                cases |= self._cases(NetworkFile(name, path, "random"), input_shape(peer), ["joints"])
-                path.unlink()
+            for number, path in enumerate(self._config.networks):
+                model = _read(path)
+                outputs = [output.name for output in model.graph.output]
+                cases |= self._cases(NetworkFile(path.stem, path, "given"), input_shape(model), outputs)
                 on_progress(number + 1)
         return cases
 
@@ -211,6 +211,31 @@ class _Work:
         return {
             Alone(file.name, engine): _case(open_run(file.path, engine, outputs), image) for engine in self._engines
         }
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except DecodeError as error:
+        raise ValueError(
+            f"{path} is not an ONNX file ({error}). Give files that scripts/peers.py or torch wrote."
+        ) from None
+
+
+def _require_networks(paths: Sequence[Path], ours: Sequence[str]) -> None:
+    """Check the files of other networks before the first measurement.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: two networks have the same name.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no network {path}. `python scripts/peers.py --out FOLDER` writes some.")
+    names = [*ours, *(path.stem for path in paths)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Found two networks called {twice}. Rename the file, since its name names the network.")
 
 
 def _case(run: Run, image: np.ndarray) -> Case:

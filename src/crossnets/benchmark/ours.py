@@ -45,7 +45,8 @@ from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesC
 from crossnets.types import LensCamera, Pinhole
 from crossnets.weights import SHIPPED
 
-Weights: TypeAlias = Literal["shipped", "random"]
+Weights: TypeAlias = Literal["shipped", "random", "given"]
+"""Source of a network's weights: the package, a generator, or the user's file."""
 _SEED = 3
 _SURE = 6.0
 _NO = -12.0

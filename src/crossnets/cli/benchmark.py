@@ -11,7 +11,7 @@ import tyro
 class Latency:
     """Measure what predictions cost on this machine, and which share of the processor's peak they reach.
 
-    Our networks and published architectures alone, whole frames from a raw 640x480 image to joints in mm, new
+    Our networks alone, other networks in ONNX files, whole frames from a raw 640x480 image to joints in mm, new
     processes, and products of matrices for the peak are timed in turns. It takes two minutes.
     """
 
@@ -19,8 +19,8 @@ class Latency:
     """Rendered images for whole frames."""
     runtimes: tuple[Literal["onnxruntime", "openvino", "openvino-bf16"], ...] = ()
     """Runtimes. All that are installed by default."""
-    peers: bool = True
-    """--no-peers leaves out DeepPrior, DeepPrior++, REN-9x6x6 and A2J."""
+    networks: tuple[Path, ...] = ()
+    """ONNX files of other networks, timed beside ours. scripts/peers.py writes those of published architectures."""
     seconds: float = 60.0
     """Seconds of timing. Preparation takes about as long again."""
     json: bool = False
@@ -80,7 +80,6 @@ def _latency(asked: Latency) -> None:
     import torch  # noqa: F401
 
     from crossnets.benchmark.latency import LatencyConfig, Presets, latency_command
-    from crossnets.benchmark.peers import PEERS
     from crossnets.geometry.skeleton import MSRA21
     from crossnets.training import presets
 
@@ -90,7 +89,7 @@ def _latency(asked: Latency) -> None:
     config = LatencyConfig(
         frames=asked.frames,
         engines=asked.runtimes,
-        peers=tuple(PEERS) if asked.peers else (),
+        networks=asked.networks,
         seconds=asked.seconds,
     )
     latency_command(measured, config, as_json=asked.json, out=asked.out)

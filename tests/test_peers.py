@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
-from crossnets.benchmark import peers
 from crossnets.benchmark.engines import open_run
-from crossnets.benchmark.graphs import INPUT, Cost, Graph, cost, input_shape
-from crossnets.benchmark.peers import PEERS
+from crossnets.benchmark.graphs import Cost, cost, input_shape
+from tests.loading import module_at
 
+peers = module_at(Path(__file__).parent.parent / "scripts" / "peers.py")
 RESNET50 = 25_557_032 - 2_049_000
 """Number of parameters in torchvision's documentation, without the classifier of 1,000 classes."""
 
@@ -80,7 +80,7 @@ def a2j_branches() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, onnx.ModelProto]:
-    return {name: build() for name, build in PEERS.items()}
+    return {name: build() for name, build in peers.PEERS.items()}
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_runtimes_agree(built: dict[str, onnx.ModelProto], name: str, tmp_path: 
 @pytest.mark.parametrize(("row", "column", "anchor"), [(0, 0, (0, 0)), (3, 7, (1, 2)), (10, 4, (3, 3))])
 def test_a2j_returns_the_proposed_anchor(row: int, column: int, anchor: tuple[int, int], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    g = Graph("votes", (16, 11, 11))
+    g = peers.Graph("votes", (16, 11, 11))
     zeros = {count: g.constant(np.zeros((1, count, 11, 11), np.float32)) for count in (16, 32)}
     g.shapes |= {name: (count, 11, 11) for count, name in zeros.items()}
     path = tmp_path / "votes.onnx"
-    onnx.save_model(g.finish(peers._vote(g, INPUT, zeros[32], zeros[16], 1)), str(path))
+    onnx.save_model(g.finish(peers._vote(g, peers.INPUT, zeros[32], zeros[16], 1)), str(path))
     proposals = np.zeros((1, 16, 11, 11), np.float32)
     proposals[0, 4 * anchor[0] + anchor[1], row, column] = 50
     (joints,) = open_run(path, "onnxruntime", ["joints"])(proposals)
@@ -142,10 +142,24 @@ def test_a2j_returns_the_proposed_anchor(row: int, column: int, anchor: tuple[in
 
 
 def test_unknown_size_raises() -> None:
-    g = Graph("open", (1, 8, 8))
-    model = g.finish(g.conv(INPUT, 4, 3))
+    g = peers.Graph("open", (1, 8, 8))
+    model = g.finish(g.conv(peers.INPUT, 4, 3))
     for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.Clear()
     with pytest.raises(ValueError, match=r"The size of Conv .* is unknown"):
         cost(model)
     assert cost(model, (1, 8, 8)) == Cost(40, 9 * 4 * 64)
+
+
+def test_script_writes_the_named_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["peers.py", "DeepPrior", "--out", str(tmp_path / "new")])
+    peers.main()
+    (path,) = (tmp_path / "new").iterdir()
+    assert cost(onnx.load(str(path))) == Cost(2_076_308, 6_383_084)
+    assert f"{path}: 8.3 MB" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["peers.py", "DeepPriest", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        peers.main()
+    assert "unknown network DeepPriest" in capsys.readouterr().err
