@@ -1,6 +1,6 @@
 """How well the procedural hand fits real poses, and how far those are from sampled ones.
 
-    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python scripts/hand_coverage.py \
+    OMP_NUM_THREADS=1 python scripts/hand_coverage.py \
         --nyu ../shared/data/nyu/nyu_test_uvd_36.npz \
         --icvl ../shared/data/published/icvl/icvl_test_groundtruth_label.txt --out coverage.json
 

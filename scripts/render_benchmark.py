@@ -1,6 +1,6 @@
 """Speed of the depth camera on one thread, beside a mesh ray-caster (Embree) that sees the same hands.
 
-    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python scripts/render_benchmark.py
+    OMP_NUM_THREADS=1 python scripts/render_benchmark.py
 
 Hands are sampled as for training: `sample_scene`, forward kinematics, surface. Prints medians over repetitions of
 processor time of this process, which other load does not stretch (but shared caches and turbo do), and of wall-clock

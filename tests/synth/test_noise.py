@@ -176,7 +176,6 @@ def test_crops_depend_on_their_seed_alone() -> None:
         [models[k] for k in order],
         seeds[order],
         strength[order],
-        parallel=True,
     )
     np.testing.assert_array_equal(again, crops[order])
     ideal = render_crops(surfaces, camera, centers, cubes)

@@ -176,15 +176,6 @@ def test_crops_clamp_in_front_and_remove_behind() -> None:
     assert crop.max() <= 500
 
 
-def test_parallel_and_serial_casts_are_equal() -> None:
-    surfaces, centers, cubes = hands(3)
-    grid = crop_grid(CAMERA, centers, cubes, 48)
-    serial = cast(surfaces, grid.x, grid.y)
-    parallel = cast(surfaces, grid.x, grid.y, parallel=True)
-    np.testing.assert_array_equal(serial.depth_mm, parallel.depth_mm)
-    np.testing.assert_array_equal(serial.patch, parallel.patch)
-
-
 def test_invalid_arguments_are_rejected() -> None:
     surfaces, centers, cubes = hands(2)
     grid = crop_grid(CAMERA, centers, cubes, 16)

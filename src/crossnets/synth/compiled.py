@@ -20,15 +20,6 @@ _HERE = Path(__file__).parent
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a function that numba compiles at its first call."""
-    return _compile(function, parallel=False)
-
-
-def compiled_parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Like `compiled`, but spread loops over `numba.prange` over numba's threads."""
-    return _compile(function, parallel=True)
-
-
-def _compile(function: Callable[..., Any], *, parallel: bool) -> Callable[..., Any]:
     folder = cache_folder(_HERE)
     # numba reads the cache folder while it wraps the function. The setting belongs to the whole process, so it is
     # restored afterwards.
@@ -41,7 +32,6 @@ def _compile(function: Callable[..., Any], *, parallel: bool) -> Callable[..., A
             function,
             cache=folder is not None,
             nogil=True,
-            parallel=parallel,
             error_model="numpy",
             fastmath={"contract", "nsz"},
         )

@@ -222,10 +222,8 @@ class SyntheticHands:
         key = f"{name}/{self.config.camera}/{self.config.seed}/{index:09d}"
         return HandFrame(key, sequence, depth_mm, self.camera, joints_mm)
 
-    def crops(
-        self, indices: Sequence[int] | Int64[np.ndarray, "B"], size_px: int = CROP_PX, *, parallel: bool = False
-    ) -> SyntheticCrops:
-        """Render crops of these frames without rendering the frames. `parallel` is that of `raster.cast`.
+    def crops(self, indices: Sequence[int] | Int64[np.ndarray, "B"], size_px: int = CROP_PX) -> SyntheticCrops:
+        """Render crops of these frames without rendering the frames.
 
         Raises:
             IndexError: an index is negative.
@@ -242,11 +240,11 @@ class SyntheticHands:
         # Parts that no ray meets and depth far behind the cube hardly change the crop. Removing them saves time.
         if self.config.clutter is not None:
             hide_outside(mesh, grid, _BEYOND_MM)
-        depth = cast_depth(mesh, grid.x, grid.y, parallel=parallel)
+        depth = cast_depth(mesh, grid.x, grid.y)
         if self.config.clutter is not None:
             forget_beyond(depth, grid, _BEYOND_MM)
         if strength.any():
-            depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength, parallel=parallel)
+            depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength)
         clip_to_cubes(depth, grid)
         numbers = (centers_mm, cube_mm, side)
         return SyntheticCrops(depth, joints_mm, *(number.astype(np.float32) for number in numbers))

@@ -3,10 +3,9 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
 from crossnets.synth.casting import patches
-from crossnets.synth.compiled import compiled, compiled_parallel
+from crossnets.synth.compiled import compiled
 
 
 @compiled
@@ -45,28 +44,11 @@ def normalise(depth, middle, half):
 
 @compiled
 @no_type_check
-def cast_serial(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
+def cast_frames(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
     """Draw the frames of a batch one after the other. `patch` may be None."""
     for b in range(len(xs)):
-        _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
-
-
-@compiled_parallel
-@no_type_check
-def cast_parallel(centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """Like `cast_serial`, but spread the frames over numba's threads."""
-    for b in prange(len(xs)):
-        _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch)
-
-
-# Inside a parallel loop numba does not compile a choice between an array and None. This function makes the choice
-# outside the loop.
-@compiled
-@no_type_check
-def _cast_one(b, centers, radii, pairs, capsule_pair, wedges, wedge_pairs, xs, ys, depth, patch):
-    """Draw frame b of a batch."""
-    patch_b = None if patch is None else patch[b]
-    _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], patch_b)
+        patch_b = None if patch is None else patch[b]
+        _cast_frame(centers[b], radii[b], pairs, capsule_pair, wedges, wedge_pairs, xs[b], ys[b], depth[b], patch_b)
 
 
 # Hulls that contain the camera are not drawn. Wedges are tested and drawn first. They mark the spheres and cones of

@@ -110,34 +110,30 @@ def primitive_of(topology: Topology, num_spheres: int) -> Int32[np.ndarray, "K"]
     return owner
 
 
-def cast(
-    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
-) -> Cast:
+def cast(meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"]) -> Cast:
     """Cast the rays (x, y, 1) of all columns and rows at each mesh of a batch.
 
     Args:
         meshes: Batch of B meshes.
         x: Slope x/z of each column, ascending.
         y: Slope y/z of each row, ascending.
-        parallel: Spread the frames over numba's threads (`NUMBA_NUM_THREADS`). Leave this off if several threads of
-            Python render at once, because numba's default threading layer does not allow that.
 
     Raises:
         ValueError: the mesh is not finite, a radius is negative, or the sizes of the batches differ.
     """
     patch = np.empty((len(x), y.shape[1], x.shape[1]), np.int16)
-    return Cast(_cast(meshes, x, y, patch, parallel=parallel), patch)
+    return Cast(_cast(meshes, x, y, patch), patch)
 
 
 def cast_depth(
-    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"], *, parallel: bool = False
+    meshes: SphereMesh, x: Float[np.ndarray, "B W"], y: Float[np.ndarray, "B H"]
 ) -> Float32[np.ndarray, "B H W"]:
     """Like `cast`, but return only the depth. This is a little faster."""
-    return _cast(meshes, x, y, None, parallel=parallel)
+    return _cast(meshes, x, y, None)
 
 
 def _cast(
-    meshes: SphereMesh, x: np.ndarray, y: np.ndarray, patch: Int16[np.ndarray, "B H W"] | None, *, parallel: bool
+    meshes: SphereMesh, x: np.ndarray, y: np.ndarray, patch: Int16[np.ndarray, "B H W"] | None
 ) -> Float32[np.ndarray, "B H W"]:
     centers = np.ascontiguousarray(meshes.centers_mm, np.float64)
     radii = np.ascontiguousarray(meshes.radii_mm, np.float64)
@@ -150,8 +146,7 @@ def _cast(
         raise ValueError("The spheres must have finite centres and finite radii of at least 0 mm.")
     patches = patches_of(meshes.topology, centers.shape[1])
     depth = np.empty((len(x), y.shape[1], x.shape[1]), np.float32)
-    kernel = casting.cast_parallel if parallel else casting.cast_serial
-    kernel(centers, radii, *patches[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
+    casting.cast_frames(centers, radii, *patches[1:], np.ascontiguousarray(x), np.ascontiguousarray(y), depth, patch)
     return depth
 
 
@@ -258,15 +253,14 @@ def render_crops(
     size_px: int = CROP_PX,
     *,
     image_px: tuple[int, int] | None = None,
-    parallel: bool = False,
 ) -> Float32[np.ndarray, "B S S"]:
     """Render crops as `geometry.crop.crop_hand` cuts them out of the camera's image, without rendering the image.
 
-    The arguments are those of `crop_grid` and `cast`. The crops differ from those of `crop_hand` only where a pixel of
+    The arguments are those of `crop_grid`. The crops differ from those of `crop_hand` only where a pixel of
     the crop lies within a thousandth of a pixel of the border between two pixels of the image. OpenCV rounds there.
     """
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
-    depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
+    depth = cast_depth(meshes, grid.x, grid.y)
     clip_to_cubes(depth, grid)
     return depth
 

@@ -11,9 +11,8 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from crossnets.synth.compiled import compiled, compiled_parallel
+from crossnets.synth.compiled import compiled
 from crossnets.synth.sensor.random_bits import (
     bump_places,
     bump_rows,
@@ -359,18 +358,10 @@ def _disturb_frame(depth, columns, rows, scale, focal, model, seed, out):
 
 @compiled
 @no_type_check
-def disturb_serial(depth, columns, rows, scale, focal, models, seeds, out):
+def disturb_frames(depth, columns, rows, scale, focal, models, seeds, out):
     """Disturb the frames of a batch one after the other.
 
     The arguments are those of `noise.apply_crops`, with the models as records.
     """
     for b in range(len(depth)):
-        _disturb_frame(depth[b], columns[b], rows[b], scale[b], focal[b], models[b], seeds[b], out[b])
-
-
-@compiled_parallel
-@no_type_check
-def disturb_parallel(depth, columns, rows, scale, focal, models, seeds, out):
-    """Like `disturb_serial`, but spread the frames over numba's threads."""
-    for b in prange(len(depth)):
         _disturb_frame(depth[b], columns[b], rows[b], scale[b], focal[b], models[b], seeds[b], out[b])

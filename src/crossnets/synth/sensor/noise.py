@@ -253,7 +253,7 @@ def apply(
     """Turn an exact image into the sensor's image. Missing depth is 0. The same seed gives the same image."""
     height, width = depth_mm.shape
     out = np.empty((1, height, width), np.float32)
-    disturb.disturb_serial(
+    disturb.disturb_frames(
         np.ascontiguousarray(depth_mm)[None],
         np.arange(width, dtype=np.int32)[None],
         np.arange(height, dtype=np.int32)[None],
@@ -272,8 +272,6 @@ def apply_crops(
     models: NoiseModel | Sequence[NoiseModel],
     seeds: Int[np.ndarray, "B"],
     strength: float | Float[np.ndarray, "B"] = 1.0,
-    *,
-    parallel: bool = False,
 ) -> Float32[np.ndarray, "B H W"]:
     """Like `apply`, for crops of `raster.cast` that are not yet clipped to their cubes.
 
@@ -283,14 +281,14 @@ def apply_crops(
         models: One model for all crops, or one for each crop.
         seeds: Seed of each crop. It alone determines the random numbers of a crop.
         strength: Factor of every effect, for all crops or for each crop.
-        parallel: Spread the crops over numba's threads, as in `raster.cast`.
     """
     count = len(depth_mm)
     listed = [models] * count if isinstance(models, NoiseModel) else list(models)
     out = np.empty_like(depth_mm)
-    kernel = disturb.disturb_parallel if parallel else disturb.disturb_serial
     records = _records(listed, np.array(np.broadcast_to(strength, count), np.float64))
-    kernel(depth_mm, grid.column_px, grid.row_px, grid.scale, grid.focal_px, records, _seeds(seeds), out)
+    disturb.disturb_frames(
+        depth_mm, grid.column_px, grid.row_px, grid.scale, grid.focal_px, records, _seeds(seeds), out
+    )
     return out
 
 
@@ -305,15 +303,14 @@ def render_noisy_crops(
     size_px: int = CROP_PX,
     *,
     image_px: tuple[int, int] | None = None,
-    parallel: bool = False,
 ) -> Float32[np.ndarray, "B S S"]:
     """Like `raster.render_crops`, with the noise of a sensor.
 
     The arguments are those of `raster.render_crops` and `apply_crops`.
     """
     grid = crop_grid(cameras, centers_mm, cube_mm, size_px, image_px=image_px)
-    depth = cast_depth(meshes, grid.x, grid.y, parallel=parallel)
-    depth = apply_crops(depth, grid, models, seeds, strength, parallel=parallel)
+    depth = cast_depth(meshes, grid.x, grid.y)
+    depth = apply_crops(depth, grid, models, seeds, strength)
     clip_to_cubes(depth, grid)
     return depth
 
