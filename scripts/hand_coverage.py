@@ -4,7 +4,7 @@
         --nyu ../shared/data/nyu/nyu_test_uvd_36.npz \
         --icvl ../shared/data/published/icvl/icvl_test_groundtruth_label.txt --out coverage.json
 
-Fit: `synth.hand.inverse.fit`, with bones of each frame's own, then with one shape for each sequence, found on
+Fit: `fit_hand.fit`, with bones of each frame's own, then with one shape for each sequence, found on
 SHAPE_FRAMES of its frames and frozen. Distance to each joint, in mm of the real hand.
 
 Coverage: every pose is moved, turned and scaled onto the mean hand (Kabsch on the palm's joints; ICVL labels one of
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fit_hand import ANGLE_PART, FitConfig, Problem, fit, solve
 from numba import njit
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -33,7 +34,6 @@ from crossnets.atomic import write_text
 from crossnets.evaluation.protocols import PROTOCOLS, Protocol
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import FINGERS, Skeleton
-from crossnets.synth.hand import inverse
 from crossnets.synth.hand.anthropometry import mean_shape, sample_shape
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import FLEXION, PIP, HandPose, forward
@@ -41,7 +41,7 @@ from crossnets.synth.hand.sampler import sample_angles
 
 SHAPE_FRAMES = 32
 """Evenly spaced frames that one shape is found on."""
-_SHAPE = slice(0, inverse._ANGLES.start)
+_SHAPE = slice(0, ANGLE_PART.start)
 _STEPS = 20
 _PALMS = {
     "nyu36": [30, 31, 32, 33, 34, 35, 5, 11, 17, 23],
@@ -52,11 +52,11 @@ _FAR = 0.9
 """Poses beyond this quantile of the distance are called far."""
 
 
-class FrozenShape(inverse._Problem):
+class FrozenShape(Problem):
     """A fit of pose alone, to a hand whose shape is known."""
 
     def __init__(self, skeleton: Skeleton, side: float, shape: torch.Tensor) -> None:
-        super().__init__(skeleton, side, inverse.FitConfig())
+        super().__init__(skeleton, side, FitConfig())
         self._shape = shape
 
     def hand(self, params: torch.Tensor, base: torch.Tensor) -> tuple:
@@ -65,28 +65,18 @@ class FrozenShape(inverse._Problem):
         return super().hand(torch.cat([shape, params[..., _SHAPE.stop :]], dim=-1), base)
 
 
-def solve(problem: inverse._Problem, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Parameters and base rotations, from the starts and with the iterations of `inverse.fit`."""
-    best = None
-    for start_deg in inverse._STARTS_DEG:
-        found = problem.minimise(*problem.start(target, np.deg2rad(start_deg)), target)
-        best = found if best is None else inverse._better(best, found)
-    params, base, _ = problem.minimise(best[0], best[1], target)
-    return params, base
-
-
 def shared_shape(target: torch.Tensor, skeleton: Skeleton, side: float) -> torch.Tensor:
     """The shape of the one hand that all frames show, with a pose for each: Levenberg-Marquardt over all unknowns."""
     frames, shape = len(target), _SHAPE.stop
     spread = np.sqrt(frames)  # each frame repeats what is known of hands; together they count once
-    plain = inverse.FitConfig()
+    plain = FitConfig()
     config = replace(
         plain,
         bone_spread=plain.bone_spread * spread,
         size_spread=plain.size_spread * spread,
         breadth_spread=plain.breadth_spread * spread,
     )
-    problem = inverse._Problem(skeleton, side, config)
+    problem = Problem(skeleton, side, config)
     params, base = solve(problem, target)
     params[:, :shape] = params[:, :shape].mean(0)
     jacobian = torch.func.vmap(torch.func.jacfwd(problem.residuals))
@@ -117,12 +107,12 @@ def fit_sequence(
     """Residuals with own bones and with one shape (F, J), angles with one shape (F, 26), and the side of the hand."""
     target = torch.as_tensor(found_mm)
     chosen = target[np.unique(np.linspace(0, len(target) - 1, SHAPE_FRAMES).astype(int))]
-    side = min((1.0, -1.0), key=lambda s: float(inverse.fit(chosen, skeleton, s).residual_mm.mean()))
+    side = min((1.0, -1.0), key=lambda s: float(fit(chosen, skeleton, s).residual_mm.mean()))
     frozen = FrozenShape(skeleton, side, shared_shape(chosen, skeleton, side))
     task = progress.add_task(f"fit {skeleton.name}", total=len(target))
     own, one, angles = [], [], []
     for part in target.split(batch):
-        own.append(inverse.fit(part, skeleton, side).residual_mm.numpy())
+        own.append(fit(part, skeleton, side).residual_mm.numpy())
         shape, pose = frozen.hand(*solve(frozen, part))
         one.append((joints(forward(shape, pose), skeleton) - part).norm(dim=-1).numpy())
         angles.append(pose.angles_rad.numpy())

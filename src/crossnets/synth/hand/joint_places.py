@@ -1,8 +1,8 @@
 """Places of each data set's joints on the procedural hand.
 
 The places follow anatomy and the published descriptions of each skeleton, rounded. No test label was used. Only CVAR's
-places were then moved until the hand fitted to labels (`inverse.fit`) had no systematic residual. CVAR's sequences are
-development data. `scripts/hand_coverage.py` reports how well the other skeletons fit. No label is copied.
+places were then moved until the hand fitted to labels (`scripts/fit_hand.py`) had no systematic residual. CVAR's
+sequences are development data. `scripts/hand_coverage.py` reports how well the other skeletons fit. No label is copied.
 """
 
 import functools

@@ -1,4 +1,7 @@
-"""Inverse kinematics: find the shape and pose whose joints lie nearest to given joints."""
+"""Inverse kinematics: find the shape and pose of the rendered hand whose joints lie nearest to given joints.
+
+`hand_coverage.py` fits real poses with it.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,16 +53,16 @@ class Fit(NamedTuple):
 
 
 # Layout of the parameter vector of one frame.
-_SIZE = 0
-_BREADTH = 1
-_BONES = slice(2, 22)
-_ANGLES = slice(_BONES.stop, _BONES.stop + len(ANGLES))
-_ROTATION = slice(_ANGLES.stop, _ANGLES.stop + 3)
-_TRANSLATION = slice(_ROTATION.stop, _ROTATION.stop + 3)
-_COUNT = _TRANSLATION.stop
-_TRANSLATION_SCALE = 100.0
+SIZE = 0
+BREADTH = 1
+BONES = slice(2, 22)
+ANGLE_PART = slice(BONES.stop, BONES.stop + len(ANGLES))
+ROTATION = slice(ANGLE_PART.stop, ANGLE_PART.stop + 3)
+TRANSLATION = slice(ROTATION.stop, ROTATION.stop + 3)
+COUNT = TRANSLATION.stop
+TRANSLATION_SCALE = 100.0
 """Translations are stored in units of 100 mm, so that all parameters have a similar size."""
-_STARTS_DEG = (15.0, 55.0, 85.0)
+STARTS_DEG = (15.0, 55.0, 85.0)
 """Initial flexion in degrees of the first two joints of all fingers. The last joints follow."""
 
 
@@ -82,24 +85,29 @@ def fit(joints_mm: Tensor | np.ndarray, skeleton: Skeleton, side: float = 1.0, c
             f"Cannot fit a hand to joints of shape {tuple(target.shape)}: expected finite (B, {len(skeleton)}, 3) "
             f"for the skeleton {skeleton.name}."
         )
-    problem = _Problem(skeleton, side, config)
-    best = None
-    for start_deg in _STARTS_DEG:
-        params, base = problem.start(target, np.deg2rad(start_deg))
-        solution = problem.minimise(params, base, target)
-        best = solution if best is None else _better(best, solution)
-    assert best is not None
-    params, base, _ = problem.minimise(best[0], best[1], target)
-    shape, pose = problem.hand(params, base)
+    problem = Problem(skeleton, side, config)
+    shape, pose = problem.hand(*solve(problem, target))
     residual = (joints(forward(shape, pose), skeleton) - target).norm(dim=-1)
     return Fit(shape, pose, residual)
 
 
-_Solution = tuple[Tensor, Tensor, Tensor]
+Solution = tuple[Tensor, Tensor, Tensor]
 """Parameters (B, P), base rotations (B, 3, 3) and costs (B,)."""
 
 
-def _better(a: _Solution, b: _Solution) -> _Solution:
+def solve(problem: "Problem", target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return parameters and base rotations of the best solution from all starts."""
+    best = None
+    for start_deg in STARTS_DEG:
+        params, base = problem.start(target, np.deg2rad(start_deg))
+        solution = problem.minimise(params, base, target)
+        best = solution if best is None else better_of(best, solution)
+    assert best is not None
+    params, base, _ = problem.minimise(best[0], best[1], target)
+    return params, base
+
+
+def better_of(a: Solution, b: Solution) -> Solution:
     """Select the solution with the lower cost in each frame."""
     take_b = b[2] < a[2]
     return (
@@ -109,7 +117,7 @@ def _better(a: _Solution, b: _Solution) -> _Solution:
     )
 
 
-class _Problem:
+class Problem:
     """Residuals of a fit and their minimum."""
 
     def __init__(self, skeleton: Skeleton, side: float, config: FitConfig) -> None:
@@ -120,19 +128,19 @@ class _Problem:
 
     def hand(self, params: Tensor, base: Tensor) -> tuple[HandShape, HandPose]:
         """Convert (*B, P) parameters and base rotations (*B, 3, 3) to a hand without a forearm."""
-        size = params[..., _SIZE].exp()
-        breadth = params[..., _BREADTH].exp()
-        bones = params[..., _BONES].exp().reshape(*size.shape, 5, 4)
+        size = params[..., SIZE].exp()
+        breadth = params[..., BREADTH].exp()
+        bones = params[..., BONES].exp().reshape(*size.shape, 5, 4)
         one = torch.ones_like(size)
         shape = build_shape(size, bones, breadth, one, self.side * one, 15 * one)
-        turn = rotation_from_vector(params[..., _ROTATION])
-        pose = HandPose(turn @ base, params[..., _TRANSLATION] * _TRANSLATION_SCALE, params[..., _ANGLES])
+        turn = rotation_from_vector(params[..., ROTATION])
+        pose = HandPose(turn @ base, params[..., TRANSLATION] * TRANSLATION_SCALE, params[..., ANGLE_PART])
         return shape, pose
 
     def residuals(self, params: Tensor, base: Tensor, target: Tensor) -> Tensor:
         """Return the residuals (*B, R): distances of the joints in mm, then the weighted prior on hands."""
         config = self.config
-        angles = params[..., _ANGLES]
+        angles = params[..., ANGLE_PART]
         fitted = joints(forward(*self.hand(params, base)), self.skeleton)
         middle = ((self._low + self._high) / 2).clamp(max=0.5)
         beyond = (angles - self._high).clamp(min=0) - (self._low - angles).clamp(min=0)
@@ -141,7 +149,7 @@ class _Problem:
             (fitted - target).flatten(-2),
             params[..., :1] / config.size_spread,
             params[..., 1:2] / config.breadth_spread,
-            params[..., _BONES] / config.bone_spread,
+            params[..., BONES] / config.bone_spread,
             (angles - middle) / config.angle_spread_rad,
             beyond / config.limit_rad,
             uncoupled / config.couple_rad,
@@ -154,12 +162,12 @@ class _Problem:
         All fingers are flexed equally. The hand is then aligned with the joints by rotation, scale and translation
         (Umeyama 1991).
         """
-        params = target.new_zeros(len(target), _COUNT)
+        params = target.new_zeros(len(target), COUNT)
         angles = torch.zeros(len(ANGLES), dtype=target.dtype)
         angles[torch.from_numpy(PIP - 2)] = angles[torch.from_numpy(PIP)] = flexion
         angles[torch.from_numpy(DIP)] = DIP_PER_PIP * flexion
         angles[0] = 0.3 * flexion
-        params[:, _ANGLES] = angles
+        params[:, ANGLE_PART] = angles
         base = torch.eye(3, dtype=target.dtype).expand(len(target), 3, 3)
         initial = joints(forward(*self.hand(params, base)), self.skeleton)
         centre = initial.mean(1, keepdim=True)
@@ -170,12 +178,12 @@ class _Problem:
         rotation = (u * sign[:, None, :]) @ vh
         size = ((target - goal).square().sum((1, 2)) / (initial - centre).square().sum((1, 2))).sqrt()
         size = size.clamp(0.4, 1.6)
-        params[:, _SIZE] = size.log()
+        params[:, SIZE] = size.log()
         moved = goal - size[:, None, None] * (rotation @ centre.mT).mT
-        params[:, _TRANSLATION] = moved[:, 0] / _TRANSLATION_SCALE
+        params[:, TRANSLATION] = moved[:, 0] / TRANSLATION_SCALE
         return params, rotation
 
-    def minimise(self, params: Tensor, base: Tensor, target: Tensor) -> _Solution:
+    def minimise(self, params: Tensor, base: Tensor, target: Tensor) -> Solution:
         """Run Levenberg-Marquardt with one damping for each frame (Nocedal & Wright 2006, section 10.3)."""
         jacobian = torch.func.vmap(torch.func.jacfwd(self.residuals))
         damping = params.new_full((len(params),), 1e-2)
@@ -194,7 +202,7 @@ class _Problem:
             cost = torch.where(better, tried_cost, cost)
             damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e6)
         # The fitted rotation moves into the base, so that the next run starts at a zero rotation vector.
-        turned = rotation_from_vector(params[:, _ROTATION]) @ base
+        turned = rotation_from_vector(params[:, ROTATION]) @ base
         params = params.clone()
-        params[:, _ROTATION] = 0
+        params[:, ROTATION] = 0
         return params, turned, cost

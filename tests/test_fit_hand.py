@@ -1,12 +1,19 @@
+"""The fit of the rendered hand to given joints."""
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from crossnets.geometry.skeleton import ICVL16, MSRA21, NYU36, Skeleton
-from crossnets.synth.hand.inverse import FitConfig, fit
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import LIMITS_RAD, forward
+from tests.loading import module_at
 from tests.synth.hands import random_hands
+
+fit_hand = module_at(Path(__file__).parent.parent / "scripts" / "fit_hand.py")
+fit = fit_hand.fit
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +39,7 @@ def test_fit_recovers_the_joints(skeleton: Skeleton, side: float) -> None:
 def test_a_fit_does_not_depend_on_its_batch() -> None:
     shape, pose = random_hands(4)
     target = joints(forward(shape, pose), ICVL16)
-    quick = FitConfig(iterations=3)
+    quick = fit_hand.FitConfig(iterations=3)
     together = fit(target, ICVL16, 1.0, quick)
     alone = fit(target[2:3], ICVL16, 1.0, quick)
     np.testing.assert_allclose(together.residual_mm[2].numpy(), alone.residual_mm[0].numpy(), atol=1e-3)
