@@ -111,7 +111,7 @@ def test_files_of_others_are_refused(exported: tuple[Estimator, Path], tmp_path:
     proto = onnx.load(path)
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "bare.onnx")
-    with pytest.raises(ValueError, match=r"bare\.onnx was not made by `crossnets export`.*carries no description"):
+    with pytest.raises(ValueError, match=r"bare\.onnx was not made by `crossnets export`.*it has no description"):
         load_exported(tmp_path / "bare.onnx", "onnxruntime")
     other = json.loads(to_text(whole.model, {})) | {"version": 99}
     with pytest.raises(ValueError, match="version 99"):

@@ -76,7 +76,7 @@ def test_the_file_is_small(exported: tuple[Detector, Path]) -> None:
 def test_the_description_goes_there_and_back() -> None:
     model = DetectorModel(preset="detector", threshold=0.2)
     assert from_text(to_text(model), "file") == model
-    with pytest.raises(ValueError, match="carries no description"):
+    with pytest.raises(ValueError, match="it has no description"):
         from_text(None, "file")
     with pytest.raises(ValueError, match="version 99"):
         from_text(to_text(model).replace('"version": 1', '"version": 99'), "file")

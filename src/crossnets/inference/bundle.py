@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crossnets.atomic import replacing, write_text
 from crossnets.geometry.skeleton import find_skeleton
+from crossnets.inference.description import fields_of
 from crossnets.inference.estimator import current_names
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
@@ -128,7 +129,7 @@ def _refuse(weights: Path, config: Path, what: str, error: Exception) -> NoRetur
 
 def _read_config(path: Path) -> EstimatorConfig:
     try:
-        fields = current_names(_fields(path, FORMAT))
+        fields = current_names(fields_of(path.read_text(), FORMAT, VERSION))
         networks = config_from(fields.pop("networks"))
         return EstimatorConfig(networks=networks, **fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -137,17 +138,8 @@ def _read_config(path: Path) -> EstimatorConfig:
 
 def _read_detector_config(path: Path) -> DetectorConfig:
     try:
-        fields = _fields(path, DETECTOR_FORMAT)
+        fields = fields_of(path.read_text(), DETECTOR_FORMAT, VERSION)
         sizes = {name: tuple(value) for name, value in fields.pop("networks").items()}
         return DetectorConfig(networks=DetectorNetConfig(**sizes), **fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a hand detector of this version of crossnets: {error}") from error
-
-
-def _fields(path: Path, form: str) -> dict[str, Any]:
-    """Fields of a description of this form and version."""
-    fields: dict[str, Any] = json.loads(path.read_text())
-    found = fields.pop("format", None), fields.pop("version", None)
-    if found != (form, VERSION):
-        raise ValueError(f"its format is {found[0]!r} version {found[1]!r}, not {form!r} version {VERSION}")
-    return fields

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,10 +21,25 @@ only have the first alone, and those that state deviations as well have the firs
 
 
 def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:
-    """The description as JSON; `weights` is `digest` of the file that the network was exported from."""
+    """The description as JSON. `weights` is the `digest` of the file that the network was exported from."""
     listed = {name: np.round(weights, 6).tolist() for name, weights in maps.items()}
     fields = {name: asdict(model)[name] for name in CropModel.__dataclass_fields__}
     return json.dumps({"format": FORMAT, "version": VERSION, "model": fields, "maps": listed, "weights": weights})
+
+
+def fields_of(text: str | bytes | None, form: str, version: int) -> dict[str, Any]:
+    """Fields of a description in JSON, without its header.
+
+    Raises:
+        ValueError: the description is missing, or it has another format or version.
+    """
+    if text is None:
+        raise ValueError("it has no description")
+    fields: dict[str, Any] = json.loads(text)
+    found = fields.pop("format", None), fields.pop("version", None)
+    if found != (form, version):
+        raise ValueError(f"its format is {found[0]!r} version {found[1]!r}, not {form!r} version {version}")
+    return fields
 
 
 def digest(path: Path) -> str:
@@ -43,12 +59,7 @@ def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32
         ValueError: the file at `path` was not exported by this version of crossnets.
     """
     try:
-        if text is None:
-            raise ValueError("it carries no description")
-        fields = json.loads(text)
-        found = fields.get("format"), fields.get("version")
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
+        fields = fields_of(text, FORMAT, VERSION)
         maps = {name: np.array(weights, np.float32) for name, weights in fields["maps"].items()}
         return CropModel(**current_names(fields["model"])), maps
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from crossnets.geometry.thinned import (
     thin,
     thinned_camera,
 )
+from crossnets.inference.description import fields_of
 from crossnets.inference.engines import Precision, Runtime, open_network
 from crossnets.types import LensCamera, Pinhole
 
@@ -191,13 +192,7 @@ def from_text(text: str | None, path: str) -> DetectorModel:
         ValueError: the file at `path` is not a detector that this version of crossnets exported.
     """
     try:
-        if text is None:
-            raise ValueError("it carries no description")
-        fields: dict[str, Any] = json.loads(text)
-        found = fields.get("format"), fields.get("version")
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"its description is {found[0]!r} version {found[1]!r}, not {FORMAT!r} version {VERSION}")
-        return DetectorModel(**fields["model"])
+        return DetectorModel(**fields_of(text, FORMAT, VERSION)["model"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a detector that `crossnets export` of this version wrote: {error}. Export the run again."
