@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python scripts/render_benchmark.py
 
-Hands are sampled as for training: `sample_scene`, forward kinematics, surface. Prints medians over repetitions of
+Hands are sampled as for training: `sample_views`, forward kinematics, surface. Prints medians over repetitions of
 processor time of this process, which other load does not stretch (but shared caches and turbo do), and of wall-clock
 time. A crop is a cube of 250 mm around the middle knuckle, 128x128 pixels.
 
@@ -27,7 +27,7 @@ from crossnets.synth.casting.raster import cast, crop_grid, pixel_slopes, render
 from crossnets.synth.casting.spheremesh import SphereMesh
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
-from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.sampler import sample_views
 from crossnets.synth.hand.surface import surface
 from crossnets.synth.sensor.noise import SENSORS, apply, render_noisy_crops
 from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticConfig, SyntheticHands
@@ -47,7 +47,7 @@ _POINTS = 1000
 
 def scenes(seed: int, count: int, camera: str, **options: Any) -> tuple[SphereMesh, np.ndarray, np.ndarray]:
     """A batch of sampled hands, their middle knuckles (B, 3) and the lengths of their forearms (B,)."""
-    shape, pose = sample_scene(np.random.default_rng(seed), count, CAMERAS[camera], **options)
+    shape, pose, _ = sample_views(np.random.default_rng(seed), count, CAMERAS[camera], **options)
     frames = forward(shape, pose)
     return surface(frames, shape), joints(frames, MSRA21)[:, MSRA21.center], shape.forearm_mm
 
@@ -126,9 +126,9 @@ def time_steps(lines: Lines, count: int, name: str) -> None:
     """Where the time of a crop goes, and all of it."""
     camera, model, preset = CAMERAS[name].pinhole, SENSORS[name], CAMERAS[name]
     cubes, seeds = np.full(count, CUBE_MM), np.arange(count)
-    shape, pose = sample_scene(np.random.default_rng(0), count, preset)
+    shape, pose, _ = sample_views(np.random.default_rng(0), count, preset)
     meshes, centers, _ = scenes(0, count, name)
-    lines.each("ms a hand, sampling", count, lambda: sample_scene(np.random.default_rng(0), count, preset))
+    lines.each("ms a hand, sampling", count, lambda: sample_views(np.random.default_rng(0), count, preset))
     lines.each("ms a hand, kinematics and surface", count, lambda: surface(forward(shape, pose), shape))
     plain = lines.each(f"ms a crop, casting, {name}", count, lambda: render_crops(meshes, camera, centers, cubes))
     noisy = lines.each(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from crossnets.geometry.camera import project
-from crossnets.geometry.crop import crop_hand, crop_to_image_px, image_to_crop_px, normalise
+from crossnets.geometry.crop import crop_hand, image_to_crop_px, normalise
 from crossnets.types import HandCrop, Pinhole
 
 CAMERA = Pinhole(240.0, 240.0, 160.0, 120.0)
@@ -22,11 +22,11 @@ def relief(seed: int = 0) -> HandCrop:
     return crop_hand(depth, CAMERA, CENTER)
 
 
-def test_pixel_maps_invert_each_other() -> None:
+def test_pixels_follow_the_map_of_the_crop() -> None:
     points = np.random.default_rng(0).uniform(-50, 400, (9, 2))
     crop = crop_hand(plane(500), ODD_CAMERA, CENTER)
-    np.testing.assert_allclose(crop_to_image_px(image_to_crop_px(points, crop), crop), points, atol=1e-9)
-    np.testing.assert_allclose(image_to_crop_px(crop_to_image_px(points, crop), crop), points, atol=1e-9)
+    expected = np.column_stack([points, np.ones(9)]) @ crop.to_crop_px.T
+    np.testing.assert_allclose(image_to_crop_px(points, crop), expected[:, :2], atol=1e-9)
 
 
 @pytest.mark.parametrize("camera", [CAMERA, ODD_CAMERA, Pinhole(588.03, 587.07, 320.0, 240.0)])

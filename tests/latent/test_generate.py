@@ -20,7 +20,7 @@ from crossnets.models.crossing import CrossingNets
 from crossnets.models.networks import build
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
-from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.sampler import sample_views
 from crossnets.tensors import PoseBatch
 from crossnets.training import presets
 from crossnets.types import HandCrop
@@ -191,7 +191,7 @@ def test_labels_of_another_skeleton_are_converted(model: Path, tmp_path: Path) -
     data = str(make_recording(tmp_path / "rec").root)
     paths = generate_command("walk", model, data=data, out=tmp_path / "out", **OPTIONS | {"start": "0", "end": "2"})
     assert all(path.is_file() for path in paths)
-    hand = forward(*sample_scene(np.random.default_rng(1), 5, CAMERAS["nyu-kinect"]))
+    hand = forward(*sample_views(np.random.default_rng(1), 5, CAMERAS["nyu-kinect"])[:2])
     msra, cvar = (np.asarray(joints(hand, skeleton), np.float32) for skeleton in (MSRA21, CVAR21))
     for labelled, own in zip(msra, cvar, strict=True):
         found = drawing._converted(labelled, MSRA21, CVAR21)

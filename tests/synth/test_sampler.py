@@ -18,7 +18,7 @@ from crossnets.synth.hand.sampler import (
     draw_rotations,
     passes_through_itself,
     sample_angles,
-    sample_scene,
+    sample_views,
     take,
 )
 from crossnets.synth.hand.surface import surface
@@ -66,7 +66,7 @@ def test_crossed_fingers_are_detected() -> None:
 
 
 def test_equal_seeds_give_equal_scenes() -> None:
-    first, second = (sample_scene(np.random.default_rng(5), 20, CAMERA) for _ in range(2))
+    first, second = (sample_views(np.random.default_rng(5), 20, CAMERA)[:2] for _ in range(2))
     for one, two in zip(first, second, strict=True):
         for name, part in vars(one).items():
             assert_array_equal(part, getattr(two, name))
@@ -74,7 +74,7 @@ def test_equal_seeds_give_equal_scenes() -> None:
 
 def test_left_hands_mirror_right_hands() -> None:
     right, left = (
-        joints(forward(*sample_scene(np.random.default_rng(6), 20, CAMERA, left_share=share)), MSRA21)
+        joints(forward(*sample_views(np.random.default_rng(6), 20, CAMERA, left_share=share)[:2]), MSRA21)
         for share in (0.0, 1.0)
     )
     assert_allclose(left, right * np.array([-1, 1, 1]), atol=1e-9)
@@ -82,7 +82,7 @@ def test_left_hands_mirror_right_hands() -> None:
 
 @pytest.mark.parametrize("distance_mm", [(250.0, 1000.0), (400.0, 400.0)])
 def test_hands_are_in_the_image_and_at_the_given_distance(distance_mm: tuple[float, float]) -> None:
-    shape, pose = sample_scene(np.random.default_rng(7), 200, CAMERA, distance_mm=distance_mm)
+    shape, pose, _ = sample_views(np.random.default_rng(7), 200, CAMERA, distance_mm=distance_mm)
     frames = forward(shape, pose)
     mesh = surface(frames, shape)
     centers, radii = mesh.centers_mm[:, :-2], mesh.radii_mm[:, :-2]
@@ -112,7 +112,7 @@ def test_rotations_are_proper_and_views_differ() -> None:
 def test_invalid_distances_and_unknown_image_sizes() -> None:
     rng = np.random.default_rng(10)
     with pytest.raises(ValueError, match="at least 200 mm, in order"):
-        sample_scene(rng, 2, CAMERA, distance_mm=(900.0, 300.0))
-    shape, pose = sample_scene(rng, 50, parse_camera("475,475,320,240"))
+        sample_views(rng, 2, CAMERA, distance_mm=(900.0, 300.0))
+    shape, pose, _ = sample_views(rng, 50, parse_camera("475,475,320,240"))
     hand_mm = joints(forward(shape, pose), MSRA21)
     assert np.abs(hand_mm[..., :2] / hand_mm[..., 2:]).max() < 0.36  # the assumed view of a camera without image size

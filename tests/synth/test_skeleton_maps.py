@@ -4,14 +4,14 @@ from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import MSRA21, SKELETONS
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
-from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.sampler import sample_views
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 
 
 def test_maps_reach_other_skeletons_on_new_hands() -> None:
     maps = skeleton_maps(MSRA21)
     assert set(maps) == set(SKELETONS) - {"msra21", "mediapipe21", "hands17-21"}
-    frames = forward(*sample_scene(np.random.default_rng(77), 300, CAMERAS["nyu-kinect"]))
+    frames = forward(*sample_views(np.random.default_rng(77), 300, CAMERAS["nyu-kinect"])[:2])
     msra_mm = np.asarray(joints(frames, MSRA21))
     for name, weights in maps.items():
         np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)

@@ -174,11 +174,6 @@ def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:
     return out
 
 
-def crop_to_image_px(points_px: Float[np.ndarray, "*N 2"], crop: HandCrop) -> Float[np.ndarray, "*N 2"]:
-    """Pixels of the crop to pixels of the full image."""
-    return (points_px - crop.to_crop_px[:2, 2]) / np.diag(crop.to_crop_px)[:2]
-
-
 def image_to_crop_px(points_px: Float[np.ndarray, "*N 2"], crop: HandCrop) -> Float[np.ndarray, "*N 2"]:
-    """Pixels of the full image to pixels of the crop: the inverse of `crop_to_image_px`."""
+    """Convert pixels of the full image to pixels of the crop."""
     return points_px * np.diag(crop.to_crop_px)[:2] + crop.to_crop_px[:2, 2]

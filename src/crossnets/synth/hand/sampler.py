@@ -66,19 +66,6 @@ _ROLLS_DEG = np.array([[0.0, 75.0], [180.0, 70.0], [150.0, 80.0]])
 """Mean and deviation of the turn about the fingers. A turn of 0 shows the palm, and 180 shows the back."""
 
 
-def sample_scene(
-    rng: np.random.Generator,
-    n: int,
-    camera: CameraPreset,
-    *,
-    distance_mm: tuple[float, float] = DISTANCE_MM,
-    left_share: float = 0.5,
-    views: Views | None = None,
-) -> tuple[HandShape, HandPose]:
-    """Like `sample_views`, but return only shapes and poses."""
-    return sample_views(rng, n, camera, distance_mm=distance_mm, left_share=left_share, views=views)[:2]
-
-
 def sample_views(
     rng: np.random.Generator,
     n: int,

@@ -7,7 +7,7 @@ from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import SKELETONS, Skeleton
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import HandFrames, forward
-from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.sampler import sample_views
 
 _HANDS = 2000
 _SEED = 20
@@ -15,7 +15,7 @@ _SEED = 20
 
 def reference_frames() -> HandFrames:
     """Return 2,000 sampled hands, which are the same in every call."""
-    shape, pose = sample_scene(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
+    shape, pose, _ = sample_views(np.random.default_rng(_SEED), _HANDS, CAMERAS["realsense-sr300"])
     return forward(shape, pose)
 
 

@@ -85,11 +85,11 @@ def put(
     mesh.radii_mm[rows, SPHERES[name]] = radii_mm[rows]
 
 
-def hide(mesh: SphereMesh, names: Sequence[str], rows: Bool[np.ndarray, "n"] | slice = slice(None)) -> None:
-    """Hide parts of the given pictures, in place."""
+def hide(mesh: SphereMesh, names: Sequence[str]) -> None:
+    """Hide parts of all pictures, in place."""
     for name in names:
-        mesh.centers_mm[rows, SPHERES[name]] = NOWHERE
-        mesh.radii_mm[rows, SPHERES[name]] = 1.0
+        mesh.centers_mm[:, SPHERES[name]] = NOWHERE
+        mesh.radii_mm[:, SPHERES[name]] = 1.0
 
 
 def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
