@@ -122,5 +122,5 @@ def test_images_of_another_size_are_refused(shape: tuple[int, int]) -> None:
 
 
 def test_a_lens_needs_a_size() -> None:
-    with pytest.raises(ValueError, match="needs the size of its images"):
+    with pytest.raises(ValueError, match="expected the size of its images"):
         lens_table(LensCamera(CAMERA.pinhole, CAMERA.lens, 0, 0))

@@ -1,4 +1,4 @@
-"""Pixels and millimetres, both ways, and named cameras."""
+"""Convert between pixels and millimetres, and describe cameras by name or by their numbers."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from crossnets.types import Lens, LensCamera, Pinhole
 
 
 def project(points_mm: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) -> Float[np.ndarray, "*N 3"]:
-    """Camera-frame points to (u px, v px, d mm); v points down. The depth must not be zero."""
+    """Convert points in the camera frame to (u px, v px, d mm). v points down. The depth must not be zero."""
     x, y, z = np.moveaxis(points_mm, -1, 0)
     if isinstance(camera, LensCamera):
         pinhole = camera.pinhole
@@ -25,7 +25,7 @@ def project(points_mm: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) 
 
 
 def unproject(uvd: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) -> Float[np.ndarray, "*N 3"]:
-    """(u px, v px, d mm) to camera-frame points in mm: the inverse of `project`."""
+    """Convert (u px, v px, d mm) to points in the camera frame in mm. This is the inverse of `project`."""
     u, v, d = np.moveaxis(uvd, -1, 0)
     if isinstance(camera, LensCamera):
         focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
@@ -35,22 +35,22 @@ def unproject(uvd: Float[np.ndarray, "*N 3"], camera: Pinhole | LensCamera) -> F
 
 
 class CameraPreset(NamedTuple):
-    """A camera as its maker or its users describe it."""
+    """A camera with published numbers."""
 
     pinhole: Pinhole
     width_px: int
-    """Size of the images that the intrinsics belong to; 0 where unknown."""
+    """Width of the images that the intrinsics belong to. 0 if it is unknown."""
     height_px: int
     depth_unit_mm: float
     """Millimetres per raw depth count."""
     source: str
-    """Source of the numbers. A device's own calibration is always better."""
+    """Source of the numbers. The calibration of the device itself is always better."""
     lens: Lens | None = None
-    """None for a camera without distortion, or one whose distortion is unknown."""
+    """None if the camera has no distortion, or if its distortion is unknown."""
 
     @property
     def camera(self) -> Pinhole | LensCamera:
-        """Camera of the frames: the intrinsics, with the lens if there is one."""
+        """The intrinsics, with the lens if the camera has one."""
         if self.lens is None:
             return self.pinhole
         return LensCamera(self.pinhole, self.lens, self.width_px, self.height_px)
@@ -111,7 +111,7 @@ CAMERAS: dict[str, CameraPreset] = {
 def _nominal(
     width_px: int, height_px: int, across_deg: float, down_deg: float, unit_mm: float, of: str
 ) -> CameraPreset:
-    """A camera of this field of view whose axis is in the middle of the image."""
+    """Describe a camera of this field of view whose axis is in the middle of the image."""
     fx_px = width_px / 2 / math.tan(math.radians(across_deg / 2))
     fy_px = height_px / 2 / math.tan(math.radians(down_deg / 2))
     pinhole = Pinhole(round(fx_px, 1), round(fy_px, 1), (width_px - 1) / 2, (height_px - 1) / 2)
@@ -158,22 +158,25 @@ _OWN_LENS = {
     "iphone-truedepth": "fit them to the lookup table of AVCameraCalibrationData, or rectify the depth with it",
     "orbbec-femto-bolt": "the Orbbec SDK's camera parameters contain them",
 }
-"""Presets whose lens distorts noticeably and differs from device to device, and where to find its coefficients."""
+"""Presets whose lens distorts noticeably and differs from device to device, with the source of its coefficients."""
 _warned: set[str] = set()
 
 
 def as_camera(camera: Any) -> CameraPreset:
-    """The camera that a caller names or describes.
+    """Convert the caller's description of a camera.
 
     Args:
-        camera: Any text of `parse_camera`, such as the name of a preset. A `CameraPreset`, a `Pinhole` or a
-            `LensCamera`. Four numbers (fx, fy, cx, cy in pixels), or 8, 9 or 12, of which the last are a lens's 4, 5
-            or 8 coefficients in OpenCV's order. A 3 x 3 intrinsic matrix, or a pair of it and coefficients, as OpenCV
-            and pyk4a have them. pyrealsense2's intrinsics. A size of 0 x 0 in the answer means unknown.
+        camera: One of these: any text of `parse_camera`, such as the name of a preset; a `CameraPreset`, a `Pinhole`
+            or a `LensCamera`; four numbers (fx, fy, cx, cy in pixels), which 4, 5 or 8 coefficients of a lens in
+            OpenCV's order may follow; a 3 x 3 intrinsic matrix, or a pair of it and coefficients, as OpenCV and pyk4a
+            return them; pyrealsense2's intrinsics.
+
+    Returns:
+        The camera. Its size is 0 x 0 if the description contains no size.
 
     Raises:
         OSError: the file that a text names cannot be read.
-        ValueError: none of these, or numbers that no camera has.
+        ValueError: the description has another form, or its numbers are not those of a camera.
     """
     if isinstance(camera, str):
         return parse_camera(camera)
@@ -210,20 +213,20 @@ def as_camera(camera: Any) -> CameraPreset:
 
 
 def _separated(camera: Any) -> tuple[Lens | None, Any]:
-    """The lens and the matrix of a pair of both. Anything else has no lens and stays as it is."""
+    """Separate a pair of matrix and coefficients into lens and matrix. Other descriptions have no separate lens."""
     if isinstance(camera, list | tuple) and len(camera) == 2 and np.shape(camera[0]) == (3, 3):
         return lens_of(camera[1]), camera[0]
     return None, camera
 
 
 def realsense_lens(intrinsics: Any) -> Lens | None:
-    """The lens of pyrealsense2's intrinsics. None if it does not distort.
+    """Read the lens of pyrealsense2's intrinsics. None if it does not distort.
 
-    `brown_conrady` is OpenCV's model, and `modified_brown_conrady` has other tangential terms. The library computes
-    `inverse_brown_conrady` as the modified model, checked with librealsense 2.59, although its name says otherwise.
+    `brown_conrady` is OpenCV's model, and `modified_brown_conrady` has other tangential terms. Contrary to its name,
+    `inverse_brown_conrady` is computed as the modified model. This was checked with librealsense 2.59.
 
     Raises:
-        ValueError: the model is another one, such as those of fish-eye lenses.
+        ValueError: the model is a different one, such as that of a fish-eye lens.
     """
     coefficients = [float(number) for number in getattr(intrinsics, "coeffs", ())]
     model = str(getattr(intrinsics, "model", "brown_conrady")).rpartition(".")[2]
@@ -247,10 +250,10 @@ def _checked(camera: CameraPreset) -> CameraPreset:
 
 
 def without_lens(camera: CameraPreset, use: str) -> CameraPreset:
-    """The camera, which must have no lens. `use` names the purpose in the message.
+    """Return the camera if it has no lens. `use` names the purpose in the message.
 
     Raises:
-        ValueError: it has one.
+        ValueError: the camera has a lens.
     """
     if camera.lens is not None:
         raise ValueError(f"Found a camera with a lens, but {use} has none. Give fx,fy,cx,cy alone.")
@@ -258,10 +261,10 @@ def without_lens(camera: CameraPreset, use: str) -> CameraPreset:
 
 
 def camera_named(name: str) -> CameraPreset:
-    """The preset of that name.
+    """Find a preset by its name.
 
     Raises:
-        ValueError: no such preset. The message lists those there are.
+        ValueError: no preset has this name. The message lists the presets.
     """
     name = ALIASES.get(name.lower(), name)
     if name not in CAMERAS:
@@ -276,17 +279,17 @@ def camera_named(name: str) -> CameraPreset:
 
 
 def parse_camera(text: str) -> CameraPreset:
-    """A camera as a command line names it: `CAMERA` or `CAMERA:LENS`.
+    """Read a camera in the form of the command line: `CAMERA` or `CAMERA:LENS`.
 
-    CAMERA is a preset, or `fx,fy,cx,cy[,unit_mm]`. Focal lengths and centre are in pixels of the image as used;
-    `unit_mm` is 1 unless given. The size of the image is not part of these numbers: then it is 0 x 0, unknown.
+    CAMERA is a preset, or `fx,fy,cx,cy[,unit_mm]`. Focal lengths and centre are in pixels of the given images.
+    `unit_mm` is 1 by default. These numbers do not contain the size of the image, so the size becomes 0 x 0.
 
-    LENS is `k1,k2,p1,p2[,k3[,k4,k5,k6]]` as OpenCV has them, `none` for images that are undistorted already, or, after
-    one of the Azure Kinect's presets, a JSON file with the device's own calibration.
+    LENS is `k1,k2,p1,p2[,k3[,k4,k5,k6]]` in OpenCV's order, or `none` for undistorted images. After a preset of the
+    Azure Kinect it may also be a JSON file with the calibration of the device.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: neither a preset nor four or five numbers, or numbers that no camera has.
+        ValueError: the text is neither a preset nor four or five numbers, or the numbers are not those of a camera.
     """
     name, colon, lens = text.partition(":")
     if not colon:
@@ -307,7 +310,7 @@ def parse_camera(text: str) -> CameraPreset:
 
 
 def _camera_alone(text: str, *, warn: bool = True) -> CameraPreset:
-    """A preset, or one of numbers. `warn` about a preset whose lens is unknown, once."""
+    """Read CAMERA. `warn` warns once about each preset whose lens is unknown."""
     if "," not in text:
         preset = camera_named(text.strip())
         if warn:
@@ -325,8 +328,8 @@ def _camera_alone(text: str, *, warn: bool = True) -> CameraPreset:
     fx, fy, cx, cy, unit_mm = (*numbers, 1.0)[:5]
     if not (all(map(math.isfinite, numbers)) and fx > 0 and fy > 0 and unit_mm > 0):
         raise ValueError(
-            f"No camera has the numbers {text!r}: all must be finite, and the focal lengths (first two) and the "
-            "depth unit (fifth) positive."
+            f"Invalid camera {text!r}: all numbers must be finite, and the focal lengths (first two) and the depth "
+            "unit (fifth) must be positive."
         )
     return CameraPreset(Pinhole(fx, fy, cx, cy), 0, 0, unit_mm, "the command line")
 
@@ -344,21 +347,21 @@ def _warn_of_lens(name: str) -> None:
 
 
 _AZURE_MODES = {"azure-kinect-nfov": (1.0, 192.0, 180.0), "azure-kinect-wfov": (0.5, 0.0, 0.0)}
-"""Scale of a mode's image to the sensor's 1024 x 1024 pixels, and the first column and row that it shows."""
+"""Scale from the sensor's 1024 x 1024 pixels to the image of a mode, and the first column and row of that image."""
 _AZURE_SENSOR_PX = 1024
 _AZURE_MODELS = ("BrownConrady", "Rational6KT")
 
 
 def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
-    """The depth camera of an Azure Kinect, from the JSON file that its SDK gives (`k4a_device_get_raw_calibration`).
+    """Read the depth camera of an Azure Kinect from the JSON file of its SDK (`k4a_device_get_raw_calibration`).
 
     Args:
-        path: The file. pyk4a has its text as `calibration_raw`.
-        preset: azure-kinect-nfov or azure-kinect-wfov, which states the mode.
+        path: The file. pyk4a returns its text as `calibration_raw`.
+        preset: azure-kinect-nfov or azure-kinect-wfov, which sets the mode.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the preset is another one, or the file has no depth camera with a known lens model.
+        ValueError: the preset is a different one, or the file has no depth camera with a known lens model.
     """
     mode = next((name for name in _AZURE_MODES if CAMERAS[name].pinhole == preset.pinhole), None)
     if mode is None:
@@ -381,13 +384,15 @@ def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
             f"{path}: found the lens model {model} with {len(numbers)} numbers, expected {' or '.join(_AZURE_MODELS)} "
             "with 14 or 15 finite ones."
         )
-    # Centre and focal lengths are shares of the whole sensor's size, whose first pixel is centred at a half.
+    # Centre and focal lengths are fractions of the size of the whole sensor. The centre of the first pixel is at a
+    # half.
     center_x, center_y, focal_x, focal_y, k1, k2, k3, k4, k5, k6, off_x, off_y, p2, p1 = numbers[:14]
     if off_x or off_y:
-        raise ValueError(f"{path}: found a centre of distortion of {off_x}, {off_y}; expected 0, 0.")
-    # The 6KT model has half of OpenCV's mixed tangential term, which is not representable unless both are zero.
+        raise ValueError(f"{path}: found a centre of distortion of {off_x}, {off_y}, expected 0, 0.")
+    # The 6KT model has half of OpenCV's mixed tangential term. OpenCV's model cannot represent it unless p1 and p2 are
+    # 0.
     if model == "Rational6KT" and (p1 or p2):
-        raise ValueError(f"{path}: found the lens model {model} with p1 {p1} and p2 {p2}; expected zeros there.")
+        raise ValueError(f"{path}: found the lens model {model} with p1 {p1} and p2 {p2}, expected zeros there.")
     scale, left, top = _AZURE_MODES[mode]
     pixels = _AZURE_SENSOR_PX * scale
     pinhole = Pinhole(focal_x * pixels, focal_y * pixels, center_x * pixels - 0.5 - left, center_y * pixels - 0.5 - top)

@@ -1,4 +1,4 @@
-"""The hand cube: cut out of a depth image, normalised for a network, and joints into it and back."""
+"""Cut the cube around a hand out of a depth image, and normalise the crop for a network."""
 
 import math
 from collections.abc import Sequence
@@ -13,37 +13,39 @@ from crossnets.geometry.support import unsupported
 from crossnets.types import HandCrop, LensCamera, Pinhole
 
 CUBE_MM = 250.0
-"""Side of the cube of the paper, the same for every data set (spec 1.5)."""
+"""Side of the paper's cube. It is the same for every data set (spec 1.5)."""
 CROP_PX = 128
 _NEAR_MARGIN_MM = 10.0
 """The paper's step 3 adds 10 mm, so that the front of the cube differs from background (spec 1.5)."""
 
 TIE_PX = 0.01
-"""Half-way between two pixels of the image OpenCV takes either one. So much to the left and up decides."""
+"""Shift to the left and up. Without it OpenCV may take either pixel half-way between two pixels of the image."""
 
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
-"""`per-frame` is the paper's, from the nearest to the farthest hand point; `metric` keeps distances (spec 1.5)."""
+"""`per-frame` is that of the paper, from the nearest to the farthest hand point. `metric` keeps distances (spec
+1.5)."""
 HAND_IN_CUBE = 0.75
-"""Length of a hand, wrist to tip of the middle finger, over the side of the cube of a second pass (187 in 250 mm)."""
+"""Length of a hand, from the wrist to the tip of the middle finger, over the side of its cube in a second pass. A hand
+of 187 mm gets a cube of 250 mm."""
 
 
 class CropBoxes(NamedTuple):
-    """The parts of images that a batch of cubes covers, and how they fill their crops."""
+    """Parts of images that a batch of cubes covers, and their places in the crops."""
 
     corners_px: Float64[np.ndarray, "B 2 2"]
-    """(u, v) of the first pixel, and of the first one after the last."""
+    """(u, v) of the first pixel, and of the pixel after the last one."""
     scale: Float64[np.ndarray, "B"]
     """Pixels of the crop per pixel of the image."""
     margin_px: Float64[np.ndarray, "B 2"]
-    """Background left and right, above and below, in pixels of the crop."""
+    """Width of the background left and right, and above and below, in pixels of the crop."""
 
 
 def crop_boxes(
     cameras: Sequence[Pinhole], centers_mm: Float[np.ndarray, "B 3"], cube_mm: Float[np.ndarray, "B"], size_px: int
 ) -> CropBoxes:
-    """Steps 1 and 4 of the paper's crop (spec 1.5): whole pixels of the image, the longer side fills the square.
+    """Compute steps 1 and 4 of the paper's crop (spec 1.5).
 
-    One camera stands for all of them.
+    A box consists of whole pixels of the image, and its longer side fills the square. One camera serves all cubes.
     """
     focal_px, middle_px = np.array(cameras).reshape(-1, 2, 2).transpose(1, 0, 2)
     ends_mm = centers_mm[:, None, :2] + np.array([-0.5, 0.5])[:, None] * cube_mm[:, None, None]
@@ -65,15 +67,19 @@ def crop_hand(
 ) -> HandCrop:
     """Cut the cube around `center_mm` out of a depth image: steps 1, 2 and 4 of the paper's crop (spec 1.5).
 
-    What is nearer than the cube is clamped to its front, what is farther becomes background; pixels outside the
-    image are background. Nearest-neighbour, aspect kept, the longer side fills the square.
+    Depth nearer than the cube is clamped to its front. Depth farther than the cube, and pixels outside the image,
+    become background. Pixels are sampled by nearest neighbour and keep their aspect. The longer side fills the square.
 
-    `turn`, a rotation or a mirror, acts on x and y of the scene before the cube is cut: then the centre, and the
-    pixels that the crop's map is from, are those of the turned scene. It is exact, as the camera has one centre.
-
-    Of a camera with a lens the crop is cut out of the ideal image (`geometry.lens`), whose pixels its map is from.
-
-    `supported` removes pixels that no surface supports (`geometry.support`), as a camera's frames need it.
+    Args:
+        depth_mm: Depth image. Missing depth is 0.
+        camera: Camera of the image. With a lens, the crop is cut out of the ideal image (`geometry.lens`), and its map
+            starts from the pixels of that image.
+        center_mm: Centre of the cube in the camera frame.
+        cube_mm: Side of the cube.
+        size_px: Side of the crop.
+        turn: Rotation or mirror of x and y of the scene before the cube is cut. Centre and map then belong to the
+            turned scene. The result is exact, because all rays pass through the same point.
+        supported: Whether pixels that no surface supports are removed (`geometry.support`), as images of cameras need.
 
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
@@ -86,7 +92,7 @@ def crop_hand(
         )
     pinhole = lens_table(camera).ideal if isinstance(camera, LensCamera) else camera
     scale, (margin_u, margin_v), (left, top) = _crop_box(pinhole, (x, y, z), float(cube_mm), size_px)
-    # Integer coordinates are pixel centres, in the image and in the crop: hence the halves.
+    # Integer coordinates are pixel centres in the image and in the crop. The map therefore contains halves.
     to_crop_px = np.array(
         [
             [scale, 0.0, margin_u - (left - 0.5) * scale - 0.5],
@@ -114,7 +120,10 @@ def crop_hand(
 def _crop_box(
     camera: Pinhole, center_mm: tuple[float, float, float], cube_mm: float, size_px: int
 ) -> tuple[float, tuple[float, float], tuple[int, int]]:
-    """`crop_boxes` of one cube: scale, margins, first pixel. numpy takes ten times as long for so few numbers."""
+    """Return scale, margins and first pixel of one cube, like `crop_boxes`.
+
+    numpy takes ten times as long for so few numbers.
+    """
     x, y, z = center_mm
     half = 0.5 * cube_mm
     left, right = (math.floor((end * camera.fx_px) / z + camera.cx_px) for end in (x - half, x + half))
@@ -127,17 +136,17 @@ def _crop_box(
 def _inside(
     cut: Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"], nearest_mm: float, farthest_mm: float
 ) -> Float32[np.ndarray, "S S"]:
-    """Clamp pixels that are nearer than the cube, and set farther or unseen ones to 0."""
+    """Clamp pixels that are nearer than the cube, and set farther or invalid ones to 0."""
     if cut.dtype.kind != "f":
-        farthest_mm = math.floor(farthest_mm)  # which float32 holds exactly
+        farthest_mm = math.floor(farthest_mm)  # float32 represents whole numbers exactly
     crop = cut.astype(np.float32, copy=False)
     seen = crop > 0
-    seen &= crop <= farthest_mm  # neither holds of what is no number
+    seen &= crop <= farthest_mm  # both comparisons are false for NaN
     return cv2.copyTo(np.maximum(crop, nearest_mm, out=crop), seen.view(np.uint8))
 
 
 def turned_px(camera: Pinhole, turn: Float[np.ndarray, "2 2"]) -> Float64[np.ndarray, "3 3"]:
-    """Affine map of an image's pixels (u, v, 1) to where they are when x and y of the scene are turned."""
+    """Affine map from pixels (u, v, 1) of an image to their places after x and y of the scene are turned."""
     focal_px, middle_px = np.array(camera).reshape(2, 2)
     found = np.eye(3)
     found[:2, :2] = focal_px[:, None] * turn / focal_px
@@ -146,14 +155,15 @@ def turned_px(camera: Pinhole, turn: Float[np.ndarray, "2 2"]) -> Float64[np.nda
 
 
 def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:
-    """Depth of a crop for a network: -1 nearest, +1 farthest and background.
+    """Normalise the depth of a crop for a network: -1 is nearest, and +1 is farthest and background.
 
-    `metric`: (depth - centre) / (cube / 2). `per-frame`: the paper's, spec 1.5: with v the depth inside the cube
-    plus 10 mm as a fraction of it, v' = 2 (v - min v) / max v - 1 over the hand's pixels; the farthest become +1.
+    `metric` is (depth - centre) / (cube / 2). `per-frame` is that of the paper (spec 1.5). With v the depth inside the
+    cube plus 10 mm as a fraction of the cube, it is v' = 2 (v - min v) / max v - 1 over the pixels of the hand. The
+    farthest pixels become +1.
     """
     depth, z, half = crop.depth_mm, float(crop.center_mm[2]), crop.cube_mm / 2
     if how == "metric":
-        # Far beyond the cube where nothing is seen, so that clipping makes it the farthest.
+        # Invalid pixels are set far behind the cube, so that clipping makes them the farthest.
         out = cv2.threshold(depth, 0, z + 2 * crop.cube_mm, cv2.THRESH_BINARY_INV)[1]
         out += depth
         out -= z

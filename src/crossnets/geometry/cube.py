@@ -1,6 +1,7 @@
-"""Points as an estimator sees them in a crop: its columns and rows, and depth in its cube, all -1 to 1.
+"""Crop coordinates: column and row of a crop and depth in its cube, all from -1 to 1.
 
-Unlike millimetres about the cube's centre they lie where the crop shows them, whatever the perspective.
+Unlike millimetres about the centre of the cube, they are the place where the crop shows a point, so perspective does
+not matter.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from crossnets.types import HandCrop, Pinhole
 
 
 class CropViews(NamedTuple):
-    """Maps between the camera frame and each of a batch of square crops."""
+    """Maps between the camera frame and the crop coordinates of a batch of crops."""
 
     focal_px: Float64[np.ndarray, "B 2"]
-    """Focal length of the crop as a camera of its own, in units of half its side."""
+    """Focal length of each crop in units of half its side."""
     middle_px: Float64[np.ndarray, "B 2"]
-    """Place where the optical axis meets the crop, -1 to 1 inside it."""
+    """Column and row of the optical axis, -1 to 1 inside the crop."""
     center_mm: Float64[np.ndarray, "B"]
     """Depth of the cube's centre."""
     half_mm: Float64[np.ndarray, "B"]
@@ -27,14 +28,14 @@ class CropViews(NamedTuple):
 
 
 def views_of(crops: Sequence[HandCrop]) -> CropViews:
-    """Views of crops that were cut."""
+    """Return the views of given crops."""
     numbers = np.array([_numbers(crop) for crop in crops])
     cameras = numbers[:, :4].reshape(-1, 2, 2)
     return _views(cameras, numbers[:, 4:6], numbers[:, 6:8], numbers[:, 8], numbers[:, 9], numbers[:, 10])
 
 
 def _numbers(crop: HandCrop) -> tuple[float, ...]:
-    """Camera, scale, shift, depth and side of the cube, side of the crop."""
+    """Return camera, scale, shift, depth and side of the cube, and side of the crop."""
     (scale_u, _, shift_u), (_, scale_v, shift_v), _ = crop.to_crop_px.tolist()
     depth_mm, side_px = float(crop.center_mm[2]), float(len(crop.depth_mm))
     return (*crop.camera, scale_u, scale_v, shift_u, shift_v, depth_mm, crop.cube_mm, side_px)
@@ -46,7 +47,7 @@ def views_at(
     cube_mm: Float[np.ndarray, "B"],
     size_px: int = CROP_PX,
 ) -> CropViews:
-    """Views of the crops that `crop_hand` would cut. One camera stands for all."""
+    """Return the views of the crops that `crop_hand` would cut. One camera serves all crops."""
     centers, cubes = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
     box = crop_boxes(cameras, centers, cubes, size_px)
     shift = box.margin_px - (box.corners_px[:, 0] - 0.5) * box.scale[:, None] - 0.5
@@ -70,14 +71,14 @@ def _views(
 
 
 def into_cubes(points_mm: Float[np.ndarray, "B J 3"], views: CropViews) -> Float[np.ndarray, "B J 3"]:
-    """Camera frame to (column, row, depth), each -1 to 1 inside the crop."""
+    """Convert points in the camera frame to crop coordinates."""
     uv = points_mm[..., :2] / points_mm[..., 2:] * views.focal_px[:, None] + views.middle_px[:, None]
     depth = (points_mm[..., 2:] - views.center_mm[:, None, None]) / views.half_mm[:, None, None]
     return np.concatenate([uv, depth], axis=-1)
 
 
 def out_of_cubes(points: Float[np.ndarray, "B J 3"], views: CropViews) -> Float[np.ndarray, "B J 3"]:
-    """The inverse of `into_cubes`."""
+    """Convert crop coordinates to points in the camera frame. This is the inverse of `into_cubes`."""
     z = points[..., 2:] * views.half_mm[:, None, None] + views.center_mm[:, None, None]
     xy = (points[..., :2] - views.middle_px[:, None]) / views.focal_px[:, None] * z
     return np.concatenate([xy, z], axis=-1)

@@ -1,16 +1,14 @@
-"""Cameras whose lens distorts: pixels to rays and back, and the image that a camera without distortion would take.
+"""Lenses that distort: pixels to rays and back, and the image that a camera without distortion would take.
 
-The estimator needs crops without distortion. There are two ways to give it those. One undistorts each image, which
-takes 0.2 to 0.3 ms for 640 x 480 pixels, and every later step stays as it is. The other is used here and leaves the
-image as it is. A table that is computed once per camera gives, for each pixel of the ideal image, the pixel of the real
-image. A crop looks up only its own 128 x 128 pixels there, which takes 0.03 ms. The ideal image costs nothing then, so
-it covers the whole field of view, and no hand at the image's edge is lost. The detector searches the image as it is,
-since it tolerates a small change of shape, and its peaks become rays through the lens. The filter of unsupported pixels
-acts on the image for the detector and on the crop for the estimator, as without a lens. Readers of data sets and the
-live page, which need whole images, take `ideal_image`.
+The estimator needs crops without distortion. Undistorting each image would take 0.2 to 0.3 ms for 640 x 480 pixels.
+Instead, a table is computed once per camera. It contains, for each pixel of the ideal image, the pixel of the real
+image. A crop looks up only its own 128 x 128 pixels, which takes 0.03 ms. The ideal image is never computed, so it may
+cover the whole field of view, and hands at the edge of the image are kept. The detector tolerates a small change of
+shape and therefore searches the real image. Its peaks become rays through the lens. Readers of data sets and the live
+page need whole images and call `ideal_image`.
 
-Either lookup takes the nearest pixel. Depth is exact then, and a pixel moves by at most half a pixel in x and y, once
-more than in the crop itself. `scripts/lens_error.py` measures what that costs the joints (docs/runtime.md).
+Lookups take the nearest pixel. Depth stays exact, and a pixel moves by at most half a pixel in x and y, in addition to
+the same rounding in the crop. `scripts/lens_error.py` measures the effect on the joints (docs/runtime.md).
 """
 
 import functools
@@ -29,23 +27,23 @@ _SAMPLES = np.linspace(0.0, 8.0, 8001)
 """Slopes of rays at which the radial part is examined."""
 _ITERATIONS = 30
 _CONVERGED_PX = 1e-3
-"""Largest distance between a pixel and the pixel of its ray. It is far below what any image resolves."""
+"""Largest distance between a pixel and the pixel of its ray. It is far below the resolution of any image."""
 _STEP = 1e-6
 _EDGE_PX = 0.5
 _MOST_PIXELS = 1 << 23
-"""8.4 million, such as 3840 x 2160. A small file could ask for any size."""
+"""8.4 million, such as 3840 x 2160. The limit is needed because a small file may state any size."""
 _MOST_IDEAL_PIXELS = 1 << 25
 """A wide lens covers four times as many pixels without distortion."""
 _STRIP_PIXELS = 1 << 20
 
 
 class LensTable(NamedTuple):
-    """Lookups for one camera. `lens_table` makes and caches them."""
+    """Lookup tables of one camera. `lens_table` computes and caches them."""
 
     ideal: Pinhole
-    """A camera without distortion that sees all of the field of view, with the same focal lengths."""
+    """A camera without distortion that covers the same field of view with the same focal lengths."""
     pixel: Int32[np.ndarray, "h w"]
-    """For each pixel of its image the position in the flattened image of the real camera. -1: it sees nothing there."""
+    """Position of each pixel of the ideal image in the flattened real image. -1 if the real camera does not see it."""
     rays: Float32[np.ndarray, "H W 2"]
     """Slopes x/z and y/z of the ray of each pixel of the real camera. NaN beyond `MOST_SLOPE`."""
 
@@ -84,16 +82,17 @@ def coefficients_of(lens: Lens) -> list[float]:
 
 
 def distort(slopes: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarray, "*N 2"]:
-    """Slopes x/z and y/z of rays to where the lens shows them, in units of the focal length.
+    """Convert slopes x/z and y/z of rays to their places in the image, in units of the focal length.
 
-    The model ends where it folds the image over. Beyond, the distortion stays as it is there, so that points outside
-    the field of view stay outside of the image.
+    The model is valid up to the slope at which it folds the image over. Beyond it the distortion is constant, so that
+    points outside the field of view stay outside the image.
     """
     return _distort(np.asarray(slopes, np.float64), lens, _fold(lens)[0])
 
 
 def undistort(places: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarray, "*N 2"]:
-    """The inverse of `distort`, by Newton's method from the radial part's inverse. NaN where it does not converge."""
+    """Invert `distort` by Newton's method, starting from the inverse of the radial part. NaN if it does not
+    converge."""
     wanted = np.asarray(places, np.float64)
     fold, ends = _fold(lens)
     radius = np.linalg.norm(wanted, axis=-1, keepdims=True)
@@ -105,7 +104,7 @@ def undistort(places: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarr
     for _ in range(_ITERATIONS):
         if not np.abs(error).max(initial=0) > 1e-12:
             break
-        # The derivatives are differences. Their error slows the last step only.
+        # The derivatives are finite differences. Their error slows only the last step.
         along_x, along_y = ((_distort(found + step, lens, fold) - wanted - error) / _STEP for step in _STEP * np.eye(2))
         determinant = along_x[..., 0] * along_y[..., 1] - along_y[..., 0] * along_x[..., 1]
         step_x = (along_y[..., 1] * error[..., 0] - along_y[..., 0] * error[..., 1]) / determinant
@@ -116,14 +115,14 @@ def undistort(places: Float[np.ndarray, "*N 2"], lens: Lens) -> Float64[np.ndarr
 
 
 def _radial(squared: Float64[np.ndarray, "*N"], lens: Lens) -> Float64[np.ndarray, "*N"]:
-    """Factor of the slopes, from the square of their length."""
+    """Radial factor of slopes, given the square of their length."""
     above = 1 + squared * (lens.k1 + squared * (lens.k2 + squared * lens.k3))
     below = 1 + squared * (lens.k4 + squared * (lens.k5 + squared * lens.k6))
     return np.asarray(above / below)
 
 
 def _distort(slopes: Float64[np.ndarray, "*N 2"], lens: Lens, fold: float) -> Float64[np.ndarray, "*N 2"]:
-    """OpenCV's model (calib3d, "Camera Calibration and 3D Reconstruction"), at slopes of at most `fold`."""
+    """Apply OpenCV's model (calib3d, "Camera Calibration and 3D Reconstruction") to slopes of at most `fold`."""
     length = np.linalg.norm(slopes, axis=-1)
     within = np.minimum(1.0, np.divide(fold, length, out=np.ones_like(length), where=length > 0))
     x, y = slopes[..., 0] * within, slopes[..., 1] * within
@@ -139,7 +138,7 @@ def _distort(slopes: Float64[np.ndarray, "*N 2"], lens: Lens, fold: float) -> Fl
 
 @functools.lru_cache(maxsize=64)
 def _fold(lens: Lens) -> tuple[float, float]:
-    """Slope at which the radial part stops growing, and where the lens shows that slope."""
+    """Slope at which the radial part stops growing, and its place in the image."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shown = _SAMPLES * _radial(_SAMPLES**2, lens)
         stops = ~(np.diff(shown) > 0)
@@ -152,24 +151,26 @@ def _fold(lens: Lens) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=16)
 def lens_table(camera: LensCamera) -> LensTable:
-    """The lookups of a camera. They are computed once, which takes some tenths of a second, and must not be changed.
+    """Compute the lookup tables of a camera, which takes some tenths of a second. The result must not be changed.
 
     Raises:
-        ValueError: the coefficients fold the image over inside the field of view, or have no inverse there. Or an image
-            is too large, or all pixels see rays beyond `MOST_SLOPE`.
+        ValueError: the coefficients fold the image over inside the field of view, or have no inverse there. An image is
+            too large, or all rays are beyond `MOST_SLOPE`.
     """
     pinhole = camera.pinhole
     width = camera.width_px
     height = camera.height_px
     if not (width > 0 and height > 0):
-        raise ValueError(f"A camera with a lens needs the size of its images; found {width} x {height} pixels.")
+        raise ValueError(
+            f"Found a camera with a lens and images of {width} x {height} pixels, expected the size of its images."
+        )
     _check_size(width, height, _MOST_PIXELS, "image")
     focal_px, middle_px = np.array(pinhole).reshape(2, 2)
     _check_fold(camera)
     rays = np.empty((height, width, 2), np.float32)
     least_slopes, most_slopes = np.full(2, np.inf), np.full(2, -np.inf)
     for strip in _strips(height, width):
-        # Rays are compared in float64. The table has them in float32.
+        # Rays are compared in float64 and stored in float32.
         found = _rays(camera, strip)
         found[np.linalg.norm(found, axis=-1) > MOST_SLOPE] = np.nan
         least_slopes = np.fmin(least_slopes, np.fmin.reduce(found, axis=(0, 1)))
@@ -198,16 +199,16 @@ def lens_table(camera: LensCamera) -> LensTable:
 
 
 def _strips(height: int, width: int) -> list[slice]:
-    """Rows of an image in pieces of at most a million pixels, so that doubles of a large image need little memory."""
+    """Divide the rows of an image into strips of at most a million pixels, so that float64 needs little memory."""
     rows = max(1, _STRIP_PIXELS // width)
     return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def _rays(camera: LensCamera, strip: slice) -> Float64[np.ndarray, "h W 2"]:
-    """Slopes of the rays of some rows.
+    """Compute the slopes of the rays of some rows.
 
     Raises:
-        ValueError: the coefficients cannot be inverted there.
+        ValueError: the coefficients cannot be inverted for some of their pixels.
     """
     focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
     grid_px = np.stack(np.meshgrid(np.arange(camera.width_px), np.arange(strip.start, strip.stop)), axis=-1)
@@ -223,14 +224,10 @@ def _rays(camera: LensCamera, strip: slice) -> Float64[np.ndarray, "h W 2"]:
 
 
 def _check_size(width: int, height: int, most: int, what: str) -> None:
-    """Refuse an image whose lookups would take too much memory and time.
-
-    Raises:
-        ValueError: the image is too large.
-    """
+    """Reject an image whose lookup tables would take too much memory and time."""
     if width * height > most:
         raise ValueError(
-            f"The camera has a lens, and its {what} would have {width} x {height} pixels; expected at most {most} in "
+            f"The camera has a lens, and its {what} would have {width} x {height} pixels, expected at most {most} in "
             "all. Undistort the images, and give their intrinsics without a lens."
         )
 
@@ -242,11 +239,7 @@ _ADVICE = (
 
 
 def _check_fold(camera: LensCamera) -> None:
-    """Refuse coefficients that show two rays at one place of the image.
-
-    Raises:
-        ValueError: they do.
-    """
+    """Reject coefficients that map two rays to the same place of the image."""
     fold, ends = _fold(camera.lens)
     focal_px, middle_px = np.array(camera.pinhole).reshape(2, 2)
     corners_px = np.array([(u, v) for u in (0.0, camera.width_px - 1.0) for v in (0.0, camera.height_px - 1.0)])
@@ -261,12 +254,12 @@ def _check_fold(camera: LensCamera) -> None:
 
 
 def pinhole_of(camera: Pinhole | LensCamera) -> Pinhole:
-    """The intrinsics alone."""
+    """Return the intrinsics without the lens."""
     return camera.pinhole if isinstance(camera, LensCamera) else camera
 
 
 def ray_at(u: float, v: float, camera: LensCamera) -> tuple[float, float]:
-    """Slopes x/z and y/z of the ray of one pixel, between whole pixels too. NaN outside of the field of view."""
+    """Interpolate the slopes x/z and y/z of the ray through (u, v). NaN outside the field of view."""
     rays = lens_table(camera).rays
     height, width, _ = rays.shape
     column = min(max(math.floor(u), 0), width - 2)
@@ -283,7 +276,7 @@ def ray_at(u: float, v: float, camera: LensCamera) -> tuple[float, float]:
 def ideal_image(
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
 ) -> tuple[Float32[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"], Pinhole]:
-    """The image that a camera without distortion would take, and that camera. Without a lens nothing changes."""
+    """Return the image that a camera without distortion would take, and that camera. Without a lens nothing changes."""
     if not isinstance(camera, LensCamera):
         return depth_mm, camera
     table = lens_table(camera)
@@ -296,7 +289,7 @@ def ideal_part(
     from_px: Float64[np.ndarray, "2 3"],
     size_px: int,
 ) -> Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"]:
-    """`cv2.warpAffine` of the ideal image, nearest neighbour, without making that image."""
+    """Return `cv2.warpAffine` of the ideal image by nearest neighbour, without computing that image."""
     index = cv2.warpAffine(
         lens_table(camera).pixel,
         from_px,

@@ -1,4 +1,4 @@
-"""The hand's place in a depth image, from the image alone: the centre of the crop cube."""
+"""Find the centre of the hand's cube in a depth image without a network."""
 
 from typing import Literal, TypeAlias
 
@@ -12,48 +12,49 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, Pinhole
 
 Centers: TypeAlias = Literal["image", "image-paper", "label"]
-"""`image` is `find_center`, `image-paper` is `find_center_slices`, `label` a joint of the label (an oracle)."""
+"""`image` is `find_center`, `image-paper` is `find_center_slices`, and `label` is a joint of the label (an oracle)."""
 
 NEAR_MM, FAR_MM = 10.0, 1500.0
-"""Depths in which the paper looks for a hand (spec 1.5). Both finders keep to them."""
+"""Range of depths in which the paper searches for a hand (spec 1.5). Both finders use it."""
 
 _SLICES = 20
 _SLICE_MM = (FAR_MM - NEAR_MM) / _SLICES
 _PAPER_FOCAL_PX = 241.0
-"""The paper's pixel counts belong to ICVL's and MSRA's 320x240 sensor; for other cameras they grow with the focal
-length, so that they mean the same angle."""
+"""The pixel counts of the paper are those of ICVL's and MSRA's 320x240 sensor. For other cameras they are scaled with
+the focal length, so that they stand for the same angle."""
 _PAPER_AREA_PX, _PAPER_WINDOW_PX, _PAPER_ROUNDS = 200.0, 100.0, 5
 
 _WORKING_FOCAL_PX = 100.0
-"""`find_center` skips pixels until the focal length is just above this: a hand at 750 mm is then 25 pixels long, and
-CVAR's centres are as good as from every pixel in a quarter of the time."""
+"""`find_center` skips pixels until the focal length is just above this value. A hand at 750 mm is then 25 pixels long.
+On CVAR the centres are as good as those from every pixel, in a quarter of the time."""
 _STEP_MM = 40.0
-"""Neighbouring pixels further apart than this in depth belong to different surfaces."""
+"""Neighbouring pixels whose depths differ by more belong to different surfaces."""
 _MIN_AREA_MM2 = 1500.0
-"""Less than a hand seen edge-on, more than specks of noise."""
+"""Smallest area of a surface. It is below that of a hand seen edge-on and above that of specks of noise."""
 _THICKNESS_MM = (200.0, 300.0, 400.0)
-"""Depth of a hand behind its nearest part. The larger values are for hands that point at the camera or lie behind their
-forearm."""
+"""Depth range of a hand behind its nearest part. The larger values are for hands that point at the camera and for hands
+behind their forearm."""
 _TIP_MM, _TIP_CUT = 25.0, 0.2
-"""A tip is cut off when a fifth of its last 25 mm goes on towards the back."""
+"""A tip is cut off if a fifth of its last 25 mm continues towards the back."""
 _HAND_LENGTH_MM = 190.0
 _PALM_RADIUS_MM = (8.0, 70.0)
-"""Largest circle inside the silhouette: from a hand seen edge-on to one wider than any palm, such as a wall's."""
+"""Least and greatest radius of the largest circle inside the silhouette of a hand. A hand seen edge-on has the least
+radius. Larger circles belong to surfaces such as walls."""
 _FIST_MM, _ARM_PENALTY = 110.0, 0.15
-"""A circle loses 0.15 mm of its radius for every mm it lies further than 110 mm behind the tip of the hand."""
+"""The radius of a circle is reduced by 0.15 mm for each mm beyond 110 mm behind the tip of the hand."""
 _WRIST = 0.5
-"""The part that is averaged ends this many radii of the palm behind the palm's centre. More, up to the wrist and
-beyond, puts the centre up to 20 mm further from the mean of the joints."""
+"""Points up to this many palm radii behind the centre of the palm are averaged. A larger value moves the centre up to
+20 mm further from the mean of the joints."""
 _REACH_MM = 150.0
 """Points further than this from the palm's centre are not averaged."""
 _MOST_SURFACES = 16
 
 
 def center_of(frame: HandFrame, skeleton: Skeleton | None, how: Centers) -> Float32[np.ndarray, "3"] | None:
-    """Centre of the hand cube of a frame in mm, camera frame; None when no hand is found.
+    """Find the centre of the hand's cube in mm in the camera frame. None if no hand is found.
 
     Raises:
-        ValueError: `how` is "label", but the frame has no label or no skeleton says which joint is meant.
+        ValueError: `how` is "label", and the frame has no label or no skeleton is given.
     """
     if how == "image":
         return find_center(frame.depth_mm, frame.camera)
@@ -68,10 +69,11 @@ def center_of(frame: HandFrame, skeleton: Skeleton | None, how: Centers) -> Floa
 
 
 def find_center_slices(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> Float32[np.ndarray, "3"] | None:
-    """The paper's detector (spec 1.5, "Centre"): centre of mass of the nearest slice of depth with a large contour.
+    """Find a hand with the paper's detector (spec 1.5, "Centre").
 
-    Of several large contours in a slice the largest counts. Where the paper falls back to the image's centre at
-    500 mm, this returns None: there is no hand, and a made-up centre would go unnoticed.
+    The result is the centre of mass of the nearest slice of depth with a large contour. If a slice has several large
+    contours, the largest one counts. The paper falls back to the image's centre at 500 mm. This function returns None
+    instead, because an invented centre would go unnoticed.
     """
     scale_u, scale_v = camera.fx_px / _PAPER_FOCAL_PX, camera.fy_px / _PAPER_FOCAL_PX
     kept = np.where((depth_mm >= NEAR_MM) & (depth_mm <= FAR_MM), depth_mm, np.float32(0))
@@ -85,7 +87,7 @@ def find_center_slices(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) ->
         rows = _window(blob[1], _PAPER_WINDOW_PX * scale_v, depth_mm.shape[0])
         columns = _window(blob[0], _PAPER_WINDOW_PX * scale_u, depth_mm.shape[1])
         center = _center_of_mass(np.where(in_slice, kept, 0)[rows, columns], rows.start, columns.start)
-        if center is None:  # the contour is a ring around nothing
+        if center is None:  # the contour surrounds a hole
             continue
         for _ in range(_PAPER_ROUNDS):
             center = _refine(kept, camera, center)
@@ -94,7 +96,7 @@ def find_center_slices(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) ->
 
 
 def _largest_contour(mask: Bool[np.ndarray, "H W"], min_area_px: float) -> tuple[float, float] | None:
-    """Centroid (u, v) of the largest outer or inner contour above an area."""
+    """Return the centroid (u, v) of the largest outer or inner contour if its area is above the least one."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     largest = max(contours, key=cv2.contourArea, default=None)
     if largest is None or cv2.contourArea(largest) <= min_area_px:
@@ -104,13 +106,13 @@ def _largest_contour(mask: Bool[np.ndarray, "H W"], min_area_px: float) -> tuple
 
 
 def _window(middle: float, half: float, size: int) -> slice:
-    """Pixels within `half` of the middle, inside the image."""
+    """Return the pixels within `half` of the middle that are inside the image."""
     start, stop = (int(np.clip(np.floor(middle + side), 0, size)) for side in (-half, half))
     return slice(start, stop)
 
 
 def _center_of_mass(depth_mm: Float32[np.ndarray, "H W"], top: int, left: int) -> Float64[np.ndarray, "3"] | None:
-    """(u, v, d): means over the non-zero pixels of a part of the image whose corner is (left, top)."""
+    """Return the means (u, v, d) of the non-zero pixels of a part of the image whose corner is (left, top)."""
     v, u = np.nonzero(depth_mm)
     if not len(v):
         return None
@@ -120,7 +122,7 @@ def _center_of_mass(depth_mm: Float32[np.ndarray, "H W"], top: int, left: int) -
 def _refine(
     depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole, center: Float64[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "3"]:
-    """One round: centre of mass (u, v, d) of the paper's cube around a centre, whose front clamps what is nearer."""
+    """Return the centre of mass (u, v, d) of the paper's cube around a centre. Nearer depth is clamped to its front."""
     u, v, d = center
     half = CUBE_MM / 2
     rows = _window(v, half * camera.fy_px / d, depth_mm.shape[0])
@@ -132,15 +134,15 @@ def _refine(
 
 
 def find_center(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> Float32[np.ndarray, "3"] | None:
-    """Centre of the nearest hand's visible surface in mm, camera frame; None when nothing looks like a hand.
+    """Find the centre of the nearest hand's visible surface in mm in the camera frame. None if no surface fits a hand.
 
-    Unlike the paper's (`find_center_slices`) it does not slide down the forearm. Surfaces, separated where depth
-    jumps, are tried from near to far. An arm enters a surface at the image's border or from behind. The hand is the
-    end furthest from there. The largest circle inside it is the palm. The centre is the mean of the points from the
-    middle of the palm to the fingertips. Sizes are in mm, so no constant depends on the camera.
+    Unlike the paper's detector (`find_center_slices`) it does not slide down the forearm. Jumps of depth separate
+    surfaces, which are examined from near to far. An arm enters a surface at the border of the image or from behind.
+    The hand is the opposite end. The largest circle inside it is the palm. The centre is the mean of the points from
+    the middle of the palm to the fingertips. Sizes are in mm, so no constant depends on the camera.
 
-    Limits: its constants were chosen on CVAR (hand and forearm in front of a desk or nothing). On the 19 frames
-    of an SR305 that show the whole upper body it finds the hand in 10 and gives a wrong centre, not None, in 9.
+    The constants were chosen on CVAR, which shows hand and forearm in front of a desk or of an empty background. On the
+    19 frames of an SR305 that show the whole upper body, the hand is found in 10 frames, and 9 have a wrong centre.
     """
     step = max(1, int(min(camera.fx_px, camera.fy_px) // _WORKING_FOCAL_PX))
     small = Pinhole(*(value / step for value in camera))
@@ -154,7 +156,8 @@ def find_center(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> Float3
 
 
 def _surfaces_near_to_far(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) -> list[Bool[np.ndarray, "H W"]]:
-    """Masks of the connected surfaces large enough for a hand, by the depth of their nearest part."""
+    """Return masks of the connected surfaces that are large enough for a hand, sorted by the depth of their nearest
+    part."""
     seen = depth_mm > 0
     joined = seen.copy()
     joined[:, :-1] &= ~seen[:, 1:] | (np.abs(depth_mm[:, 1:] - depth_mm[:, :-1]) < _STEP_MM)
@@ -168,7 +171,7 @@ def _surfaces_near_to_far(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole)
 
 
 def _nearest(depths_mm: Float32[np.ndarray, "N"]) -> float:
-    """Depth of the nearest part, safe against single wrong pixels."""
+    """Depth of the nearest part. Single wrong pixels do not change it."""
     rank = len(depths_mm) // 50
     return float(np.partition(depths_mm, rank)[rank])
 
@@ -176,7 +179,7 @@ def _nearest(depths_mm: Float32[np.ndarray, "N"]) -> float:
 def _hand_center(
     depth_mm: Float32[np.ndarray, "H W"], surface: Bool[np.ndarray, "H W"], camera: Pinhole
 ) -> Float64[np.ndarray, "3"] | None:
-    """Centre of the hand at the end of a surface; None where the surface is too thin or too wide for one."""
+    """Find the centre of the hand at the end of a surface. None if the surface is too thin or too wide for a hand."""
     front, points, behind_tip = _arm(depth_mm, surface, camera)
     d = points[:, 2]
     radius = cv2.distanceTransform(front.astype(np.uint8), cv2.DIST_L2, 5)[front] * d
@@ -196,9 +199,11 @@ def _hand_center(
 def _arm(
     depth_mm: Float32[np.ndarray, "H W"], surface: Bool[np.ndarray, "H W"], camera: Pinhole
 ) -> tuple[Bool[np.ndarray, "H W"], Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N"]]:
-    """The front of a surface as deep as hand and forearm need; its points in mm; `_behind_tip` of each.
+    """Return the front of a surface, as deep as hand and forearm are, its points in mm, and `_behind_tip` of each
+    point.
 
-    A front whose tip goes on towards the back is a forearm nearer than its hand: then it is taken deeper.
+    If the tip of a front continues towards the back, the front is a forearm nearer than its hand. A deeper front is
+    then taken.
     """
     border = np.zeros_like(surface)
     border[[0, -1]] = border[:, [0, -1]] = True
@@ -217,10 +222,10 @@ def _arm(
 
 
 def _behind_tip(points_mm: Float64[np.ndarray, "N 3"], entry: Bool[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
-    """How much nearer than the tip of the hand each point is to the entry of the arm, in mm.
+    """Return how much nearer than the tip of the hand each point is to the entry of the arm, in mm.
 
-    An arm that does not leave the image comes from where the points are deepest. A surface no longer than a hand
-    has no arm, and all its points are at the tip.
+    An arm that does not leave the image enters at its deepest points. A surface that is no longer than a hand has no
+    arm, and all its points are at the tip.
     """
     if entry.any():
         origin = points_mm[entry].mean(axis=0)

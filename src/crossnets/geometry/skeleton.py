@@ -1,6 +1,6 @@
-"""Joints of each data set: names, parents, colours, evaluation subset, and maps between skeletons.
+"""Skeletons of the data sets: names, parents and colours of joints, evaluated joints, and maps between skeletons.
 
-Skeletons of one's own are declared in JSON files. docs/datasets.md describes them.
+Other skeletons are declared in JSON files. docs/datasets.md describes them.
 """
 
 import json
@@ -27,7 +27,7 @@ COLOURS = {
 
 
 SavedSkeleton: TypeAlias = str | dict[str, Any]
-"""How files keep a skeleton: the name of a built-in one, or the declaration of another."""
+"""A skeleton in a file: the name of a built-in skeleton, or the declaration of another one."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,19 @@ class Skeleton:
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    """Index of the parent joint; -1 for a root. Bones go from each joint to its parent."""
+    """Index of the parent of each joint, -1 for a root. Bones connect each joint with its parent."""
     reference: int
-    """The joint that the paper subtracts from a pose (spec 1.2)."""
+    """Joint that the paper subtracts from a pose (spec 1.2)."""
     center: int
-    """The joint a cube is centred on when the user asks for label centres."""
+    """Joint that a cube is centred on if the user asks for centres of labels."""
     palm_frame: tuple[int, int, int] | None = None
-    """(wrist, middle knuckle, little knuckle), which define palm yaw and pitch (spec 6.1); None where unlabelled."""
+    """(wrist, middle knuckle, little knuckle), which define yaw and pitch of the palm (spec 6.1). None if
+    unlabelled."""
     evaluation: tuple[int, ...] = field(default=())
-    """Joints that papers report; empty means all of them."""
+    """Joints that papers report. Empty stands for all joints."""
     standard: tuple[str | None, ...] = field(default=(), repr=False)
-    """Standard joint (`STANDARD_JOINTS`) that each joint of a declared skeleton corresponds to, or None. Empty for
-    built-in skeletons."""
+    """Standard joint (`STANDARD_JOINTS`) of each joint of a declared skeleton, or None. Empty for built-in
+    skeletons."""
 
     def __post_init__(self) -> None:
         assert len(self.joints) == len(self.parents) == len(set(self.joints)), self.name
@@ -69,10 +70,9 @@ class Skeleton:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The place of the hand where each joint sits. Joints of two skeletons at one place are the same joint.
+        """Place of each joint on the hand. Joints of two skeletons with the same place are the same joint.
 
-        A place is the name of a built-in skeleton's joint. A joint that corresponds to no standard joint has a place of
-        its own.
+        A place is the name of a joint of a built-in skeleton. A joint without a standard joint has a unique place.
         """
         if not self.standard:
             return self.joints
@@ -80,7 +80,7 @@ class Skeleton:
         return tuple(f"{self.name}/{joint}" if place is None else place for joint, place in pairs)
 
     def shared_with(self, other: "Skeleton") -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Indices here and in `other` of the joints that sit at the same place of the hand, in this one's order.
+        """Indices in both skeletons of the joints with the same place, in the order of this skeleton.
 
         Raises:
             ValueError: the two skeletons share no joint.
@@ -97,11 +97,11 @@ class Skeleton:
         return tuple(map(self.places.index, other.places))
 
     def evaluated(self) -> "Skeleton":
-        """The skeleton of the evaluation joints alone; itself where all joints are evaluated."""
+        """The skeleton of the evaluated joints. It is the same skeleton if all joints are evaluated."""
         return self if not self.evaluation else EVALUATED[self.name]
 
     def saved(self) -> SavedSkeleton:
-        """Return what files keep of the skeleton, which `find_skeleton` reads."""
+        """Return the skeleton as files store it. `find_skeleton` reads it."""
         if SKELETONS.get(self.name) == self:
             return self.name
         joints = [
@@ -116,7 +116,7 @@ class Skeleton:
 
 
 def joint_name(finger: str, part: str) -> str:
-    """Name of a finger's joint from its part: mcp, pip, dip or tip. The thumb's are called cmc, mcp, ip and tip.
+    """Return the name of a finger's joint for its part: mcp, pip, dip or tip. The thumb has cmc, mcp, ip and tip.
 
     The thumb has one phalanx less than a finger, so its joints lie one bone nearer to the wrist.
     """
@@ -125,7 +125,7 @@ def joint_name(finger: str, part: str) -> str:
 
 
 def _chain(fingers: tuple[str, ...], parts: tuple[str, ...], root: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Names and parents of a root joint and one chain a finger, base to tip."""
+    """Return names and parents of a root joint and one chain for each finger, from base to tip."""
     names, parents = [root], [-1]
     for finger in fingers:
         for depth, part in enumerate(parts):
@@ -136,14 +136,14 @@ def _chain(fingers: tuple[str, ...], parts: tuple[str, ...], root: str) -> tuple
 
 _INDEX_FIRST = ("index", "middle", "ring", "little", "thumb")
 _FOUR_PARTS = ("mcp", "pip", "dip", "tip")
-"""Knuckle to tip. The thumb's four joints are cmc, mcp, ip and tip."""
+"""Parts of a finger from knuckle to tip. The thumb's joints are cmc, mcp, ip and tip."""
 
 MSRA21 = Skeleton("msra21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "wrist"), reference=0, center=5, palm_frame=(0, 5, 13))
 """Spec 6.1 defines MSRA's palm frame with joint 5 (called middle) and joint 13 (called little)."""
 MEDIAPIPE21 = Skeleton(
     "mediapipe21", *_chain(FINGERS, _FOUR_PARTS, "wrist"), reference=0, center=9, palm_frame=(0, 9, 17)
 )
-"""The joints of MSRA in the order of MediaPipe Hands: thumb first."""
+"""The joints of MSRA in the order of MediaPipe Hands, which starts with the thumb."""
 _HANDS17_NAMES = (
     "wrist",
     *(joint_name(finger, "mcp") for finger in FINGERS),
@@ -160,7 +160,7 @@ ICVL16 = Skeleton(
 )
 
 _NYU_PARTS = ("tip", "dip", "middle", "pip", "proximal", "mcp")
-"""Tip to knuckle; `middle` and `proximal` lie about half-way along those bones, as its authors' names for them say."""
+"""Parts of a finger from tip to knuckle. `middle` and `proximal` lie about half-way along these bones."""
 _NYU_PALM = ("wrist_little_side", "wrist_thumb_side", "palm", "palm_little_side", "palm_thumb_side", "wrist")
 NYU36 = Skeleton(
     "nyu36",
@@ -199,8 +199,8 @@ def find_skeleton(named: object) -> Skeleton:
     """Find a skeleton.
 
     Args:
-        named: The name of a built-in skeleton, the path of a JSON file (a `Path`, or a text that ends in .json), or
-            what `Skeleton.saved` returned. It may come from a file and be of any type.
+        named: Name of a built-in skeleton, path of a JSON file (a `Path`, or a text that ends in .json), or result of
+            `Skeleton.saved`. The value may come from a file, so other types are rejected as well.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -221,12 +221,12 @@ def find_skeleton(named: object) -> Skeleton:
 def weights_between(
     own: Skeleton, wanted: Skeleton, maps: Mapping[str, Float32[np.ndarray, "_ J"]]
 ) -> Float32[np.ndarray, "K J"] | None:
-    """Return the K joints of `wanted` as weighted sums of the J joints of `own`. None if they cannot be computed.
+    """Return weights that give the K joints of `wanted` from the J joints of `own`. None if they cannot be computed.
 
     Args:
-        own: The joints that are known.
-        wanted: The joints that are asked for.
-        maps: Fitted weights of built-in skeletons by name, as `synth.hand.skeleton_maps` makes them.
+        own: Skeleton of the known joints.
+        wanted: Skeleton of the joints to compute.
+        maps: Fitted weights of built-in skeletons by name, as `synth.hand.skeleton_maps` computes them.
     """
     if SKELETONS.get(wanted.name) == wanted and wanted.name in maps:
         return maps[wanted.name]
@@ -245,11 +245,11 @@ def weights_between(
 
 
 def _read_declaration(path: Path) -> Skeleton:
-    """Read the JSON file that declares a skeleton. `find_skeleton` describes the errors."""
+    """Read the JSON file that declares a skeleton."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no skeleton file {path}. Expected a JSON file such as {_EXAMPLE}.")
     if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; expected a skeleton file of at most {_MOST_BYTES}.")
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, expected a skeleton file of at most {_MOST_BYTES}.")
     try:
         fields = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -258,33 +258,29 @@ def _read_declaration(path: Path) -> Skeleton:
 
 
 def _declared(fields: Any, where: str) -> Skeleton:
-    """Make a skeleton of its declaration. `where` names the declaration in messages.
-
-    Raises:
-        ValueError: the declaration is damaged.
-    """
+    """Build a skeleton from its declaration. `where` names the declaration in messages."""
     _check_keys(fields, ("name", "root", "joints"), (), where)
     name = fields["name"]
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in SKELETONS:
-        why = "which is built in" if isinstance(name, str) and name in SKELETONS else "which is no such name"
+        why = "which is built in" if isinstance(name, str) and name in SKELETONS else "which is not a valid name"
         raise ValueError(
             f"{where}: found the name {str(name)[:80]!r}, {why}. Expected letters, digits, dots and hyphens."
         )
     listed = fields["joints"]
     if not isinstance(listed, list) or not 2 <= len(listed) <= _MOST_JOINTS:
         found = f"{len(listed)} joints" if isinstance(listed, list) else f"joints {str(listed)[:60]!r}"
-        raise ValueError(f"{where}: found {found}; expected a list of 2 to {_MOST_JOINTS}, such as in {_EXAMPLE}.")
+        raise ValueError(f"{where}: found {found}, expected a list of 2 to {_MOST_JOINTS}, such as in {_EXAMPLE}.")
     for number, joint in enumerate(listed):
         _check_keys(joint, ("name",), ("parent", "standard"), f"{where}: joint {number}")
     joints = tuple(joint["name"] for joint in listed)
     for joint in joints:
         if not (isinstance(joint, str) and 0 < len(joint) <= 64 and joint.isprintable()):
-            raise ValueError(f"{where}: found the joint {str(joint)[:80]!r}; expected a printable name of a joint.")
+            raise ValueError(f"{where}: found the joint {str(joint)[:80]!r}, expected a printable name of a joint.")
         if joints.count(joint) > 1:
             raise ValueError(f"{where}: found two joints called {joint!r}. Give each joint a name of its own.")
     root = fields["root"]
     if root not in joints:
-        raise ValueError(f"{where}: found the root {str(root)[:80]!r}; expected one of the joints {', '.join(joints)}.")
+        raise ValueError(f"{where}: found the root {str(root)[:80]!r}, expected one of the joints {', '.join(joints)}.")
     parents = _parents(joints, {joint["name"]: joint.get("parent") for joint in listed}, root, where)
     standard = tuple(_standard_joint(joint, where) for joint in listed)
     for place in standard:
@@ -311,21 +307,23 @@ def _declared(fields: Any, where: str) -> Skeleton:
 def _check_keys(fields: Any, needed: tuple[str, ...], optional: tuple[str, ...], where: str) -> None:
     """Check that `fields` is an object with all of the needed keys and no unknown ones."""
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{where}: found {str(fields)[:60]!r}; expected a JSON object, as in {_EXAMPLE}.")
+        raise ValueError(f"{where}: found {str(fields)[:60]!r}, expected a JSON object, as in {_EXAMPLE}.")
     if missing := [key for key in needed if key not in fields]:
         raise ValueError(f"{where}: the key {missing[0]!r} is missing. Expected {', '.join(needed)}, as in {_EXAMPLE}.")
     if unknown := [str(key) for key in fields if key not in (*needed, *optional)]:
-        raise ValueError(f"{where}: found the key {unknown[0][:40]!r}; expected {', '.join((*needed, *optional))}.")
+        raise ValueError(f"{where}: found the key {unknown[0][:40]!r}, expected {', '.join((*needed, *optional))}.")
 
 
 def _parents(joints: tuple[str, ...], named: Mapping[str, Any], root: str, where: str) -> tuple[int, ...]:
-    """Indices of the parents, -1 for the root. All joints must be reached from the root."""
+    """Return the indices of the parents, -1 for the root. All joints must descend from the root."""
     for joint, parent in named.items():
         if joint == root and parent is not None:
-            raise ValueError(f'{where}: the root {root} has the parent {str(parent)[:80]!r}; expected "parent": null.')
+            raise ValueError(f'{where}: the root {root} has the parent {str(parent)[:80]!r}, expected "parent": null.')
         if joint != root and parent not in joints:
             found = "no parent" if parent is None else f"the parent {str(parent)[:80]!r}"
-            raise ValueError(f"{where}: {joint} has {found}; expected the name of a joint. Only the root has none.")
+            raise ValueError(
+                f"{where}: {joint} has {found}, expected the name of a joint. Only the root has no parent."
+            )
     for joint in joints:
         passed = [joint]
         while (parent := named[passed[-1]]) is not None:
@@ -337,7 +335,8 @@ def _parents(joints: tuple[str, ...], named: Mapping[str, Any], root: str, where
 
 
 def _standard_joint(joint: Mapping[str, Any], where: str) -> str | None:
-    """The standard joint of a declared joint. Without the key it is the one of the same name, if there is one."""
+    """Return the standard joint of a declared joint. Without the key it is the standard joint of the same name, if
+    any."""
     name = joint["name"]
     if "standard" not in joint:
         return name if name in STANDARD_JOINTS else None
@@ -347,6 +346,6 @@ def _standard_joint(joint: Mapping[str, Any], where: str) -> str | None:
     near = get_close_matches(str(place), STANDARD_JOINTS, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"{where}: {name} has the standard joint {str(place)[:80]!r}; expected null or one of "
+        f"{where}: {name} has the standard joint {str(place)[:80]!r}, expected null or one of "
         f"{', '.join(STANDARD_JOINTS)}.{meant}"
     )

@@ -1,6 +1,6 @@
-"""Frames as the detector sees them: thinned to pixels of one angle on every sensor, with one cell for 4 x 4 of them.
+"""Input and output of the detector: thinned frames, whose pixels have about the same angle on every sensor, and maps.
 
-The maps follow CenterNet (Zhou et al. 2019): a peak of the score is a hand. numpy and OpenCV alone.
+The maps have one cell for 4 x 4 pixels. They follow CenterNet (Zhou et al. 2019): a peak of the score is a hand.
 """
 
 from typing import NamedTuple
@@ -13,22 +13,22 @@ from crossnets.geometry.support import unsupported
 from crossnets.types import Pinhole
 
 WORKING_FOCAL_PX = 118.0
-"""A frame is thinned by the whole number that brings its focal length nearest to this, by ratio."""
+"""A frame is thinned by the whole number that brings the ratio of its focal length to this one nearest to 1."""
 CELL_PX, MULTIPLE_PX = 4, 16
-"""Side of a cell, and what the sides of an image must be multiples of."""
+"""Side of a cell. The sides of an image are multiples of the second number."""
 CHANNELS = 2
 NEAREST_MM = 170.0
-"""Nearer depths look like this one."""
+"""Smaller depths are clamped to this one."""
 INVERSE_MM = 500.0
-"""The first channel of an image is this over the depth."""
+"""The first channel of an image is this length divided by the depth."""
 WINDOW_PX, RELIEF_MM = 9, 40.0
-"""Side of the window whose mean a pixel is compared with, and the difference that becomes 1 in the second channel."""
+"""The second channel compares a pixel with the mean of a window of this side. The difference in mm becomes 1."""
 _NONE = np.float32(1e-9)
-"""Added to the number of seen pixels, so that a mean over none is a number. It is lost when added to 1 or more."""
+"""Added to the number of valid pixels, so that the mean of an empty window is not NaN. It does not change 1 or more."""
 DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
-"""Unit of the map `depth`, and the depth that it starts from where nothing is seen."""
+"""Unit of the map `depth`, and the reference depth where no pixel is valid."""
 AROUND_PX = 12
-"""The map `depth` starts from the nearest depth in a square of this side around the cell."""
+"""The map `depth` is relative to the nearest depth in a square of this side around the cell."""
 LENGTH_MM = 180.0
 """The map `log_length` is relative to this length of a hand."""
 
@@ -37,25 +37,25 @@ class Maps(NamedTuple):
     """Outputs of the network for a batch, one value for each cell."""
 
     score: Float[np.ndarray, "B H W"]
-    """Logit of the centre of a hand, the mean of its joints, being in this cell."""
+    """Logit: above 0 this cell contains the centre of a hand, which is the mean of its joints."""
     column: Float[np.ndarray, "B H W"]
-    """Column of the centre from the cell's middle, in cells."""
+    """Column of the centre relative to the middle of the cell, in cells."""
     row: Float[np.ndarray, "B H W"]
     depth: Float[np.ndarray, "B H W"]
-    """Depth of the centre behind the nearest surface around, in units of 100 mm."""
+    """Depth of the centre behind the nearest surface around the cell, in units of 100 mm."""
     side: Float[np.ndarray, "B H W"]
     """Logit: above 0 a right hand."""
     log_length: Float[np.ndarray, "B H W"]
-    """Log of the hand's length over 180 mm, wrist to tip of the middle finger."""
+    """Log of the hand's length over 180 mm, from the wrist to the tip of the middle finger."""
 
 
 def stride_of(camera: Pinhole) -> int:
-    """Pixels of this camera's frames that become one."""
+    """Return the distance in pixels at which frames of this camera are sampled."""
     return max(1, round(float(np.sqrt(camera.fx_px * camera.fy_px)) / WORKING_FOCAL_PX))
 
 
 def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
-    """The camera of frames of which every `stride`-th pixel is kept, beginning with number `stride // 2`."""
+    """Return the camera of thinned frames, which keep every `stride`-th pixel, starting with number `stride // 2`."""
     first = stride // 2
     return Pinhole(
         camera.fx_px / stride,
@@ -66,24 +66,24 @@ def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
 
 
 def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], stride: int) -> Float32[np.ndarray, "h w"]:
-    """Every `stride`-th pixel that its neighbours support, in zeros up to whole multiples of 16.
+    """Keep every `stride`-th pixel if its neighbours support it, and pad the frame to multiples of 16.
 
-    A zero means that nothing is seen.
+    Invalid and padded pixels are 0.
     """
     part = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
     height, width = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in part.shape)
     out = np.zeros((height, width), np.float32)
     out[: part.shape[0], : part.shape[1]] = part
-    if part.dtype.kind != "u":  # whole numbers from 0 on are all depths
+    if part.dtype.kind != "u":  # unsigned integers are always valid
         out[~((out > 0) & (out < np.inf))] = 0
     out[: part.shape[0], : part.shape[1]][unsupported(depth_mm, stride) > 0] = 0
     return out
 
 
 def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H W"]:
-    """The network's image of a thinned frame: 0.5 m divided by the depth, and how far before its surroundings.
+    """Compute the input of the network: 0.5 m divided by the depth, and the distance in front of the surroundings.
 
-    Both are 0 where nothing is seen, as beyond the image's edge: nothing is infinitely far.
+    Both channels are 0 at invalid pixels and beyond the edge of the image, as for a surface at infinity.
     """
     window = {"ksize": (WINDOW_PX, WINDOW_PX), "normalize": False, "borderType": cv2.BORDER_CONSTANT}
     seen = (thinned_mm > 0).view(np.uint8)
@@ -98,12 +98,12 @@ def as_image(thinned_mm: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "2 H
 
 
 def cell_px(place: float) -> float:
-    """Pixel of a thinned frame at a place in cells, whose middles are whole numbers."""
+    """Convert a place in cells, whose middles are whole numbers, to pixels of the thinned frame."""
     return CELL_PX * place + (CELL_PX - 1) / 2
 
 
 def nearest_around(inverse: Float[np.ndarray, "H W"], row: int, column: int) -> float:
-    """Nearest depth around a cell in mm, from the first channel of the image."""
+    """Return the nearest depth around a cell in mm, from the first channel of the image."""
     margin = (AROUND_PX - CELL_PX) // 2
     rows, columns = (slice(max(0, CELL_PX * k - margin), CELL_PX * (k + 1) + margin) for k in (row, column))
     most = float(inverse[rows, columns].max())
