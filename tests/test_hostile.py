@@ -111,7 +111,7 @@ def test_hostile_descriptions_and_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(shipped))
     for data in (struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 2) + b"{}", b"", b"\x10" + bytes(7) + b"[" * 16):
         (tmp_path / "weights.safetensors").write_bytes(data)
-        with pytest.raises(ValueError, match="does not hold the networks"):
+        with pytest.raises(ValueError, match="does not contain the networks"):
             bundle.load(tmp_path)
 
 

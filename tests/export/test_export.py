@@ -187,7 +187,7 @@ def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path],
     ("settings", "message"),
     [
         ({"threads": 0}, "threads=0: expected 1 or more"),
-        ({"precision": "int8"}, "is one file, which computes in what it was exported to"),
+        ({"precision": "int8"}, "is a single file whose number format was chosen at its export"),
     ],
 )
 def test_settings_that_there_are_not(settings: dict[str, Any], message: str, exported: tuple[Estimator, Path]) -> None:
@@ -201,13 +201,13 @@ def test_settings_that_there_are_not(settings: dict[str, Any], message: str, exp
 
 def test_settings_of_runtimes_need_an_exported_network(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     bundle.save(exported[0], tmp_path)
-    with pytest.raises(ValueError, match="was not exported, so PyTorch runs it, in float32"):
+    with pytest.raises(ValueError, match="was not exported, so PyTorch runs it in float32"):
         open_estimator(tmp_path, "onnxruntime")
 
 
 def test_openvino_s_files_are_not_for_onnx_runtime(tmp_path: Path) -> None:
     (tmp_path / "model.xml").write_text("<net/>")
-    with pytest.raises(ValueError, match="OpenVINO's own format, which ONNX Runtime cannot read"):
+    with pytest.raises(ValueError, match="OpenVINO's format, which ONNX Runtime cannot read"):
         open_estimator(tmp_path / "model.xml", "onnxruntime")
 
 

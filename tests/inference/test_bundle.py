@@ -154,7 +154,7 @@ def test_networks_that_cannot_be_built_are_refused(folder: Path) -> None:
 def test_truncated_weights_are_refused(kept: int, folder: Path) -> None:
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"weights\.safetensors does not hold the networks"):
+    with pytest.raises(ValueError, match=r"weights\.safetensors does not contain the networks"):
         bundle.load(folder)
 
 
@@ -164,7 +164,9 @@ def test_truncated_weights_are_refused(kept: int, folder: Path) -> None:
 def test_weights_of_other_networks_are_refused(other: Estimator, folder: Path, tmp_path: Path) -> None:
     bundle.save(other, tmp_path / "other")
     (tmp_path / "other" / "weights.safetensors").replace(folder / "weights.safetensors")
-    expected = r"weights.safetensors does not hold the networks that .*config.json describes \(preset paper, icvl16\)"
+    expected = (
+        r"weights.safetensors does not contain the networks that .*config.json describes \(preset paper, icvl16\)"
+    )
     with pytest.raises(ValueError, match=expected):
         bundle.load(folder)
 

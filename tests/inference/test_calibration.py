@@ -43,11 +43,11 @@ def test_a_gaussian_s_deviation_is_found_whatever_was_stated_before(stated: floa
 def test_a_model_that_states_none_is_refused() -> None:
     model = CropModel(preset="paper", skeleton="msra21")
     estimator = CropEstimator(model, lambda images: Raw(np.zeros((len(images), 21, 3), np.float32)))
-    with pytest.raises(ValueError, match="preset paper states no deviations"):
+    with pytest.raises(ValueError, match="preset paper does not estimate deviations"):
         std_per_spread(estimator, frames(1), at_center, np.zeros((1, 21, 3)))
 
 
 def test_without_a_found_hand_nothing_is_calibrated() -> None:
     estimator = CropEstimator(CropModel(preset="crossnets", skeleton="msra21", normalisation="metric"), network)
-    with pytest.raises(ValueError, match="In none of the 2 frames the labelled hand was found"):
+    with pytest.raises(ValueError, match="The labelled hand was not detected in any of the 2 frames"):
         std_per_spread(estimator, frames(2), at_center, np.zeros((2, 21, 3)))

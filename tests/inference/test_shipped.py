@@ -160,5 +160,5 @@ def test_a_tracker_is_loaded_again_in_a_spawned_process() -> None:
 
 def test_a_tracker_made_of_its_parts_says_why_it_cannot_be_pickled() -> None:
     made = crossnets.load()
-    with pytest.raises(TypeError, match=r"made of its parts.*crossnets\.load"):
+    with pytest.raises(TypeError, match=r"not made by crossnets\.load.*Pickle a tracker"):
         pickle.dumps(Tracker(made.estimator, made.finder))

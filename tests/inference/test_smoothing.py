@@ -37,7 +37,7 @@ def test_constants_of_the_paper_s_equations() -> None:
 def test_time_must_grow() -> None:
     smooth = OneEuro()
     smooth(np.zeros((2, 3)), 1.0)
-    with pytest.raises(ValueError, match="times must grow"):
+    with pytest.raises(ValueError, match="Times must increase"):
         smooth(np.zeros((2, 3)), 1.0)
 
 

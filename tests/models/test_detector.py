@@ -53,7 +53,7 @@ def test_folders_of_others_are_refused(tmp_path: Path) -> None:
         bundle.load_detector(tmp_path / "none")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"networks": {"widths": [8, 8, 8, 16]}}))
-    with pytest.raises(ValueError, match="must come from one run"):
+    with pytest.raises(ValueError, match="must come from the same run"):
         bundle.load_detector(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"networks": {"widths": [8, 8, 8, -8]}}))
     with pytest.raises(ValueError, match=r"describes networks of sizes that cannot be built: .*negative"):

@@ -38,7 +38,7 @@ class Palm:
     position_mm: Float32[np.ndarray, "3"]
     """Mean of the wrist and the knuckles of the four fingers."""
     normal: Float32[np.ndarray, "3"]
-    """Unit vector out of the palm, to the side that the fingers close to. At right angles to `direction`."""
+    """Unit vector out of the palm, towards the side to which the fingers close. It is perpendicular to `direction`."""
     direction: Float32[np.ndarray, "3"]
     """Unit vector from the wrist to the middle finger's knuckle."""
 

@@ -1,4 +1,4 @@
-"""An estimator, or a detector of hands, as a folder: weights.safetensors and config.json. Nothing is unpickled."""
+"""Save and load estimators and detectors as folders with weights.safetensors and config.json. Nothing is unpickled."""
 
 import json
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from crossnets.weights import SHIPPED
 FORMAT, DETECTOR_FORMAT = "crossnets-bundle", "crossnets-detector-bundle"
 VERSION = 1
 _MAPS = "maps/"
-"""Before the names of skeletons, among the names of weights."""
+"""Prefix of the names of skeleton maps among the names of weights."""
 Built = TypeVar("Built")
 
 
 def save(model: Estimator | Detector, folder: Path, *, half: bool = False) -> None:
-    """Write the folder; each file appears whole or not at all. `half` keeps kernels and matrices as float16."""
+    """Write the folder. Each file appears whole or not at all. `half` stores kernels and matrices as float16."""
     weights = {name: value.contiguous() for name, value in model.networks.state_dict().items()}
     if half:
         weights = {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
@@ -47,7 +47,7 @@ def load(path: Path = SHIPPED) -> Estimator:
 
     Raises:
         FileNotFoundError: the folder does not contain a bundle.
-        ValueError: the folder's config or weights are not what this version writes.
+        ValueError: this version cannot read the config or the weights.
     """
     config_path, weights_path = _files(path)
     config = _read_config(config_path)
@@ -62,7 +62,7 @@ def load(path: Path = SHIPPED) -> Estimator:
 
 
 def is_detector(path: Path) -> bool:
-    """Whether a path is of a detector's bundle, or of a run that has one."""
+    """Whether a path is the bundle of a detector, or a run with such a bundle."""
     try:
         return json.loads(_files(path)[0].read_text()).get("format") == DETECTOR_FORMAT
     except (OSError, ValueError, AttributeError, RecursionError):
@@ -70,10 +70,10 @@ def is_detector(path: Path) -> bool:
 
 
 def load_detector(path: Path) -> Detector:
-    """Load a detector, in the manner of `load`.
+    """Load a detector. The argument is that of `load`.
 
     Raises:
-        FileNotFoundError, ValueError: as `load`.
+        FileNotFoundError, ValueError: as for `load`.
     """
     config_path, weights_path = _files(path)
     config = _read_detector_config(config_path)
@@ -86,12 +86,12 @@ def load_detector(path: Path) -> Detector:
 
 
 def model_folder(path: Path) -> Path:
-    """Folder of a bundle's files: the folder itself, or a run's folder `model`."""
+    """Return the folder of a bundle's files: the given folder, or the folder `model` of a run."""
     return path if (path / "weights.safetensors").is_file() else path / "model"
 
 
 def _files(path: Path) -> tuple[Path, Path]:
-    """Config and weights of a bundle, or of the newest bundle of a run."""
+    """Return the paths of config and weights of a bundle, or of the newest bundle of a run."""
     folder = model_folder(path)
     files = folder / "config.json", folder / "weights.safetensors"
     for file in files:
@@ -115,14 +115,14 @@ def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file in float32."""
-    path.open("rb").close()  # names the fault of an unreadable file, which safetensors reports as missing
+    """Read the tensors of a file as float32."""
+    path.open("rb").close()  # safetensors reports an unreadable file as missing, and this line raises the real error
     return {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
 
 
 def _refuse(weights: Path, config: Path, what: str, error: Exception) -> NoReturn:
     raise ValueError(
-        f"{weights} does not hold the networks that {config} describes ({what}); the two files must come from one "
+        f"{weights} does not contain the networks that {config} describes ({what}). Both files must come from the same "
         f"run. Detail: {str(error)[:400]}"
     ) from error
 

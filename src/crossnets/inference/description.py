@@ -1,4 +1,4 @@
-"""Description inside an exported network's file: how to cut crops for it, and the meaning of its outputs."""
+"""Description in the file of an exported network: how crops are cut for it, and the meaning of its outputs."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ from jaxtyping import Float32
 from crossnets.inference.estimator import CropModel, current_names
 
 KEY = "crossnets"
-"""Key of the text among the file's metadata."""
+"""Key of the text in the metadata of the file."""
 FORMAT, VERSION = "crossnets-network", 1
 OUTPUTS = ("joints", "log_spread", "side", "log_size")
-"""Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate joints
-only have the first alone, and those that state deviations as well have the first two."""
+"""Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate only joints have only the
+first output. Networks that also estimate deviations have the first two."""
 
 
 def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:
@@ -43,17 +43,18 @@ def fields_of(text: str | bytes | None, form: str, version: int) -> dict[str, An
 
 
 def digest(path: Path) -> str:
-    """Digest of a file's bytes, which identifies the weights that a network was exported from."""
+    """Return the digest of a file. It identifies the weights that a network was exported from."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def weights_of(text: str | None) -> str | None:
-    """Digest of the weights that a described network was exported from, if it says."""
+    """Return the digest of the weights that a network was exported from. None if the description does not contain
+    it."""
     return None if text is None else json.loads(text).get("weights")
 
 
 def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32[np.ndarray, "K J"]]]:
-    """The inverse of `to_text`.
+    """Read a description that `to_text` wrote.
 
     Raises:
         ValueError: the file at `path` was not exported by this version of crossnets.

@@ -1,4 +1,4 @@
-"""The detector: hands in a whole frame, found by a network. What runs the network is given: numpy and OpenCV alone."""
+"""Detect hands in whole frames with a network. The caller provides the runtime of the network."""
 
 import json
 import math
@@ -28,44 +28,46 @@ from crossnets.inference.engines import Precision, Runtime, open_network
 from crossnets.types import LensCamera, Pinhole
 
 SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
-"""Peaks nearer than this, or than that seen from the camera, are one hand."""
+"""Peaks are the same hand if their distance is below the first number, or their distance in the image below the
+second."""
 MOST_HANDS = 2
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A hand in a frame."""
+    """A detected hand in a frame."""
 
     center_mm: Float32[np.ndarray, "3"]
-    """Mean of the joints, camera frame."""
+    """Mean of the joints in the camera frame."""
     score: float
     """0 to 1."""
     side_right: float
     """Probability of a right hand."""
     length_mm: float
-    """Wrist to tip of the middle finger."""
+    """Length from the wrist to the tip of the middle finger."""
 
     @classmethod
     def at(cls, center_mm: Float32[np.ndarray, "3"]) -> "Detection":
-        """A place that was given or found without a network: an adult's hand, whose side and score are open."""
+        """Describe a place that was given or found without a network: the hand of an adult of unknown side and
+        score."""
         return cls(center_mm, 0.5, 0.5, LENGTH_MM)
 
 
 Finder: TypeAlias = Callable[[np.ndarray, Pinhole | LensCamera], Sequence[Detection]]
-"""Depth image in mm and its camera to the candidates in it, the highest score first."""
+"""Finds the candidates in a depth image in mm, given with its camera. The highest score comes first."""
 
 
 def decode(
     maps: Maps, image: Float[np.ndarray, "B 2 H W"], camera: Pinhole | LensCamera, threshold: float
 ) -> list[list[Detection]]:
-    """The hands in each of a batch, best first.
+    """Decode the hands in each frame of a batch, best first.
 
     Args:
         maps: Outputs of the network.
         image: Inputs of the network.
-        camera: Camera of the whole frame. `image` is that frame, thinned by `stride_of(camera)`.
-        threshold: Least score, 0 to 1.
+        camera: Camera of the whole frames. `image` is thinned by `stride_of(camera)`.
+        threshold: Lowest score of a hand, 0 to 1.
     """
     return [
         _decode_one(Maps(*(part[b] for part in maps)), image[b, 0], camera, threshold) for b in range(len(maps.score))
@@ -94,7 +96,7 @@ def _decode_one(
 def _detection(
     maps: Maps, row: int, column: int, inverse: Float[np.ndarray, "H W"], camera: Pinhole | LensCamera
 ) -> Detection | None:
-    """The hand at a peak. None if its depth is not valid, or it lies outside of the lens's field of view."""
+    """Decode the hand at a peak. None if its depth is invalid, or if it is outside the field of view of the lens."""
     score, aside, below, behind, side, log_length = (float(part[row, column]) for part in maps)
     depth = nearest_around(inverse, row, column) + DEPTH_UNIT_MM * behind
     if not (math.isfinite(depth) and depth > 0):
@@ -117,7 +119,7 @@ def _detection(
 
 
 def _probability(logit: float) -> float:
-    """Probability of a logit of any size."""
+    """Convert a logit to a probability. Large logits do not overflow."""
     return (1 + math.tanh(logit / 2)) / 2
 
 
@@ -129,7 +131,7 @@ def _same(one: Detection, other: Detection) -> bool:
 
 
 Network: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""(B, 2, H, W) images of `as_image` to (B, 6, H/4, W/4), a value for each field of `Maps`."""
+"""Converts images of `as_image` (B, 2, H, W) to maps (B, 6, H/4, W/4) with one channel for each field of `Maps`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,8 @@ class DetectorModel:
 
     preset: str
     threshold: float = 0.25
-    """Least score of what may be a hand; the estimator's word on it follows (`inference.estimator.hand_odds`)."""
+    """Lowest score of a candidate. The estimator then decides which candidates are hands
+    (`inference.hands.hand_odds`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.threshold, int | float) or not 0 < self.threshold < 1:
@@ -146,7 +149,7 @@ class DetectorModel:
 
 
 class HandDetector:
-    """A network, and the least score of a hand."""
+    """A network with the lowest score of a hand."""
 
     def __init__(self, network: Network, model: DetectorModel) -> None:
         self._network, self.model = network, model
@@ -154,18 +157,18 @@ class HandDetector:
     def find(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
     ) -> list[Detection]:
-        """The hands in a frame, at most two, best first.
+        """Detect at most two hands in a frame, best first.
 
         Args:
-            depth_mm: In mm; what is 0, negative, or no number counts as not seen.
-            camera: Whose frame it is; its intrinsics belong to this size.
+            depth_mm: Depth in mm. Pixels that are 0, negative or NaN are invalid.
+            camera: Camera of the frame, with intrinsics for images of this size.
         """
         image = as_image(thin(depth_mm, stride_of(pinhole_of(camera))))[None]
         maps = Maps(*self.maps(image)[0])
         return _decode_one(maps, image[0, 0], camera, self.model.threshold)
 
     def maps(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
-        """Outputs of the network for images of `as_image`, one value a cell for each field of `Maps`."""
+        """Run the network on images of `as_image`. The maps have one channel for each field of `Maps`."""
         return self._network(images)
 
     def __call__(
@@ -186,7 +189,7 @@ def to_text(model: DetectorModel) -> str:
 
 
 def from_text(text: str | None, path: str) -> DetectorModel:
-    """The inverse of `to_text`.
+    """Read a description that `to_text` wrote.
 
     Raises:
         ValueError: the file at `path` is not a detector that this version of crossnets exported.
@@ -202,17 +205,17 @@ def from_text(text: str | None, path: str) -> DetectorModel:
 def load_detector(
     path: Path, runtime: Runtime = "auto", *, threads: int = 1, precision: Precision = "float32"
 ) -> HandDetector:
-    """An exported detector, ready to find hands.
+    """Load an exported detector.
 
     Args:
-        path: File that `crossnets export` made of a run of the preset detector.
+        path: File that `crossnets export` wrote for a run of the preset detector.
         runtime: Runtime, as for `engines.load_exported`.
         threads: Threads of the processor.
-        precision: bfloat16 is OpenVINO's alone.
+        precision: bfloat16 needs OpenVINO.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ModuleNotFoundError: the runtime that was asked for is not installed.
+        ModuleNotFoundError: the requested runtime is not installed.
         ValueError: the file is not a detector of crossnets, or the runtime does not support the precision.
     """
     text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,))

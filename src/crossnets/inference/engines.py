@@ -1,4 +1,4 @@
-"""The runtimes of exported networks: ONNX Runtime, or OpenVINO where it is installed."""
+"""Run exported networks with ONNX Runtime or OpenVINO."""
 
 import functools
 import threading
@@ -15,9 +15,9 @@ from crossnets.inference.estimator import CropEstimator, Raw
 Runtime: TypeAlias = Literal["auto", "onnxruntime", "openvino"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 Run: TypeAlias = Callable[[np.ndarray], list[Any]]
-"""Images to the outputs of a network."""
+"""Computes the outputs of a network for a batch of images."""
 _RunOne: TypeAlias = Callable[[np.ndarray], list[Any]]
-"""One image, without an axis for the batch, to the outputs, which have one."""
+"""Computes the outputs for one image. The image has no batch axis, and the outputs have one."""
 
 
 def load_exported(
@@ -28,68 +28,68 @@ def load_exported(
     precision: Precision = "float32",
     weights: Path | None = None,
 ) -> CropEstimator:
-    """An exported network, ready to estimate.
+    """Load an exported network as an estimator.
 
     Args:
         path: File of `crossnets export RUN --to onnx`.
-        runtime: `auto` takes OpenVINO where it is installed.
-        threads: Threads of the processor. One is fastest for one hand at a time, and leaves the others to you.
-        precision: bfloat16 is OpenVINO's alone, and changes joints by some tenths of a millimetre.
-        weights: The file that the network must have been exported from; None: any.
+        runtime: `auto` chooses OpenVINO if it is installed.
+        threads: Threads of the processor. One thread is fastest for one hand at a time.
+        precision: bfloat16 needs OpenVINO and changes joints by some tenths of a millimetre.
+        weights: File that the network must have been exported from. None accepts any network.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ModuleNotFoundError: the runtime that was asked for is not installed.
-        ValueError: the file is none of ours, or the precision is not one of the runtime's.
+        ModuleNotFoundError: the requested runtime is not installed.
+        ValueError: the file is not a network of crossnets, or the runtime does not support the precision.
     """
     text, run = open_network(path, runtime, threads=threads, precision=precision, names=OUTPUTS)
     model, maps = from_text(text, str(path))
     if weights is not None and weights_of(text) != digest(weights):
-        raise ValueError(f"{path} was exported from other weights than {weights}; run `crossnets export` again.")
+        raise ValueError(f"{path} was exported from other weights than {weights}. Run `crossnets export` again.")
     return CropEstimator(model, lambda images: Raw(*run(images)), maps)
 
 
 def open_network(
     path: Path, runtime: Runtime, *, threads: int, precision: Precision, names: Sequence[str]
 ) -> tuple[str | None, Run]:
-    """The description that a network's file carries, and what runs it.
+    """Open a network file. Return its description and a function that runs the network.
 
-    OpenVINO makes a network for each shape of images that comes, which takes a moment the first time, and runs the
-    images of a batch one after another: a network of one shape that is known is up to a quarter faster than one for
-    all, and that is more than batches gain.
+    OpenVINO compiles a network for each shape of image, which takes a moment the first time, and runs the images of a
+    batch one after another. A network of one fixed shape is up to a quarter faster than one for all shapes, and batches
+    would gain less than that.
 
     Args:
         path: The file.
         runtime: Runtime, as for `load_exported`.
         threads: Threads of the processor.
-        precision: Precision of the sums.
+        precision: Number format of the arithmetic.
         names: Names of the outputs in the order of the result. A network may have only the first ones.
 
     Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: as `load_exported`.
+        FileNotFoundError, ModuleNotFoundError, ValueError: as for `load_exported`.
     """
     check_settings(runtime, threads, precision)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no exported network {path}; `crossnets export RUN` writes one.")
+        raise FileNotFoundError(f"There is no exported network {path}. `crossnets export RUN` writes one.")
     if runtime == "auto":
         runtime = "openvino" if _has_openvino() else "onnxruntime"
     if path.suffix == ".xml" and runtime == "onnxruntime":
         raise ValueError(
-            f"{path} is in OpenVINO's own format, which ONNX Runtime cannot read: pip install 'crossnets[fast]' and "
+            f"{path} has OpenVINO's format, which ONNX Runtime cannot read. Run pip install 'crossnets[fast]' and "
             "leave the runtime out, or export with --to onnx."
         )
     if runtime == "openvino":
         return _openvino(path, threads, precision, names)
     if precision != "float32":
-        raise ValueError("ONNX Runtime computes in float32 on processors; bfloat16 needs runtime='openvino'.")
+        raise ValueError("ONNX Runtime computes in float32 on processors. bfloat16 needs runtime='openvino'.")
     return _onnxruntime(path, threads, names)
 
 
 def check_settings(runtime: str, threads: int, precision: str) -> None:
-    """Refuse what there is not.
+    """Reject unknown settings.
 
     Raises:
-        ValueError: no such runtime or precision, or less than one thread.
+        ValueError: the runtime or precision is unknown, or there is less than one thread.
     """
     for what, found, known in (("runtime", runtime, get_args(Runtime)), ("precision", precision, get_args(Precision))):
         if found not in known:
@@ -99,7 +99,7 @@ def check_settings(runtime: str, threads: int, precision: str) -> None:
 
 
 def _has_openvino() -> bool:
-    try:  # not only whether it is there: one that does not load is none
+    try:  # it may be installed and still fail to load
         import openvino  # noqa: F401
     except ImportError:
         return False
@@ -115,7 +115,7 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    except Exception as error:  # onnxruntime raises classes of its own that it does not export
+    except Exception as error:  # onnxruntime does not export the classes of its exceptions
         raise ValueError(f"{path} is not a network that ONNX Runtime can read: {str(error)[:300]}") from error
     name, taken = session.get_inputs()[0].name, list(names[: len(session.get_outputs())])
 
@@ -127,11 +127,11 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
 
 @functools.cache
 def openvino_core() -> Any:
-    """OpenVINO's core, one for the process and never let go of.
+    """Return OpenVINO's core. The process has one core and never releases it.
 
-    Each core gives the thread that makes it a stack for signals. Dropped, it puts back the one it found, even if that
-    belonged to another core that is gone, and with the next signal, Ctrl-C for one, the process dies (openvino
-    2026.4.1, `SigAltStackSetup` in its CPU plugin).
+    A core installs a signal stack in the thread that creates it. When it is released, it restores the previous signal
+    stack, even if that belonged to a core that no longer exists. The next signal, such as Ctrl-C, then kills the
+    process (openvino 2026.4.1, `SigAltStackSetup` in its CPU plugin).
     """
     import openvino
 
@@ -172,10 +172,10 @@ def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[st
 
 
 def _one_image(compiled: Any, names: Sequence[str]) -> _RunOne:
-    """A function that runs a network of one shape on one image.
+    """Return a function that runs a network of one shape on one image.
 
-    Inputs and outputs stay where they are, so that a call neither allocates nor looks up any. What it gives is copied
-    out: the next call writes over it.
+    Inputs and outputs keep their memory, so a call neither allocates nor looks up tensors. The results are copied,
+    because the next call overwrites them.
     """
     import openvino
 

@@ -1,4 +1,4 @@
-"""One hand in one frame, as the tracker gives it."""
+"""One hand in one frame."""
 
 import json
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ _SKIN_MM = 10.0
 
 @dataclass(frozen=True, repr=False)
 class Hand:
-    """Joints of one hand in the camera frame (x right, y down, z forward), and how sure the model is of them."""
+    """Joints of one hand in the camera frame (x right, y down, z forward), with their deviations."""
 
     joints_mm: Float32[np.ndarray, "J 3"]
     skeleton: Skeleton
@@ -38,26 +38,26 @@ class Hand:
     camera: Pinhole | LensCamera
     """Camera of the image that shows the hand."""
     std_mm: Float32[np.ndarray, "J"] | None = None
-    """Standard deviation of each joint in each axis; None where the model does not say."""
+    """Standard deviation of each joint in each axis. None if the model does not estimate it."""
     side: Side | None = None
-    """Side of the real hand. None if the model does not tell sides."""
+    """Side of the real hand. None if the model does not estimate sides."""
     side_probability: float | None = None
     """Probability that the side is right, 0.5 to 1."""
     size_mm: float | None = None
-    """Length of the hand, wrist to tip of the middle finger, straightened."""
+    """Length of the straightened hand from the wrist to the tip of the middle finger."""
     track: int | None = None
-    """Number of the hand while it is followed from frame to frame; None where each frame is taken by itself."""
+    """Number of the hand while it is followed from frame to frame. None if frames are independent."""
 
     gesture_before: Gesture | None = None
     """Gesture of the followed hand in the image before. `gesture` keeps it until it clearly ends."""
     mirrored: bool = False
-    """Whether the image is mirrored. The joints are those of the image, so they have the shape of the other side."""
+    """Whether the image is mirrored. The joints are those of the image and have the shape of the other side."""
 
     def __getitem__(self, joint: str) -> Float32[np.ndarray, "3"]:
-        """One joint in mm, by its name, such as `index_tip`.
+        """Return one joint in mm by its name, such as `index_tip`.
 
         Raises:
-            KeyError: the skeleton has no joint of that name. The message lists its joints.
+            KeyError: the skeleton has no joint of this name. The message lists its joints.
         """
         names = self.skeleton.joints if joint in self.skeleton.joints else self.skeleton.places
         if joint not in names:
@@ -69,7 +69,7 @@ class Hand:
         return self.joints_mm[names.index(joint)]
 
     def joints(self, skeleton: str) -> Float32[np.ndarray, "J 3"]:
-        """The joints in mm in the order of another skeleton with the same joints.
+        """Return the joints in mm in the order of another skeleton with the same joints.
 
         Args:
             skeleton: `mediapipe` or `mediapipe21` (thumb first), `msra21`, another skeleton's name, or the path of a
@@ -135,15 +135,15 @@ class Hand:
 
     @property
     def joints_px(self) -> Float32[np.ndarray, "J 2"]:
-        """(u, v) in the image."""
+        """(u, v) of each joint in the image."""
         return project(self.joints_mm, self.camera)[:, :2].astype(np.float32)
 
     @property
     def confidence(self) -> Float32[np.ndarray, "J"] | None:
         """Probability, 0 to 1, that each joint is within 20 mm of the truth, if errors are Gaussian.
 
-        A hand whose length no person has shows a wrong camera or depth unit. Its joints are then off by the same
-        factor as its length, and the probability is that of such errors.
+        An impossible length of the hand shows that the camera or the depth unit is wrong. The joints are then assumed
+        to be wrong by the same factor as the length.
         """
         if self.std_mm is None:
             return None
@@ -155,18 +155,18 @@ class Hand:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) in pixels, around the joints and the skin on them; may leave the image."""
+        """(left, top, right, bottom) in pixels, around the joints and the skin on them. The box may leave the image."""
         points, z = self.joints_px, self.joints_mm[:, 2]
         margin = _SKIN_MM * np.array(pinhole_of(self.camera)[:2]) / z[:, None]
         (left, top), (right, bottom) = (points - margin).min(axis=0), (points + margin).max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
     def with_known(self, *, side: Side | None = None, mirrored: bool = False) -> "Hand":
-        """The hand as the user's knowledge corrects it.
+        """Return the hand with facts that the user knows.
 
         Args:
             side: The side of the real hand, if it is known.
-            mirrored: Whether the image is mirrored. The other side is then that of the real hand.
+            mirrored: Whether the image is mirrored. The real hand then has the other side.
         """
         hand = self
         if mirrored:
@@ -176,7 +176,7 @@ class Hand:
         return hand
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python, with units in the names."""
+        """Return the hand as plain Python values with units in their names."""
         confidence = self.confidence
         return {
             "skeleton": self.skeleton.name,
@@ -194,13 +194,13 @@ class Hand:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as one line of strict JSON."""
+        """Return `to_dict` as one line of strict JSON."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def draw(
         self, image: UInt8[np.ndarray, "H W 3"] | Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """A picture with the skeleton on it: of an RGB image, or of the depth image in mm, which is shaded."""
+        """Draw the skeleton over an RGB image, or over a shaded depth image in mm."""
         if image.ndim == 2:
             rgb = depth_to_rgb(np.where(np.isfinite(image), image, 0).astype(np.float32))
         else:
@@ -209,5 +209,6 @@ class Hand:
 
 
 def _within(sigmas: float) -> float:
-    """Probability that a Gaussian in three dimensions is within so many deviations of its mean (Maxwell's)."""
+    """Probability that a three-dimensional Gaussian is within so many deviations of its mean (Maxwell's
+    distribution)."""
     return erf(sigmas / sqrt(2)) - sqrt(2 / pi) * sigmas * exp(-(sigmas**2) / 2)

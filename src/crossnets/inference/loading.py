@@ -1,4 +1,4 @@
-"""A tracker from the model in the package, from a run, or from an exported file."""
+"""Load trackers and estimators from the package, from runs, or from exported files."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -25,7 +25,8 @@ from crossnets.types import DepthImage, HandFrame, Pinhole, Refinement
 from crossnets.weights import SHIPPED
 
 Finding: TypeAlias = Literal["auto", "detector", "image", "image-paper", "label"]
-"""How hands are found: by the package's detector, by one of `geometry.localise.Centers`, or as suits the model."""
+"""Method that finds hands: the detector of the package, one of `geometry.localise.Centers`, or a choice for the
+model."""
 NETWORK, INTEGERS, WEIGHTS, DETECTOR = "model.onnx", "model.int8.onnx", "weights.safetensors", "detector.onnx"
 """File names in a model's folder."""
 Arithmetic: TypeAlias = Precision | Literal["int8"]
@@ -43,18 +44,18 @@ def load(
     side: Side | None = None,
     mirrored: bool = False,
 ) -> Tracker:
-    """A tracker, which finds hands in depth images and estimates their joints.
+    """Load a tracker, which detects hands in depth images and estimates their joints.
 
     Args:
-        path: The model that comes with the package unless given; else a run of `crossnets train`, a model folder, or
-            a file of `crossnets export`. A run that was not exported needs torch (crossnets[train]). A detector.onnx in
-            the folder is used instead of the package's detector.
-        runtime: `auto` takes OpenVINO where it is installed (crossnets[fast]), else ONNX Runtime.
-        threads: Threads of the processor for each network. One is best for one hand.
-        precision: bfloat16 is OpenVINO's alone: faster, joints move by some tenths of a millimetre in the mean and in
-            rare frames by centimetres. int8 is for models that were exported so, as the package's is: joints move by
-            1 to 2 mm in the mean. The detector stays float32 then.
-        hands: Most hands in an image.
+        path: A run of `crossnets train`, a model folder, or a file of `crossnets export`. The default is the model of
+            the package. A run that was not exported needs torch (crossnets[train]). A detector.onnx in the folder replaces
+            the detector of the package.
+        runtime: `auto` chooses OpenVINO if it is installed (crossnets[fast]), else ONNX Runtime.
+        threads: Threads of the processor for each network. One thread is best for one hand.
+        precision: bfloat16 needs OpenVINO and is faster. It moves joints by some tenths of a millimetre in the mean and
+            by centimetres in rare frames. int8 needs a model that was exported with it, such as that of the package. It
+            moves joints by 1 to 2 mm in the mean, and the detector stays in float32.
+        hands: Largest number of hands in an image.
         smooth: Whether `Tracker.track` filters joints over time.
         side: The side of all hands, left or right, if it is known.
         mirrored: Whether images are mirrored, as those of a selfie camera. `Hand.side` is then that of the real hand.
@@ -62,12 +63,12 @@ def load(
 
     Raises:
         FileNotFoundError: the model does not exist.
-        ModuleNotFoundError: what would run it is not installed.
-        ValueError: the model's files are damaged, the settings are none or not of this model or runtime, or `hands`
-            is not 1 or 2.
+        ModuleNotFoundError: the package that runs it is not installed.
+        ValueError: the model's files are damaged, the model or runtime does not support the settings, or `hands` is not
+            1 or 2.
     """
     if not 1 <= hands <= MOST_HANDS:
-        raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}, which is what the detector finds in an image.")
+        raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}. The detector finds no more hands in an image.")
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     floats = "float32" if precision == "int8" else precision
     detector = detector_of(None if path is None else Path(path))
@@ -100,16 +101,20 @@ def load(
 def open_estimator(
     path: Path = SHIPPED, runtime: Runtime = "auto", threads: int = 1, precision: Arithmetic = "float32"
 ) -> CropEstimator:
-    """A run, a model folder or an exported file as an estimator. An exported network is preferred, and needs no torch.
+    """Open a run, a model folder or an exported file as an estimator.
+
+    An exported network is preferred because it does not need torch.
 
     Raises:
-        FileNotFoundError, ModuleNotFoundError, ValueError: as `load`.
+        FileNotFoundError, ModuleNotFoundError, ValueError: as for `load`.
     """
     name, floats = (INTEGERS, "float32") if precision == "int8" else (NETWORK, precision)
     check_settings(runtime, threads, floats)
     if path.is_file():
         if precision == "int8":
-            raise ValueError(f"{path} is one file, which computes in what it was exported to; leave precision out.")
+            raise ValueError(
+                f"{path} is a single file whose number format was chosen at its export. Leave precision out."
+            )
         return load_exported(path, runtime, threads=threads, precision=floats)
     for folder in (path, path / "model"):
         if (folder / name).is_file():
@@ -117,18 +122,18 @@ def open_estimator(
             weights = weights if weights.is_file() else None
             return load_exported(folder / name, runtime, threads=threads, precision=floats, weights=weights)
     if precision == "int8":
-        raise FileNotFoundError(f"There is no {INTEGERS} in {path}; `crossnets export {path} --int8` writes it.")
+        raise FileNotFoundError(f"There is no {INTEGERS} in {path}. `crossnets export {path} --int8` writes it.")
     if path == SHIPPED:
         raise FileNotFoundError(
-            "This copy of the package has no model in it. Train one with `crossnets train --preset crossnets --out "
-            "RUN` and name it, or install a release."
+            "This copy of the package has no model. Train one with `crossnets train --preset crossnets --out RUN` and "
+            "give its folder, or install a release."
         )
     if is_model(path) and (runtime != "auto" or precision != "float32"):
         raise ValueError(
-            f"{path} was not exported, so PyTorch runs it, in float32. Leave runtime and precision out, or `crossnets "
-            f"export {path} --to onnx` first."
+            f"{path} was not exported, so PyTorch runs it in float32. Leave runtime and precision out, or run "
+            f"`crossnets export {path} --to onnx` first."
         )
-    if not is_model(path) and not find_spec("torch"):  # else what loads it says more
+    if not is_model(path) and not find_spec("torch"):  # with torch, bundle.load raises a more precise error
         raise FileNotFoundError(f"No model at {path}: expected a run, a model folder or an exported file.")
     from crossnets.inference import bundle
 
@@ -139,8 +144,8 @@ def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
     """Open an estimator, with the latent space where a refinement needs it.
 
     Raises:
-        FileNotFoundError, ModuleNotFoundError: as `load`.
-        ValueError: as `load`, or the model has nothing to refine with.
+        FileNotFoundError, ModuleNotFoundError: as for `load`.
+        ValueError: as for `load`, or the model cannot refine.
     """
     if refinement == "none":
         return open_estimator(path)
@@ -149,15 +154,15 @@ def estimator_for(path: Path, refinement: Refinement) -> CropEstimator:
     estimator = bundle.load(path)
     if not estimator.refining_networks().disc.metric_learned():
         raise ValueError(
-            f"The model of {path} cannot refine: its metric head was not trained, as with --no-smoothness. Predict "
-            "without refining, or train with that term."
+            f"The model of {path} cannot refine, because its metric head was not trained (--no-smoothness). Predict "
+            "without refinement, or train with this term."
         )
     return estimator
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """How candidates for hands are found in depth images."""
+    """A method that finds candidates for hands in depth images."""
 
     how: Centers | Literal["detector"]
     find: Callable[[DepthImage], Sequence[Detection]]
@@ -181,13 +186,13 @@ def candidates_of(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> Candidates:
-    """The way that a model's candidates are found.
+    """Choose the method that finds candidates for a model.
 
-    `auto` takes the detector for a model that refines its estimate, as such a model tolerates the detector's errors.
-    The other models were trained on centres of one kind and get those. Labels are read only if that is asked for.
+    `auto` chooses the detector for a model that refines its estimate, because such a model tolerates the detector's
+    errors. Other models get centres of the kind on which they were trained. Labels are used only on request.
 
     Args:
-        how: The way that is asked for.
+        how: The requested method.
         estimator: The model.
         detector: File of the detector, see `detector_of`.
         skeleton: Skeleton of the frames' labels, for `label`.
@@ -196,7 +201,7 @@ def candidates_of(
         precision: Precision of the detector.
 
     Raises:
-        FileNotFoundError: the detector is asked for, and this copy of the package has none.
+        FileNotFoundError: the detector is requested, and this copy of the package does not contain it.
     """
     there = detector.is_file()
     if how == "auto":
@@ -210,13 +215,13 @@ def candidates_of(
     if how == "image":
         return Candidates(how, _nearest, _none)
     if not there:
-        raise FileNotFoundError("This copy of the package has no detector in it; use --centers image.")
+        raise FileNotFoundError("This copy of the package has no detector. Use --centers image.")
     search = load_detector(detector, runtime, threads=threads, precision=precision)
     return Candidates("detector", lambda image: search(image.depth_mm, image.camera), _nearest)
 
 
 def model_name(path: Path) -> str:
-    """Name of a model for records of predictions: folder or file, version of the package, and digest of the weights."""
+    """Return the name of a model for predictions: folder or file, version of the package, and digest of the weights."""
     folder = next((one for one in (path, path / "model") if (one / WEIGHTS).is_file()), path)
     files = (path,) if path.is_file() else (folder / WEIGHTS, folder / NETWORK)
     weights = next((file for file in files if file.is_file()), None)
@@ -226,7 +231,7 @@ def model_name(path: Path) -> str:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path is of a run or model folder, or of an exported network."""
+    """Whether a path is a run, a model folder or an exported network."""
     if path.is_file():
         return path.suffix in (".onnx", ".xml")
     return any((folder / name).is_file() for folder in (path, path / "model") for name in (NETWORK, WEIGHTS))
@@ -238,7 +243,7 @@ def _labelled(skeleton: Skeleton | None, image: DepthImage) -> list[Detection]:
 
 
 def _nearest(image: DepthImage) -> list[Detection]:
-    """The nearest hand, as `find_center` finds it without a network."""
+    """Find the nearest hand with `find_center`, without a network."""
     return _at(find_center(*_ideal(image)))
 
 
@@ -247,7 +252,7 @@ def _none(image: DepthImage) -> list[Detection]:
 
 
 def _ideal(image: DepthImage) -> tuple[Float32[np.ndarray, "H W"], Pinhole]:
-    """The image without distortion, as the finders without a network take it."""
+    """Return the image without distortion, which the finders without a network need."""
     depth_mm, camera = ideal_image(image.depth_mm, image.camera)
     return depth_mm.astype(np.float32, copy=False), camera
 

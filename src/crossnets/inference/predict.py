@@ -1,4 +1,4 @@
-"""Frames to predictions, through the same path as `Tracker.predict`."""
+"""Predict the hands in frames, by the same path as `Tracker.predict`."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from crossnets.types import HandFrame, PredictedFrame, Refinement
 
 @dataclass(frozen=True)
 class PredictedHands(PredictedFrame):
-    """Prediction for one frame, with all of its hands."""
+    """Prediction for one frame with all its hands."""
 
     hands: tuple[Hand, ...] = ()
     """The hands that `Tracker.predict` gives, the likeliest first. Its joints are those of the frame."""
@@ -37,7 +37,7 @@ def predict(
     Frames that cannot be read are left out with a warning.
 
     Args:
-        source: What `crossnets predict` takes: PNGs, folders, recordings, data sets, shards, .npy, .db3, realsense.
+        source: Any source of `crossnets predict`: PNGs, folders, recordings, data sets, shards, .npy, .db3, realsense.
         camera: Camera of PNGs without camera.json and of .npy files.
         model: A run, a model folder or an exported file. The model of the package is the default.
         hands: Largest number of hands in a frame.
@@ -79,7 +79,7 @@ def predict_dataset(
     problems: list[Problem],
     refinement: Refinement = "none",
 ) -> Iterator[PredictedFrame]:
-    """Predict every readable frame of a data set of which each frame shows a hand.
+    """Predict every readable frame of a data set in which each frame shows a hand.
 
     Frames that cannot be read are appended to `problems`.
     """
@@ -128,11 +128,11 @@ def predict_frame(
         frame: A frame of a reader.
         candidates: Finds the places where hands may be.
         refinement: The refinement of the latent that follows the last pass.
-        force: Give the likeliest candidate where no candidate is a hand, as benchmarks want an answer for each frame.
+        force: Return the likeliest candidate if no candidate is a hand, because benchmarks need an answer per frame.
         hands: Largest number of hands.
 
     Raises:
-        ValueError: centres are those of labels and the frame has none, or the model cannot refine.
+        ValueError: centres of labels are requested and the frame has no label, or the model cannot refine.
     """
     found = list(candidates.find(frame))
     estimated = estimate_hands(estimator, frame, found) if found else None
@@ -149,7 +149,7 @@ def predict_frame(
 def _hand(
     estimator: CropEstimator, frame: HandFrame, estimated: EstimatedHands, row: int, refinement: Refinement
 ) -> Hand:
-    """One row of the estimates, refined in the latent space if that is asked for."""
+    """Return one row of the estimates, refined in the latent space on request."""
     hand = hand_of(estimator, frame.camera, estimated.estimates, row)
     if refinement == "none":
         return hand

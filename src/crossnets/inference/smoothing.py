@@ -1,4 +1,4 @@
-"""The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012): steady when still, quick when moving."""
+"""The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012). It smooths still joints strongly and moving joints weakly."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class OneEuroConfig:
-    """Its three constants, for millimetres and seconds."""
+    """The three constants of the filter, for millimetres and seconds."""
 
     min_cutoff_hz: float = 2.0
-    """Cutoff for a still joint. A lower one is steadier and lags more."""
+    """Cutoff frequency for a still joint. A lower one smooths more and lags more."""
     beta_per_mm: float = 0.02
-    """Growth of the cutoff with each mm/s. A higher one lags less."""
+    """Growth of the cutoff frequency per mm/s. A higher one lags less."""
     speed_cutoff_hz: float = 1.0
-    """Cutoff of the speed that the joint's cutoff depends on."""
+    """Cutoff frequency of the filtered speed, on which the cutoff of the joint depends."""
 
     def __post_init__(self) -> None:
         cutoffs = (self.min_cutoff_hz, self.speed_cutoff_hz)
@@ -24,7 +24,7 @@ class OneEuroConfig:
 
 
 class OneEuro:
-    """A filter for each coordinate of an array; the cutoff of a joint depends on the speed of all its coordinates."""
+    """Filters for the coordinates of joints. The cutoff of a joint depends on its speed in space."""
 
     def __init__(self, config: OneEuroConfig | None = None) -> None:
         self.config = config or OneEuroConfig()
@@ -33,7 +33,7 @@ class OneEuro:
         self._time_s = 0.0
 
     def __call__(self, values: Float[np.ndarray, "J 3"], time_s: float) -> Float[np.ndarray, "J 3"]:
-        """The next value, filtered.
+        """Filter the next value.
 
         Raises:
             ValueError: the time is not after that of the last call.
@@ -43,7 +43,7 @@ class OneEuro:
             return values
         step_s = time_s - self._time_s
         if not step_s > 0:
-            raise ValueError(f"A frame at {time_s} s follows one at {self._time_s} s; times must grow.")
+            raise ValueError(f"A frame at {time_s} s follows one at {self._time_s} s. Times must increase.")
         speed = (values - self._value) / step_s
         self._speed = self._speed + _share(self.config.speed_cutoff_hz, step_s) * (speed - self._speed)
         fast = np.linalg.norm(self._speed, axis=-1, keepdims=True)
@@ -54,6 +54,6 @@ class OneEuro:
 
 
 def _share(cutoff_hz: np.ndarray | float, step_s: float) -> np.ndarray | float:
-    """Share of the new value in the filtered one: equation (3) of the paper."""
+    """Weight of the new value in the filtered value: equation (3) of the paper."""
     turn = 2 * np.pi * cutoff_hz * step_s
     return turn / (turn + 1)

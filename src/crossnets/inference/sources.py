@@ -1,4 +1,4 @@
-"""Frames of everything that can be read: data sets, images and recordings on disk, and cameras."""
+"""Read frames from any source: data sets, images and recordings on disk, and cameras."""
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from crossnets.types import HandFrame
 
 
 def is_camera(text: str) -> bool:
-    """Whether a text names a camera, or a RealSense file, whose frames come one after the other."""
+    """Whether a text names a camera or a RealSense file. Their frames can only be read in order."""
     path = Path(text).expanduser()
     return text.partition(":")[0] in ("virtual", "realsense") or path.suffix in (".db3", ".bag")
 
@@ -26,7 +26,7 @@ def open_frames(
 
     Args:
         texts: Sources, as for `datasets.images.open_sources` and `crossnets.open`.
-        camera: Camera of images and arrays that have none of their own.
+        camera: Camera of images and arrays without a camera file.
         split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB.
         seed: Seed of the virtual camera.
 

@@ -1,4 +1,4 @@
-"""The estimator in torch: joints of hand crops, and what the shared latent space makes of them."""
+"""The estimator and the detector in torch. The estimator also gives access to the latent space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class EstimatorConfig(CropModel):
 
 
 class Estimator(CropEstimator):
-    """Networks with the crop and skeleton they were trained for."""
+    """Networks with the crop and skeleton of their training."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Estimator(CropEstimator):
         self.networks = networks.eval()
 
     def images(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B 1 S S"]:
-        """Crops as the networks take them, -1 to 1."""
+        """Convert crops to the input of the networks, -1 to 1."""
         return torch.from_numpy(self.arrays(crops))
 
     def joints_mm(self, crops: Sequence[HandCrop], refinement: Refinement = "none") -> Float32[np.ndarray, "B J 3"]:
-        """Joints of each crop, in the camera frame.
+        """Estimate the joints of each crop in the camera frame.
 
         Raises:
-            ValueError: a refinement is asked of networks without a latent space.
+            ValueError: a refinement is requested, and the networks have no latent space.
         """
         if refinement == "none":
             return super().joints_mm(crops)
@@ -69,7 +69,7 @@ class Estimator(CropEstimator):
         return self.pose_to_mm(nets.decode_pose(refined), crops)
 
     def latents(self, crops: Sequence[HandCrop]) -> Float[Tensor, "B Z"]:
-        """Latents of the crops in the shared space.
+        """Estimate the latents of the crops in the shared space.
 
         Raises:
             ValueError: the model has no latent space.
@@ -79,7 +79,7 @@ class Estimator(CropEstimator):
             return nets.estimate_latent(self.images(crops))
 
     def pose_of(self, joints_mm: Float[np.ndarray, "B J 3"], crops: Sequence[HandCrop]) -> PoseBatch:
-        """Joints of the networks' own skeleton, as the pose VAE takes them."""
+        """Convert joints of the networks' skeleton to the input of the pose VAE."""
         if isinstance(self.networks, DensePosterior):
             return self.networks.pose(torch.from_numpy(into_cubes(joints_mm, views_of(crops))).float())
         centers_mm = np.stack([crop.center_mm for crop in crops])
@@ -87,7 +87,7 @@ class Estimator(CropEstimator):
         return PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
 
     def pose_to_mm(self, pose: PoseBatch, crops: Sequence[HandCrop]) -> Float32[np.ndarray, "B J 3"]:
-        """Poses of the networks to joints in the camera frame (spec 5, step 4)."""
+        """Convert poses of the networks to joints in the camera frame (spec 5, step 4)."""
         pose = PoseBatch(pose.y.detach().float(), pose.t.detach().float())
         if isinstance(self.networks, DensePosterior):
             return self.spoken(out_of_cubes(self.networks.joints(pose).numpy(), views_of(crops)))
@@ -96,7 +96,7 @@ class Estimator(CropEstimator):
         return self.spoken(denormalise_pose(found, centers_mm))
 
     def refining_networks(self) -> CrossingNets:
-        """The networks with the paper's metric head, which refinements compare images with.
+        """Return the networks with the metric head of the paper, by which refinements compare images.
 
         Raises:
             ValueError: the model has no latent space, or no metric head.
@@ -110,10 +110,10 @@ class Estimator(CropEstimator):
         )
 
     def latent_networks(self) -> LatentNetworks:
-        """The networks with the shared latent space.
+        """Return the networks with the shared latent space.
 
         Raises:
-            ValueError: this estimator is the plain regression, which has none.
+            ValueError: the estimator is a plain regression without a latent space.
         """
         if isinstance(self.networks, DensePosterior):
             return self.networks.latent_space

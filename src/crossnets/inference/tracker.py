@@ -1,4 +1,4 @@
-"""The tracker: joints of the hands in a raw depth image, frame by frame or followed from frame to frame."""
+"""The tracker: it detects hands in raw depth images and estimates their joints, frame by frame or over time."""
 
 import math
 import time
@@ -32,23 +32,23 @@ from crossnets.inference.smoothing import OneEuro, OneEuroConfig
 from crossnets.types import DepthImage, LensCamera, Pinhole
 
 Camera: TypeAlias = str | Pinhole | LensCamera | CameraPreset | Sequence[float] | np.ndarray | Any | None
-"""Anything that `geometry.camera.as_camera` takes."""
+"""Any argument of `geometry.camera.as_camera`."""
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
 _LOST_SHARE = 0.11
 """Mean deviation of the joints over the hand's length above which a followed hand is lost."""
 _MISSES = 2
-"""Searches in a row that must miss a followed hand until it is dropped."""
+"""Number of consecutive searches without a followed hand after which it is dropped."""
 _SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
-"""Vote on a followed hand's side: weight of the frames before, largest log-odds of one frame, and the log-odds that
-change a settled side. Ten frames that are 75 % sure of the other side do."""
+"""Vote on the side of a followed hand: weight of the frames before, largest log-odds of one frame, and the log-odds
+that change a settled side. Ten frames with a probability of 75 % for the other side change it."""
 _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S, _LONG_STEPS = 10.0, 3
-"""So many steps in a row that are longer than this are a sign of milliseconds."""
+"""Several consecutive steps that are longer than this show that times are in milliseconds."""
 
 
 class Image(NamedTuple):
-    """A depth image as it came, with its camera."""
+    """A depth image with its camera."""
 
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     camera: Pinhole | LensCamera
@@ -67,7 +67,7 @@ class _Followed:
     side_odds: float = 0.0
     """Log-odds of a right hand over the last frames, weighted towards the newest."""
     right: bool | None = None
-    """The settled side. None if the model does not tell sides."""
+    """The settled side. None if the model does not estimate sides."""
     gesture: Gesture | None = None
     """Gesture in the last image."""
 
@@ -81,10 +81,10 @@ class _Followed:
 
 
 class Tracker:
-    """Finds hands in depth images and estimates their joints; `crossnets.load` makes one.
+    """Detects hands in depth images and estimates their joints. `crossnets.load` returns a tracker.
 
-    `predict` takes each image by itself. `track` goes on from the image before: it looks where the hands were, and
-    searches the whole image when one is lost and every 15th time.
+    `predict` treats images as independent. `track` starts from the hands of the image before. It searches the whole
+    image when a hand is lost, and in every 15th image.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Tracker:
         side: Side | None = None,
         mirrored: bool = False,
     ) -> None:
-        """A tracker of these parts. `crossnets.load()` makes one of a model's own.
+        """Combine an estimator and a finder. `crossnets.load()` does this for a model.
 
         Args:
             estimator: Estimates joints in crops.
@@ -130,7 +130,7 @@ class Tracker:
         self.reset()
 
     def reloaded_by(self, reload: "Callable[[], Tracker]") -> "Tracker":
-        """The same tracker, which is pickled as `reload`: a function and arguments that can be pickled."""
+        """Return the tracker after setting how other processes load it: by calling `reload`, which can be pickled."""
         self._reload = reload
         return self
 
@@ -142,13 +142,13 @@ class Tracker:
         """
         if self._reload is None:
             raise TypeError(
-                "This tracker was made of its parts, so another process cannot load it again. Pickle a tracker of "
+                "This tracker was not made by crossnets.load(), so another process cannot load it. Pickle a tracker of "
                 "crossnets.load(), or make one in each process."
             )
         return self._reload, ()
 
     def reset(self) -> None:
-        """Forget the hands that are followed."""
+        """Forget the followed hands."""
         self._followed: list[_Followed] = []
         self._since_search = FINDS_EVERY
         self._next_number = 0
@@ -164,17 +164,20 @@ class Tracker:
         )
 
     def predict(self, depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> list[Hand]:
-        """The hands in one image, whatever came before: at most `hands`, the likeliest first; none gives an empty list.
+        """Detect the hands in one image and estimate their joints, independent of other images.
 
         Args:
-            depth_mm: (H, W) depth in mm, 0 where the sensor saw nothing, uint16 or float. Or a frame of a camera or
-                data set, which has its own camera.
-            camera: Name of a preset, such as realsense-d435, or the intrinsics that belong to this image size: a
-                `Pinhole`, four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics. OpenCV's coefficients of a lens
-                follow the four numbers, or form a pair with the matrix: `camera=(matrix, coefficients)`.
+            depth_mm: (H, W) depth in mm, uint16 or float. Missing depth is 0. A frame of a camera or data set is
+                accepted as well, and contains its camera.
+            camera: Name of a preset, such as realsense-d435, or the intrinsics for images of this size: a `Pinhole`,
+                four numbers, a 3 x 3 matrix, or pyrealsense2's intrinsics. OpenCV's coefficients of a lens follow the
+                four numbers, or form a pair with the matrix: `camera=(matrix, coefficients)`.
+
+        Returns:
+            At most `hands` hands, the likeliest first.
 
         Raises:
-            ValueError: not a depth image in mm, not of the camera's size, or no such camera.
+            ValueError: the image is not a depth image in mm or has not the camera's size, or the camera is invalid.
         """
         image = depth_image(depth_mm, camera)
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
@@ -187,15 +190,15 @@ class Tracker:
     def track(
         self, depth_mm: np.ndarray | DepthImage, camera: Camera = None, time_s: float | None = None
     ) -> list[Hand]:
-        """The hands in the next image of one camera, each with the number it keeps while it is followed.
+        """Follow the hands in the next image of one camera. A hand keeps its number while it is followed.
 
         Args:
             depth_mm: Depth image or frame, as for `predict`.
             camera: Camera, as for `predict`.
-            time_s: When the image was taken. Without it images are 1/30 s apart. Only smoothing uses it.
+            time_s: Time of the image. By default images are 1/30 s apart. Only smoothing uses it.
 
         Raises:
-            ValueError: as of `predict`, or the time is not after that of the last image.
+            ValueError: as for `predict`, or the time is not after that of the last image.
         """
         image = depth_image(depth_mm, camera)
         now = self._now(getattr(depth_mm, "time_s", None) if time_s is None else time_s)
@@ -215,17 +218,19 @@ class Tracker:
         self._long_steps = self._long_steps + 1 if last is not None and now - last > _LONG_STEP_S else 0
         if self._long_steps == _LONG_STEPS:
             warnings.warn(
-                f"An image at {now:g} s follows one at {last:g} s, and so on. Times are in seconds: divide "
-                "milliseconds by 1000, else smoothing does nothing.",
+                f"An image at {now:g} s follows one at {last:g} s, and several others are as far apart. Times are in "
+                "seconds. Divide milliseconds by 1000, else smoothing has no effect.",
                 stacklevel=3,
             )
         if last is not None and not now > last:
-            raise ValueError(f"An image at {now} s follows one at {last} s; times must grow. reset() starts anew.")
+            raise ValueError(
+                f"An image at {now} s follows one at {last} s. Times must increase. Call reset() to start again."
+            )
         self._time_s = now
         return now
 
     def _follow(self, image: Image) -> list[tuple[_Followed, Hand]]:
-        """The followed hands that are still where they were, a little further."""
+        """Estimate the followed hands near their last places. Return those that are not lost."""
         if not self._followed:
             return []
         cubes = [(followed.joints_mm.mean(axis=0), followed.cube_mm) for followed in self._followed]
@@ -238,7 +243,7 @@ class Tracker:
         return kept
 
     def _search_and_follow(self, image: Image, rows: list[tuple[_Followed, Hand]]) -> list[tuple[_Followed, Hand]]:
-        """`rows` without hands that the searches miss, and with those that are new."""
+        """Search the whole image. Return `rows` without hands that several searches missed, and with new hands."""
         self._since_search = 0
         new = self._search(image)
         for followed, _ in rows:
@@ -249,13 +254,13 @@ class Tracker:
         begun = self._begin(image, new, [followed for followed, _ in rows])
         kept = [(followed, hand) for followed, hand in rows if followed.misses < _MISSES]
         if any(followed.misses for followed, _ in kept):
-            self._since_search = FINDS_EVERY  # look again at once
+            self._since_search = FINDS_EVERY  # search the next image too
         return [*kept, *begun]
 
     def _begin(
         self, image: Image, found: Sequence[Detection], others: Sequence[_Followed]
     ) -> list[tuple[_Followed, Hand]]:
-        """New hands, after all looks, the likeliest first. One of `others` that is found again is not missed."""
+        """Estimate new hands, the likeliest first. One of `others` that is found again does not count as missed."""
         if not found:
             return []
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
@@ -297,7 +302,7 @@ class Tracker:
         return found
 
     def _hand(self, image: Image, estimates: Estimates, row: int, followed: _Followed | None = None) -> Hand:
-        """One row as a hand. A followed hand has the side that was settled. Votes are on the image's side."""
+        """Convert one row to a hand. A followed hand has its settled side. Votes count sides as in the image."""
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
         self._sizes.see(hand.size_mm)
         self._depths.hand()
@@ -310,23 +315,23 @@ class Tracker:
 
 
 def _with_gesture(followed: _Followed, hand: Hand) -> Hand:
-    """The hand, which keeps the gesture of the image before until it clearly ends."""
+    """Return the hand with the gesture of the image before, which is kept until it clearly ends."""
     hand = replace(hand, gesture_before=followed.gesture)
     followed.gesture = hand.gesture
     return hand
 
 
 def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Image:
-    """The caller's image and camera, checked.
+    """Check the caller's image and camera, and combine them.
 
     Raises:
-        ValueError: not a depth image in mm, or not of the camera's size, or its lens folds the image over.
+        ValueError: the image is not a depth image in mm or has not the camera's size, or the lens folds the image over.
     """
     if isinstance(depth_mm, DepthImage):
         camera = depth_mm.camera if camera is None else camera
         depth_mm = depth_mm.depth_mm
     if camera is None:
-        raise ValueError("The image comes without a camera: give camera=, such as camera='realsense-d435'.")
+        raise ValueError("The image has no camera. Give camera=, such as camera='realsense-d435'.")
     preset = as_camera(camera)
     depth = np.asarray(depth_mm)
     if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
@@ -336,24 +341,24 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
         )
     if depth.itemsize == 1:
         raise ValueError(
-            f"Found depth of type {depth.dtype}, whose 8 bits hold no millimetres, expected uint16 or float. OpenCV "
-            "reads 16-bit PNGs so with cv2.imread(path, cv2.IMREAD_UNCHANGED)."
+            f"Found depth of type {depth.dtype}, whose 8 bits cannot hold millimetres, expected uint16 or float. "
+            "OpenCV reads 16-bit PNGs as uint16 with cv2.imread(path, cv2.IMREAD_UNCHANGED)."
         )
     size = preset.height_px, preset.width_px
     if all(size) and depth.shape != size:
         raise ValueError(
             f"The image is {depth.shape[1]} x {depth.shape[0]} pixels, but the camera has {size[1]} x {size[0]}, "
-            "and its intrinsics belong to that. Give camera=Pinhole(fx, fy, cx, cy) of your images."
+            "and its intrinsics belong to that size. Give camera=Pinhole(fx, fy, cx, cy) of your images."
         )
     if depth.dtype not in (np.uint16, np.float32):
         depth = depth.astype(np.float32)
-    if depth.dtype == np.float32 and in_metres(depth):  # nobody has whole metres
+    if depth.dtype == np.float32 and in_metres(depth):  # integers are never metres
         raise ValueError(
-            "Nearly all depths are below 20, which looks like metres. Millimetres are expected: multiply by 1000."
+            "Nearly all depths are below 20, which looks like metres. Expected millimetres: multiply by 1000."
         )
     if preset.lens is not None and not all(size):
         preset = preset._replace(width_px=depth.shape[1], height_px=depth.shape[0])
     seen_by = preset.camera
     if isinstance(seen_by, LensCamera):
-        lens_table(seen_by)  # so that impossible coefficients are refused at the first image, also without a hand
+        lens_table(seen_by)  # impossible coefficients are rejected at the first image, even if it shows no hand
     return Image(np.ascontiguousarray(depth), seen_by)
