@@ -1,1 +1,1 @@
-"""All networks: the paper's, our estimator (dense.py) and the detector; and what predicts with them."""
+"""All networks: those of the paper, our estimator (dense.py), the detector, and networks of the user (own.py)."""

@@ -1,4 +1,4 @@
-"""Shared layers: the 6x6 convolutions with batch normalisation of every network here (spec 2)."""
+"""Shared layers, such as the 6x6 convolutions with batch normalisation of the paper (spec 2)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +11,21 @@ from crossnets import ranks
 
 BN_EPS = 1e-4
 BN_STEP = 0.1
-"""Step of the running averages, once they have seen 1 / BN_STEP batches. Before, they are plain means."""
+"""Step of the running averages after 1 / BN_STEP batches. Before that they are plain means."""
 LEAK = 0.2
 """Slope of the discriminator's leaky ReLU."""
 
 
 class _EarlyMean:
-    """Running averages that do not remember their start: a head trained for a few steps can be used as well."""
+    """Running averages that do not depend on their start, so that a head can be used after a few steps of training."""
 
     momentum: float | None
     num_batches_tracked: Tensor | None
     track_running_stats: bool
     training: bool
     _batches: int | None = None
-    """Copy of `num_batches_tracked` outside the device, so that a step never waits for a GPU. None: not read yet."""
+    """Copy of `num_batches_tracked` outside the device, so that a step never waits for a GPU. None before it is
+    read."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self.num_batches_tracked is not None:
@@ -34,10 +35,10 @@ class _EarlyMean:
             self._batches += self.track_running_stats
         if self.training and ranks.size() > 1:
             return self._synchronised(input)
-        return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue] - of the torch class beside this one
+        return super().forward(input)  # pyright: ignore[reportAttributeAccessIssue] - torch's class defines it
 
     def _synchronised(self, input: Tensor) -> Tensor:
-        """Normalisation by the statistics of all ranks, in float32. torch's own SyncBatchNorm needs a GPU."""
+        """Normalise by the statistics of all ranks, in float32. torch's SyncBatchNorm needs a GPU."""
         assert isinstance(self, nn.BatchNorm1d | nn.BatchNorm2d)
         x = input.float()
         dims = [d for d in range(x.ndim) if d != 1]
@@ -69,7 +70,7 @@ class BatchNorm2d(_EarlyMean, nn.BatchNorm2d):
 
 
 def conv(channels_in: int, channels_out: int) -> list[nn.Module]:
-    """6x6 convolution that halves the side, batch normalisation, leaky ReLU."""
+    """Return a 6x6 convolution that halves the side, batch normalisation, and leaky ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
@@ -78,7 +79,7 @@ def conv(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 
 def deconv(channels_in: int, channels_out: int) -> list[nn.Module]:
-    """6x6 transposed convolution that doubles the side, batch normalisation, ReLU."""
+    """Return a 6x6 transposed convolution that doubles the side, batch normalisation, and ReLU."""
     return [
         nn.ConvTranspose2d(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
@@ -87,12 +88,12 @@ def deconv(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 
 def linear_bn(features_in: int, features_out: int) -> list[nn.Module]:
-    """Linear layer without bias, and batch normalisation."""
+    """Return a linear layer without bias, and batch normalisation."""
     return [nn.Linear(features_in, features_out, bias=False), BatchNorm1d(features_out, BN_EPS, BN_STEP)]
 
 
 def init_normal(module: nn.Module, weight_std: float, generator: torch.Generator) -> None:
-    """Draw weights from N(0, weight_std^2) and normalisation gains from N(1, 0.02^2); biases zero (spec 2.2, 2.3)."""
+    """Draw weights from N(0, weight_std^2) and gains from N(1, 0.02^2), and set biases to zero (spec 2.2, 2.3)."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, weight_std, generator)
@@ -104,7 +105,7 @@ def init_normal(module: nn.Module, weight_std: float, generator: torch.Generator
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay the weights of convolutions out so that processors convolve fastest."""
+    """Change the memory layout of convolution weights to the fastest one."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -112,10 +113,10 @@ def channels_last(module: nn.Module) -> None:
 
 @contextmanager
 def frozen_averages(*modules: nn.Module) -> Iterator[None]:
-    """Within it, normalisation uses batch statistics but leaves its running averages alone.
+    """Context in which normalisation uses batch statistics and does not update its running averages.
 
-    The averages are what prediction uses, and prediction sees real images: so passes of generated images
-    through the discriminator run in here (spec 4 leaves the choice open).
+    Prediction uses the averages and gets real images. Generated images therefore pass the discriminator within this
+    context (spec 4 leaves the choice open).
     """
     layers = [m for module in modules for m in module.modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
     tracked = [layer.track_running_stats for layer in layers]

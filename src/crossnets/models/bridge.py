@@ -8,7 +8,7 @@ from crossnets.models.blocks import init_normal, linear_bn
 
 
 class Alignment(nn.Module):
-    """Ali: one linear layer with normalisation and no nonlinearity."""
+    """Ali: one linear layer with normalisation and without a nonlinearity."""
 
     def __init__(self, dim: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -16,5 +16,5 @@ class Alignment(nn.Module):
         init_normal(self, 0.02, generator)
 
     def forward(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
-        """Latent of a pose and its offset to latent of a depth map."""
+        """Map the latent of a pose with its offset to the latent of a depth map."""
         return self.layers(z)

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of each network, counted on the network itself."""
+"""Count parameters and multiply-adds of each network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Complexity:
     """Cost of one part for one sample."""
 
     parameters: int
-    """Trainable."""
+    """Number of trainable parameters."""
     macs: int
-    """Multiply-adds of its convolutions and linear layers."""
+    """Multiply-adds of convolutions and linear layers."""
 
 
 def _measure(modules: list[nn.Module], call: Callable[[], object]) -> Complexity:
@@ -32,7 +32,7 @@ def _measure(modules: list[nn.Module], call: Callable[[], object]) -> Complexity
 
 
 def complexity(config: NetworksConfig) -> dict[str, Complexity]:
-    """Cost of each part, as spec 2 and 9 list them; `test` is what prediction needs."""
+    """Return the cost of each part as listed in spec 2 and 9. `test` contains the parts that prediction needs."""
     networks = build(config, torch.Generator().manual_seed(0)).eval()
     image = torch.zeros(1, 1, 128, 128)
     if isinstance(networks, Regressor | OwnNetworks):

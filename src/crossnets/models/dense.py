@@ -1,7 +1,8 @@
 """The estimator of the preset `crossnets`: every place of a 16x16 map votes for each joint, in crop coordinates.
 
-After A2J (Xiong et al. 2019): a softmax over places weighs votes of (place + offset). The depth of a vote starts from
-what the crop shows there. Unlike it, places are one map of our own small encoder, and each joint comes with a spread.
+The network follows A2J (Xiong et al. 2019): a softmax over places weights votes of (place + offset). The depth of a
+vote is relative to the depth of the crop at its place. Unlike A2J, the places form one map of a small encoder, and each
+joint has a spread.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from torch.nn import functional as F
 from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, channels_last
 
 PLACES = 16
-"""Side of the map that votes."""
+"""Side of the map of votes."""
 CROP = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig:
-    """Sizes; the defaults need 67 million multiply-adds."""
+    """Sizes of the network. The defaults need 67 million multiply-adds."""
 
     num_joints: int
     widths: tuple[int, int, int, int] = (16, 48, 96, 128)
@@ -38,7 +39,7 @@ class Votes(NamedTuple):
     places: Float[Tensor, "B J P 3"]
     """Vote of each place for each joint."""
     log_spread: Float[Tensor, "B J"]
-    """Log of the expected distance of a joint from where it is estimated, in halves of the cube."""
+    """Log of the expected error of a joint, in halves of the cube."""
     side: Float[Tensor, "B"]
     """Logit: above 0 a right hand."""
     log_size: Float[Tensor, "B"]
@@ -47,11 +48,12 @@ class Votes(NamedTuple):
     @property
     def joints(self) -> Float[Tensor, "B J 3"]:
         """The weighted mean of the votes."""
-        return (self.weights[..., None] * self.places).sum(2)  # a matrix product would be in bfloat16 in training
+        # A matrix product would be computed in bfloat16 during training.
+        return (self.weights[..., None] * self.places).sum(2)
 
 
 def convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution that keeps the size but for its stride, batch normalisation, ReLU."""
+    """Return a convolution whose padding keeps the size at stride 1, batch normalisation, and ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
@@ -60,7 +62,7 @@ def convolution(channels_in: int, channels_out: int, side: int, stride: int = 1)
 
 
 class Bottleneck(nn.Module):
-    """Residual: 1x1 to fewer channels, 3x3, 1x1 back."""
+    """Residual block: 1x1 convolution to fewer channels, 3x3 convolution, 1x1 convolution back."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
@@ -68,12 +70,12 @@ class Bottleneck(nn.Module):
         self.body = nn.Sequential(*convolution(channels, inner, 1), *convolution(inner, inner, 3), *last)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """The maps, refined."""
+        """Add the output of the block to its input."""
         return F.relu(x + self.body(x))
 
 
 class DenseNet(nn.Module):
-    """Depth crop to votes for each joint, hand side and size."""
+    """Network from a depth crop to votes for each joint, and to side and size of the hand."""
 
     anchors: Tensor
 
@@ -99,12 +101,12 @@ class DenseNet(nn.Module):
         grid = torch.stack([at.repeat(PLACES), at.repeat_interleave(PLACES)], dim=-1)
         self.register_buffer("anchors", grid, persistent=False)
         initialise(self, generator)
-        for layer in (self.votes, self.side_size):  # votes begin as their places
+        for layer in (self.votes, self.side_size):  # votes start at their places
             nn.init.normal_(layer.weight, 0.0, 0.01, generator)
         channels_last(self)
 
     def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Votes:
-        """Votes for each joint."""
+        """Compute the votes for each joint."""
         fine = self.stem(image.contiguous(memory_format=torch.channels_last))
         deep = self.deep(fine)
         fused = self.fused(F.relu(fine + F.interpolate(self.lateral(deep), scale_factor=2.0, mode="nearest")))
@@ -115,13 +117,13 @@ class DenseNet(nn.Module):
         return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size)
 
     def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 P 1"]:
-        """The nearest depth that the crop shows in each place. The cube's middle where it shows none."""
+        """Return the nearest depth of the crop at each place, or the middle of the cube if no pixel is valid."""
         nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
         return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """He's weights and biases of 0; residual blocks begin as the identity."""
+    """Set weights by He's method and biases to 0. Residual blocks start as the identity."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)

@@ -1,4 +1,4 @@
-"""The network that finds hands in whole frames: a small encoder, two steps back up, one map of six values a cell."""
+"""The network of the detector: a small encoder, two upsampling steps, and six maps."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,18 @@ from crossnets.models.blocks import channels_last
 from crossnets.models.dense import Bottleneck, convolution, initialise
 
 _RARE = -3.5
-"""Logit of the score before any training: few cells hold a hand (Lin et al. 2017, "Focal loss", section 4.1)."""
+"""Initial logit of the score. It is low because few cells contain a hand (Lin et al. 2017, "Focal loss", section
+4.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorNetConfig:
-    """Sizes; the defaults need 49 million multiply-adds for 160x128 pixels."""
+    """Sizes of the network. The defaults need 49 million multiply-adds for 160x128 pixels."""
 
     widths: tuple[int, int, int, int] = (16, 32, 48, 96)
-    """Channels at a half, a quarter, an eighth and a sixteenth of the image."""
+    """Channels at 1/2, 1/4, 1/8 and 1/16 of the sides of the image."""
     depths: tuple[int, int, int] = (1, 2, 2)
-    """Residual blocks at a quarter, an eighth and a sixteenth."""
+    """Residual blocks at 1/4, 1/8 and 1/16."""
 
 
 def _conv(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
@@ -30,7 +31,7 @@ def _conv(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
 
 
 class DetectorNet(nn.Module):
-    """Thinned frame to the maps of `crossnets.inference.detector.Maps`, before they are named."""
+    """Network from a thinned frame to a tensor with one channel for each field of `geometry.thinned.Maps`."""
 
     def __init__(self, config: DetectorNetConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class DetectorNet(nn.Module):
         channels_last(self)
 
     def forward(self, image: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 6 H/4 W/4"]:
-        """One value a cell for each field of `Maps`. The sides of the image are multiples of 16."""
+        """Compute the maps. The sides of the image are multiples of 16."""
         fine = self.stem(image.contiguous(memory_format=torch.channels_last))
         middle = self.middle(fine)
         middle = self.fused8(F.relu(middle + _twice(self.to8(self.deep(middle)))))

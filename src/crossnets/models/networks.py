@@ -1,4 +1,4 @@
-"""All networks that a preset can name."""
+"""Build the networks of any preset, and adapt their weights to other joints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ NetworksConfig: TypeAlias = CrossingNetsConfig | CrossNetConfig | DenseCrossingC
 
 
 def build(config: NetworksConfig, generator: torch.Generator) -> Networks:
-    """The networks of a configuration, with fresh weights."""
+    """Build the networks of a configuration with new random weights."""
     if isinstance(config, OwnNetworksConfig):
         return OwnNetworks(config, generator)
     if isinstance(config, CrossNetConfig):
@@ -30,10 +30,10 @@ def build(config: NetworksConfig, generator: torch.Generator) -> Networks:
 
 
 def config_from(fields: dict[str, Any]) -> NetworksConfig:
-    """The configuration that `dataclasses.asdict` made these fields of.
+    """Restore a configuration from the fields of `dataclasses.asdict`.
 
     Raises:
-        TypeError, ValueError, KeyError: the fields are of no configuration.
+        TypeError, ValueError, KeyError: the fields do not belong to a configuration.
     """
     if "own" in fields:
         return own_config(**fields)
@@ -57,7 +57,7 @@ def _crossing(fields: dict[str, Any]) -> CrossingNetsConfig:
 
 
 class _JointAxis(NamedTuple):
-    """Place of x, y and z of the joints in a tensor of weights, one joint after the other."""
+    """Place of the joints in a tensor of weights: x, y and z of one joint after the other."""
 
     axis: int
     first: int = 0
@@ -75,7 +75,7 @@ _JOINT_AXES = {
 
 
 def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
-    """Whether `rearranged` makes weights of the one network fit the other. True if they are equal."""
+    """Whether `rearranged` adapts weights of one network to the other. True if both are equal."""
     if not (isinstance(one, CrossingNetsConfig) and isinstance(other, CrossingNetsConfig)):
         return one == other
     if not one.shared_latent:  # a regression has no pose VAE
@@ -88,12 +88,12 @@ def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
 def rearranged(
     weights: Mapping[str, Tensor], num_joints: int, ours: Sequence[int], theirs: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Weights of `CrossingNets` or `Regressor` for other joints.
+    """Adapt weights of `CrossingNets` or `Regressor` to other joints.
 
     Args:
         weights: The weights, by name.
         num_joints: Number of joints of the result.
-        ours: Indices in the result of joints that are taken over. The weights of the others are 0.
+        ours: Indices in the result of the joints that are kept. The weights of other joints are 0.
         theirs: Indices of the same joints in `weights`.
     """
     result = dict(weights)
@@ -107,7 +107,7 @@ def rearranged(
         size = list(old.shape)
         size[axis] = first + 3 * num_joints
         new = old.new_zeros(size)
-        # What comes before the joints, such as the translation, is the same.
+        # The part before the joints, such as the translation, is unchanged.
         new.narrow(axis, 0, first).copy_(old.narrow(axis, 0, first))
         new.index_copy_(axis, first + to, old.index_select(axis, first + taken))
         result[name] = new

@@ -1,4 +1,4 @@
-"""Networks of one's own: any module from crops to joints, which the package's commands then train, export and run.
+"""Networks of the user: any module from crops to joints, which the commands then train, export and run.
 
     @network("small", SmallSettings)
     class Small(nn.Module):
@@ -25,20 +25,20 @@ Module = TypeVar("Module", bound=type[nn.Module])
 
 
 class Registered(NamedTuple):
-    """A registered network."""
+    """A registered network and its settings."""
 
     module: type[nn.Module]
     settings: type[Any]
-    """Its dataclass of settings, all of which have defaults."""
+    """Dataclass of the settings, which all have defaults."""
 
 
 class Found(NamedTuple):
-    """Output of a network of one's own."""
+    """Output of a registered network."""
 
     joints_mm: Float[Tensor, "B J 3"]
     """Joints relative to the centre of the crop, in the axes of the camera."""
     log_spread: Float[Tensor, "B J"] | None = None
-    """Log of the distance in mm that each joint is expected to have from the truth. None if it is not estimated."""
+    """Log of the expected error of each joint in mm. None if it is not estimated."""
 
 
 _registered: dict[str, Registered] = {}
@@ -57,7 +57,7 @@ def network(name: str, settings: type[Any]) -> Callable[[Module], Module]:
             `crossnets train --preset NAME`.
 
     Raises:
-        ValueError: the name is taken or holds other characters than letters, digits, - and _, or `settings` is not a
+        ValueError: the name is taken or contains other characters than letters, digits, - and _, or `settings` is not a
             dataclass whose fields all have defaults.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
@@ -81,12 +81,12 @@ def network(name: str, settings: type[Any]) -> Callable[[Module], Module]:
 
 
 def names() -> list[str]:
-    """Names of all networks that programs and installed packages register."""
+    """Return the names of all networks that programs and installed packages register."""
     return sorted({*_registered, *(point.name for point in entry_points(group=GROUP))})
 
 
 def registered(name: str) -> Registered:
-    """A network by its name. If an installed package registers it, the package is imported.
+    """Find a network by its name. If an installed package registers it, the package is imported.
 
     Raises:
         ValueError: no network has this name.
@@ -108,14 +108,14 @@ class OwnNetworksConfig:
     """A registered network with its settings."""
 
     own: str
-    """Its registered name."""
+    """Registered name."""
     num_joints: int
     settings: Any
     """An instance of the registered dataclass."""
 
 
 def own_config(own: str, num_joints: int, settings: dict[str, Any]) -> OwnNetworksConfig:
-    """The configuration that `dataclasses.asdict` made these fields of.
+    """Restore a configuration from the fields of `dataclasses.asdict`.
 
     Raises:
         ValueError: no network has this name, or its settings have other fields.
@@ -130,7 +130,7 @@ def own_config(own: str, num_joints: int, settings: dict[str, Any]) -> OwnNetwor
 
 
 class OwnNetworks(nn.Module):
-    """A registered network, whose output is always `Found`."""
+    """Wrapper of a registered network. Its output is always `Found`."""
 
     def __init__(self, config: OwnNetworksConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -140,10 +140,10 @@ class OwnNetworks(nn.Module):
             self.network = registered(config.own).module(config.settings, config.num_joints)
 
     def forward(self, image: Float[Tensor, "B 1 128 128"]) -> Found:
-        """Joints of each crop.
+        """Compute the joints of each crop.
 
         Raises:
-            ValueError: the network returns something else than joints in mm or `Found`.
+            ValueError: the network returns neither joints in mm nor `Found`.
         """
         found = self.network(image)
         found = found if isinstance(found, Found) else Found(found)
@@ -157,10 +157,11 @@ class OwnNetworks(nn.Module):
         return found
 
     def loss(self, found: Found, joints_mm: Float[Tensor, "B J 3"]) -> dict[str, Float[Tensor, ""]]:
-        """Named terms, whose sum is minimised: those of the network's own `loss` if it has one.
+        """Compute the named terms of the loss, whose sum is minimised. They come from the network's `loss` if it has
+        one.
 
         The default is the mean distance of the joints in mm, and the likelihood of the distances under exponential
-        distributions of the stated spreads, from which joints do not learn.
+        distributions of the estimated spreads. The second term has no gradient for the joints.
         """
         own = getattr(self.network, "loss", None)
         if own is not None:

@@ -30,7 +30,7 @@ class PoseVAEConfig:
 
 
 class PoseVAE(nn.Module):
-    """Two small perceptrons without normalisation; always in float32, they cost nothing."""
+    """Two small perceptrons without normalisation. They are fast and always compute in float32."""
 
     def __init__(self, config: PoseVAEConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -46,28 +46,28 @@ class PoseVAE(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def encode(self, y: Float[Tensor, "B J 3"]) -> Gaussian:
-        """Posterior of the latent of a pose."""
+        """Compute the posterior of the latent of a pose."""
         with torch.autocast(y.device.type, enabled=False):
             hidden = self.encoder(y.flatten(1).float())
             return Gaussian(self.mean(hidden), self.logvar(hidden))
 
     def sample(self, q: Gaussian, generator: torch.Generator) -> Float[Tensor, "B Z"]:
-        """z = mu + exp(s / 2) e with e ~ N(0, noise_std^2)."""
+        """Draw z = mu + exp(s / 2) e with e ~ N(0, noise_std^2)."""
         count, dim = q.mean.shape
         e = ranks.mine(torch.randn((ranks.size() * count, dim), generator=generator)).to(q.mean)
         return q.mean + (q.logvar / 2).exp() * self.config.noise_std * e
 
     def decode(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B J 3"]:
-        """The pose at a latent."""
+        """Compute the pose at a latent."""
         with torch.autocast(z.device.type, enabled=False):
             return self.decoder(z.float()).unflatten(-1, (self.config.num_joints, 3))
 
     @torch.no_grad()
     def init_from_pca(self, y: Float[Tensor, "N J 3"]) -> None:
-        """Overwrite the first encoder and last decoder matrix by the leading principal directions of `y` (spec 2.1).
+        """Replace the first encoder and last decoder matrix by the leading principal directions of `y` (spec 2.1).
 
-        Fewer poses than hidden units give fewer directions. The other rows keep their random start. The PCA mean
-        goes into no bias, as in the paper.
+        Fewer poses than hidden units give fewer directions, and the other rows keep their random values. As in the
+        paper, the mean of the PCA is not added to a bias.
         """
         flat = y.flatten(1).double()
         _, _, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)

@@ -1,4 +1,4 @@
-"""The paper's two refinements of an estimated latent (spec 5): they compare the image with its own rendering."""
+"""The paper's two refinements of an estimated latent (spec 5). Both compare the image with the generated one."""
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def energy(nets: CrossingNets, met_x: Float[Tensor, "B K"], z: Float[Tensor, "B 
 def minimise_energy(
     nets: CrossingNets, image: Float[Tensor, "B 1 S S"], z: Float[Tensor, "B Z"], most_steps: int = 20
 ) -> Float[Tensor, "B Z"]:
-    """BFGS on `energy` from z, for each image by itself, at most `most_steps` iterations."""
+    """Minimise `energy` by BFGS from z, separately for each image, in at most `most_steps` iterations."""
     with torch.no_grad():
         met_x = nets.disc.metric(image)
     rows = [_minimise(nets, met_x[i : i + 1], z[i : i + 1].detach(), most_steps) for i in range(len(image))]
@@ -57,7 +57,7 @@ def _minimise(nets: CrossingNets, met_x: Tensor, z: Tensor, most_steps: int) -> 
 def refine(
     nets: CrossingNets, image: Float[Tensor, "B 1 S S"], z: Float[Tensor, "B Z"], how: Refinement
 ) -> Float[Tensor, "B Z"]:
-    """The latent after the chosen refinement."""
+    """Return the latent after the chosen refinement."""
     if how == "update":
         return learned_update(nets, image, z)
     if how == "energy":
