@@ -151,7 +151,7 @@ def test_frames_are_found_by_key_and_by_index(cvar: str) -> None:
     keys = r"Give a key \(cvar/P1/000000, cvar/P1/000001, .* cvar/P4/000002\) or an index"
     with pytest.raises(ValueError, match=rf"no frame 'cvar/P9/000000' among 6\. {keys}"):
         find_frame(dataset, "cvar/P9/000000")
-    with pytest.raises(ValueError, match=rf"no frame 6: there are 6, from 0\. {keys}"):
+    with pytest.raises(ValueError, match=rf"no frame 6\. The data set has 6 frames from 0 on\. {keys}"):
         find_frame(dataset, "6")
 
 
@@ -165,11 +165,11 @@ def test_a_broken_frame_is_named_when_a_key_is_not_found(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("action", "options", "message"),
     [
-        ("walk", {"start": "0"}, "give --from and --to"),
-        ("walk", {"frame": "0", "start": "0", "end": "1"}, "not --frame"),
-        ("walk", {"start": "0", "end": "1", "steps": 1}, "--steps 1; expected 2"),
-        ("pose-to-depth", {}, "pose-to-depth takes one frame: give --frame"),
-        ("depth-to-pose", {"frame": "0", "by_image": True}, "--by-image are for walk"),
+        ("walk", {"start": "0"}, "Give --from and --to"),
+        ("walk", {"frame": "0", "start": "0", "end": "1"}, "leave --frame out"),
+        ("walk", {"start": "0", "end": "1", "steps": 1}, "--steps 1, expected 2"),
+        ("pose-to-depth", {}, "pose-to-depth needs one frame. Give --frame"),
+        ("depth-to-pose", {"frame": "0", "by_image": True}, "leave --from, --to and --by-image out"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path: Path, action: Any, options: dict[str, Any], message: str) -> None:
@@ -180,7 +180,7 @@ def test_arguments_that_do_not_fit(tmp_path: Path, action: Any, options: dict[st
 def test_unlabelled_frames_start_from_the_image_only(model: Path, tmp_path: Path) -> None:
     data = str(make_recording(tmp_path / "rec", unlabelled=(1,)).root)
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"recording/rec/000001 has no label.*depth-to-pose, or walk --by-image"):
+    with pytest.raises(ValueError, match=r"recording/rec/000001 has no label.*depth-to-pose or walk --by-image"):
         generate_command("pose-to-depth", model, data=data, out=out, **OPTIONS | {"frame": "1"})
     assert not out.exists()
     generate_command("depth-to-pose", model, data=data, out=out, **OPTIONS | {"frame": "1"})

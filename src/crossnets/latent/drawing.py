@@ -1,4 +1,4 @@
-"""The command `generate`: what the latent space of a model makes of frames of a data set, drawn."""
+"""The command `generate`: draw depth maps and poses that a model generates for frames of a data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,22 +23,22 @@ from crossnets.types import HandCrop, HandFrame
 Action: TypeAlias = Literal["pose-to-depth", "depth-to-pose", "walk"]
 
 _LARGE = 3
-"""Crops are drawn this many times larger where there is room."""
+"""Enlargement of crops in large pictures."""
 _MOST_STEPS = 200
 _SHOWN_KEYS = 5
 
 
 @dataclass(frozen=True)
 class _Hand:
-    """A frame with its crop, and its latent with what the networks make of it."""
+    """A frame with its crop, its latent and its pose."""
 
     frame: HandFrame
     crop: HandCrop
     image: Float32[np.ndarray, "S S"]
-    """The crop as the networks see it."""
+    """The crop as the input of the networks."""
     z: Float[Tensor, "1 Z"]
     points_px: Float[np.ndarray, "J 2"]
-    """The pose that was encoded, or the one decoded from an estimated latent, in pixels of the crop."""
+    """The encoded pose, or the pose decoded from an estimated latent, in pixels of the crop."""
 
 
 def generate_command(
@@ -54,11 +54,11 @@ def generate_command(
     by_image: bool,
     out: Path,
 ) -> list[Path]:
-    """Draw what the latent space of a model makes of frames of a data set; returns the files.
+    """Draw generated depth maps and poses for frames of a data set. Return the files.
 
     Raises:
         OSError: the model or the data is missing.
-        FrameError: a frame's image is broken.
+        FrameError: the image of a frame is damaged.
         ValueError: the arguments do not fit the action, the frame does not exist, it has no label or no hand, or the
             model has no latent space.
     """
@@ -80,26 +80,27 @@ def generate_command(
 def _check(action: Action, frame: str | None, start: str | None, end: str | None, steps: int, by_image: bool) -> None:
     if action == "walk":
         if frame is not None or start is None or end is None:
-            raise ValueError("walk goes from one frame to another: give --from and --to, and not --frame.")
+            raise ValueError("walk needs two frames. Give --from and --to, and leave --frame out.")
         if not 2 <= steps <= _MOST_STEPS:
-            raise ValueError(f"Found --steps {steps}; expected 2 (both ends) to {_MOST_STEPS}.")
+            raise ValueError(f"Found --steps {steps}, expected 2 (both ends) to {_MOST_STEPS}.")
     elif frame is None or start is not None or end is not None or by_image:
-        raise ValueError(f"{action} takes one frame: give --frame; --from, --to and --by-image are for walk.")
+        raise ValueError(f"{action} needs one frame. Give --frame, and leave --from, --to and --by-image out.")
 
 
 def find_frame(dataset: HandDataset, name: str) -> HandFrame:
-    """The frame with this key, or at this index.
+    """Find a frame by its key or its index.
 
-    Keys are known once a frame is read: those in the sequence and with the number that the name has are tried first.
+    A key is known only after its frame was read. Frames are therefore read in an order that starts with the sequence
+    and the number in the name.
 
     Raises:
-        FrameError: the frame at the index is broken.
-        ValueError: the frame does not exist. The message lists the frames.
+        FrameError: the frame at the index is damaged.
+        ValueError: the frame does not exist. The message lists some keys.
     """
     if name.isdecimal():
         if int(name) < len(dataset):
             return dataset[int(name)]
-        raise ValueError(f"There is no frame {name}: there are {len(dataset)}, from 0.{_keys(dataset)}")
+        raise ValueError(f"There is no frame {name}. The data set has {len(dataset)} frames from 0 on.{_keys(dataset)}")
     number = "".join(c for c in name.rpartition("/")[2] if c.isdecimal())
     wanted, parts = int(number or 0), name.split("/")
     places: dict[str, int] = {}
@@ -122,7 +123,7 @@ def find_frame(dataset: HandDataset, name: str) -> HandFrame:
 
 
 def _keys(dataset: HandDataset) -> str:
-    """The first keys and the last, for a message."""
+    """List the first keys and the last one for a message."""
     found = []
     for index in (*range(min(len(dataset), _SHOWN_KEYS)), len(dataset) - 1):
         try:
@@ -139,12 +140,12 @@ def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_
     config = estimator.config
     if not by_image and (frame.joints_mm is None or skeleton is None):
         raise ValueError(
-            f"{frame.key} has no label, so its pose is unknown. Give a labelled frame, or start from the "
-            "image: depth-to-pose, or walk --by-image."
+            f"{frame.key} has no label, so its pose is unknown. Give a labelled frame, or use the image with "
+            "depth-to-pose or walk --by-image."
         )
     center_mm = center_of(frame, skeleton, config.centers)
     if center_mm is None:
-        raise ValueError(f"No hand was found in {frame.key}, so nothing can be cropped. Give another frame.")
+        raise ValueError(f"No hand was found in {frame.key}, so it cannot be cropped. Give another frame.")
     crop = crop_hand(frame.depth_mm, frame.camera, center_mm, config.cube_mm)
     nets = estimator.latent_networks()
     image = estimator.images([crop])[0, 0].numpy()
@@ -161,7 +162,7 @@ def _hand(estimator: Estimator, frame: HandFrame, skeleton: Skeleton | None, by_
 
 
 def _converted(joints_mm: Float32[np.ndarray, "K 3"], skeleton: Skeleton, own: Skeleton) -> Float32[np.ndarray, "J 3"]:
-    """Labelled joints as the joints of the model, by the weighted means that rendered hands give."""
+    """Convert labelled joints to those of the model, by weights that were fitted to rendered hands."""
     if skeleton == own:
         return joints_mm
     order = skeleton.order_of(own)
@@ -173,7 +174,7 @@ def _converted(joints_mm: Float32[np.ndarray, "K 3"], skeleton: Skeleton, own: S
 
 
 def _draw_pair(estimator: Estimator, hand: _Hand, path: Path) -> Path:
-    """The real crop beside the map generated from its latent; the same skeleton on both."""
+    """Draw the real crop beside the map generated from its latent, with the same skeleton on both."""
     generated = generate(estimator.latent_networks(), hand.z)
     columns = []
     for caption, depth in ((hand.frame.key, hand.image), ("generated", generated.depth[0].numpy())):
@@ -184,9 +185,9 @@ def _draw_pair(estimator: Estimator, hand: _Hand, path: Path) -> Path:
 
 
 def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) -> list[Path]:
-    """`walk.png`: the real crops at both ends, the maps between them; `walk.gif`: there and back.
+    """Draw `walk.png` with the real crops at both ends and the maps between them, and `walk.gif`, which also returns.
 
-    The crop's centre goes straight from a's to b's as well, so that at both ends the skeletons lie in their own crops.
+    The centre of the crop moves along a straight line, so that the skeletons at both ends lie in their real crops.
     """
     path = walk(estimator.latent_networks(), a.z[0], b.z[0], steps)
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""Pictures of what the latent space holds: depth maps, skeletons on them, strips of both, and films."""
+"""Pictures of generated hands: depth maps, skeletons on them, sheets of both, and films."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.skeleton import Skeleton
 
 _BACKGROUND = 0.9
-"""Map values above this are drawn as background, which is +1."""
+"""Larger values of a map are drawn as background. Background itself is +1."""
 _HALF_CUBE_MM, _MIDDLE_MM = 125.0, 1000.0
-"""A map has lost its millimetres; shading takes -1 to 1 for a cube of this size, at any distance."""
+"""Half the side and the distance in mm of the cube that a map is shaded for. A map has no scale of its own."""
 _GIF_FRAME_MS = 90
 _GAP_PX, _CAPTION_PX = 4, 20
 _PAPER_RGB, _TEXT_RGB = 255, (40, 40, 40)
 _MOST_CAPTION = 34
-"""Characters over a picture; the end of a key says more than its start."""
+"""Largest number of characters over a picture. Longer captions keep their end."""
 
 Picture: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 
@@ -36,13 +36,13 @@ def map_to_rgb(depth: Float32[np.ndarray, "S S"], times: int = 2) -> Picture:
 
 
 def with_skeleton(picture: Picture, points_px: Float[np.ndarray, "J 2"], skeleton: Skeleton) -> Picture:
-    """Draw joints, in pixels of the crop, over its enlarged picture."""
+    """Draw joints, given in pixels of the crop, over the enlarged crop."""
     times = picture.shape[0] / CROP_PX
     return draw_skeleton(picture, times * (points_px + 0.5) - 0.5, skeleton)
 
 
 def sheet(columns: Sequence[tuple[str, Picture, Picture]]) -> Picture:
-    """Columns of a caption and two pictures of one size each, one above the other, on white."""
+    """Arrange columns on a white page. A column has a caption and two pictures, one above the other, of equal size."""
     height, width, _ = columns[0][1].shape
     size = (_CAPTION_PX + 2 * (height + _GAP_PX), _GAP_PX + len(columns) * (width + _GAP_PX), 3)
     page = np.full(size, _PAPER_RGB, np.uint8)
@@ -57,16 +57,16 @@ def sheet(columns: Sequence[tuple[str, Picture, Picture]]) -> Picture:
 
 
 def save_png(path: Path, picture: Picture) -> None:
-    """Write a picture; it appears whole or not at all."""
+    """Write a picture. The file appears whole or not at all."""
     with replacing(path) as part:
         Image.fromarray(picture).save(part, format="PNG")
 
 
 def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> None:
-    """Write an endless film, there and back: `drawn` beside `plain`, above a bar that says how far along it is.
+    """Write an endless film that runs forwards and backwards. It shows `drawn` beside `plain`, above a progress bar.
 
-    Two given frames or more give 2 n - 2. All share one palette, half of it for the few pixels of the skeleton: taken
-    from all pixels alike, it would lose the colours of the fingers.
+    From n frames it makes 2 n - 2. All frames share one palette. Half of the palette is for the few pixels of the
+    skeleton. A palette from all pixels would lose the colours of the fingers.
     """
     last = len(plain) - 1
     frames = [_film_frame(left, right, k / last) for k, (left, right) in enumerate(zip(drawn, plain, strict=True))]
@@ -85,7 +85,7 @@ def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> 
 
 
 def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
-    """The most frequent colours as RGB. Empty without pixels."""
+    """Return the most frequent colours as RGB. Without pixels the list is empty."""
     if not len(pixels):
         return []
     few = Image.fromarray(pixels[None]).quantize(colors=count, method=Image.Quantize.MEDIANCUT)
@@ -93,7 +93,7 @@ def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
 
 
 def _film_frame(left: Picture, right: Picture, share: float) -> Picture:
-    """Two pictures side by side. No frame is equal to another, so that none is dropped from the film."""
+    """Join two pictures and the progress bar. The bar differs in each frame, so that the writer drops none of them."""
     picture = np.concatenate([left, right], axis=1)
     bar = np.full((_GAP_PX, picture.shape[1], 3), _PAPER_RGB, np.uint8)
     bar[:, : 1 + round(share * (picture.shape[1] - 1))] = _TEXT_RGB

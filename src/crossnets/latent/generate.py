@@ -1,8 +1,8 @@
 """Uses of the latent space: poses to depth maps, depth maps to poses, and walks between two latents.
 
-A latent z = [z_y ; t] holds the pose about the reference joint and that joint's offset from the centre of the crop
-(units of 50 mm), so both a depth map, Gen(Ali(z)), and a pose, Dec(z_y) with t, come from it. The functions are for
-networks in evaluation mode, as `bundle.load(run).latent_networks()` gives them.
+A latent z = [z_y ; t] contains the pose about the reference joint, and the offset of that joint from the centre of the
+crop in units of 50 mm. It gives a depth map, Gen(Ali(z)), and a pose, Dec(z_y) with t. The functions need networks in
+evaluation mode, as `bundle.load(run).latent_networks()` returns them.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from crossnets.types import HandCrop, Pinhole
 
 
 class Generated(NamedTuple):
-    """Images and poses of some latents."""
+    """Images and poses that were generated from latents."""
 
     z: Float[Tensor, "N Z"]
     depth: Float[Tensor, "N S S"]
-    """Depth maps, normalised as the crops the networks were trained on: -1 nearest, +1 background. S is 128."""
+    """Depth maps, normalised like the crops of the training: -1 is nearest and +1 is background. S is 128."""
     pose: PoseBatch
     """y (N, J, 3) and t (N, 3), in units of 50 mm."""
 
@@ -35,7 +35,7 @@ class Generated(NamedTuple):
 def latent_of_pose(
     estimator: Estimator, joints_mm: Float32[np.ndarray, "N J 3"], crops: Sequence[HandCrop]
 ) -> Float[Tensor, "N Z"]:
-    """The latents of poses in the camera frame, given their crops. Without the VAE's noise.
+    """Encode poses in the camera frame, given their crops, without the noise of the VAE.
 
     Raises:
         ValueError: the estimator has no latent space.
@@ -45,27 +45,27 @@ def latent_of_pose(
 
 @torch.no_grad()
 def generate(nets: LatentNetworks, z: Float[Tensor, "N Z"]) -> Generated:
-    """Depth map and pose at each latent."""
+    """Generate a depth map and a pose from each latent."""
     return Generated(z, nets.render(z)[:, 0], nets.decode_pose(z))
 
 
 def walk(nets: LatentNetworks, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], steps: int) -> Generated:
-    """Images and poses on the straight line between two latents: `steps` points, the first z_a, the last z_b.
+    """Generate images and poses at `steps` points of the line between two latents, from z_a to z_b.
 
     Raises:
-        ValueError: fewer than two steps.
+        ValueError: there are fewer than two steps.
     """
     if steps < 2:
-        raise ValueError(f"Asked for a walk of {steps} steps; expected at least 2, both ends.")
+        raise ValueError(f"Found a walk of {steps} steps, expected at least 2 (both ends).")
     return generate(nets, torch.lerp(z_a, z_b, torch.linspace(0, 1, steps)[:, None]))
 
 
 def joints_in_crop_px(
     estimator: Estimator, pose: PoseBatch, center_mm: Float32[np.ndarray, "N 3"], camera: Pinhole
 ) -> Float[np.ndarray, "N J 2"]:
-    """Joints as (u, v) in the 128x128 pixels of the crops around `center_mm`: 50 (y + t) + c, projected.
+    """Project joints, 50 (y + t) + c, to (u, v) in the 128x128 pixels of the crops around `center_mm`.
 
-    A pose is relative to its crop's centre, so the centre moves the joints and the crop alike: only perspective
+    A pose is relative to the centre of its crop. Another centre moves joints and crop together, so only the perspective
     changes, and the joints lie on the hand that was generated from the same latent.
     """
     nothing = np.zeros((1, 1), np.float32)
