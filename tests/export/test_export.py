@@ -167,7 +167,7 @@ def test_a_network_without_convolutions_to_make_integers_of_is_refused(tmp_path:
     peers = module_at(Path(__file__).parents[2] / "scripts" / "peers.py")
     g = peers.Graph("few", (1, 128, 128))
     onnx.save_model(g.finish(g.relu(g.conv(g.relu(g.conv(peers.INPUT, 2, 3)), 2, 3))), str(tmp_path / "few.onnx"))
-    with pytest.raises(ValueError, match=r"few\.onnx has no convolution that can become integers; export it without"):
+    with pytest.raises(ValueError, match=r"few\.onnx has no convolution that can become integers\. Export it without"):
         to_int8(tmp_path / "few.onnx", tmp_path / "small.onnx", np.zeros((2, 1, 128, 128), np.float32))
     assert not (tmp_path / "small.onnx").exists()
 
@@ -234,7 +234,7 @@ def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys
     assert compared.joints_mm is not None
     assert compared.joints_mm.shape == (2, 21, 3)
     said = capsys.readouterr().err
-    assert said.startswith("Left out because they are broken: 1, such as ")
+    assert said.startswith("Left out 1 damaged frames, such as ")
     assert "000001.png: the file is not a PNG" in said
 
 

@@ -1,4 +1,4 @@
-"""The command `export`: a run to a file that needs no torch, compared with torch on real or rendered hands."""
+"""The command `export`: write a run as a file that does not need torch, and compare both on real or rendered hands."""
 
 import sys
 import tempfile
@@ -31,12 +31,12 @@ Format: TypeAlias = Literal["onnx", "openvino"]
 
 _COMPARED, _CALIBRATION = 128, 512
 _SEEDS = {"calibrate": 10**12 + 10**6, "compare": 10**12 + 2 * 10**6}
-"""Far from those of trainings."""
+"""Seeds that no training uses."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Crops with their labels, mm."""
+    """Crops with their labels in mm."""
 
     crops: list[HandCrop]
     joints_mm: Float[np.ndarray, "N J 3"] | None
@@ -45,17 +45,19 @@ class Compared:
 
 
 def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Path | None) -> None:
-    """Export a run, and print how far the file's joints are from torch's, and what that costs in mm.
+    """Export a run. Print the distance between the joints of the file and those of torch, and both errors.
 
     Raises:
         OSError: the model does not exist.
-        ValueError: its files are damaged, a detector is asked for in int8, or the data hold no hand.
+        ValueError: its files are damaged, int8 is requested for a detector, or the data contain no hand.
     """
     folder = bundle.model_folder(run)
     suffix = ".xml" if to == "openvino" else ".onnx"
     if bundle.is_detector(run):
         if int8 or data is not None:
-            raise ValueError("A detector stays float32 and is compared on rendered frames: leave the options out.")
+            raise ValueError(
+                "A detector stays in float32 and is compared on rendered frames. Leave --int8 and --data out."
+            )
         _export_detector(bundle.load_detector(run), to, out or folder / f"detector{suffix}")
         return
     estimator = bundle.load(run)
@@ -75,8 +77,8 @@ def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Pat
 
 def _named(path: Path, to: Format) -> Path:
     if (path.suffix == ".xml") != (to == "openvino"):
-        wanted = ".xml, with its .bin beside it" if to == "openvino" else ".onnx"
-        raise ValueError(f"--out {path}: a file for {to} ends in {wanted}.")
+        wanted = ".xml. Its .bin lies beside it" if to == "openvino" else ".onnx"
+        raise ValueError(f"Found --out {path}, but a file for {to} ends in {wanted}.")
     return path
 
 
@@ -86,7 +88,7 @@ def _megabytes(path: Path) -> float:
 
 
 def rendered(count: int, what: str, cube_mm: float) -> Compared:
-    """Rendered hands, as many of each camera, that no training sees; crops of this cube."""
+    """Render hands of all cameras that no training uses, and crop them in cubes of this side."""
     crops, joints = [], []
     for number, camera in enumerate(KINDS_OF_SENSOR):
         config = SyntheticConfig(camera=camera, seed=_SEEDS[what] + number, noise=(0.5, 1.5), clutter=Clutter())
@@ -99,7 +101,7 @@ def rendered(count: int, what: str, cube_mm: float) -> Compared:
 
 
 def _real(data: str, cube_mm: float) -> Compared:
-    """Every frame of a data set in which our finder sees a hand; crops of this cube."""
+    """Crop every frame of a data set in which `find_center` finds a hand, in cubes of this side."""
     dataset = open_dataset(data)
     crops: list[HandCrop] = []
     labels: list[Float[np.ndarray, "J 3"]] = []
@@ -111,15 +113,15 @@ def _real(data: str, cube_mm: float) -> Compared:
             if frame.joints_mm is not None:
                 labels.append(frame.joints_mm)
     if problems:
-        print(f"Left out because they are broken: {len(problems)}, such as {problems[0]}", file=sys.stderr)
+        print(f"Left out {len(problems)} damaged frames, such as {problems[0]}", file=sys.stderr)
     if not crops:
-        raise ValueError(f"No hand is found in the frames of {data}; there is nothing to compare on.")
+        raise ValueError(f"No hand was found in the frames of {data}. Give other frames for the comparison.")
     joints = np.stack(labels) if len(labels) == len(crops) else None
     return Compared(crops, joints, dataset.skeleton, f"{len(crops)} frames of {data}")
 
 
 def _tell(exact: Estimator, exported: CropEstimator, compared: Compared, to: Format) -> None:
-    """Distances between the two, and the errors of each where there are labels of joints that both give."""
+    """Print the distance between both estimators, and the error of each if the data have labels of these joints."""
     found = {name: estimator.estimate(compared.crops).joints_mm for name, estimator in (("a", exact), ("b", exported))}
     apart = np.linalg.norm(found["a"] - found["b"], axis=-1)
     runtime = "OpenVINO" if to == "openvino" else "ONNX Runtime"
@@ -135,7 +137,7 @@ def _tell(exact: Estimator, exported: CropEstimator, compared: Compared, to: For
 
 
 def _export_detector(detector: Detector, to: Format, path: Path) -> None:
-    """Export, and print how far the file's maps are from torch's on rendered frames."""
+    """Export a detector. Print the difference between the maps of the file and those of torch on rendered frames."""
     path = _named(path, to)
     with tempfile.TemporaryDirectory() as temporary:
         last = path if to == "onnx" else Path(temporary) / "last.onnx"

@@ -1,4 +1,4 @@
-"""Exported networks in eight-bit integers, calibrated on rendered hands; what integers would spoil stays as it was."""
+"""Convert most convolutions of exported networks to eight-bit integers, calibrated on rendered hands."""
 
 import tempfile
 from pathlib import Path
@@ -11,22 +11,23 @@ from crossnets.atomic import replacing
 
 _BATCH = 32
 _FIRST = 2
-"""Convolutions that see depth itself, or nearly."""
+"""Number of the first convolutions, which read depth or nearly depth."""
 _INNER = {"Relu", "LeakyRelu", "Add"}
-"""Operations that take the numbers of a convolution inside a network."""
+"""Operations that follow a convolution inside a network."""
 
 
 def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) -> None:
-    """Write `source` (ONNX, float32) with most convolutions in int8; the file appears whole or not at all.
+    """Write `source` (ONNX, float32) with most convolutions in int8. The file appears whole or not at all.
 
-    Only convolutions inside the network become integers. The first two, which read depth, and those whose numbers are
-    used as they are, such as where joints are voted for, keep float32: a millimetre is finer than 1/256 of the cube.
-    (On a trained network the votes alone would cost 10 mm, each of the others 0.2 to 0.5.)
+    Only convolutions inside the network become integers. The first two read depth, and a millimetre is less than 1/256
+    of the cube. Convolutions whose values are outputs, such as the votes for joints, need the same precision. All of
+    these stay in float32. On a trained network the votes alone would add an error of 10 mm, and each of the others 0.2
+    to 0.5.
 
     Args:
-        source: File of `export.to_onnx`. Its description goes along.
+        source: File of `export.to_onnx`. Its description is kept.
         target: The new file.
-        images: Crops as the network takes them, by which the ranges of values are chosen.
+        images: Inputs of the network, from which the ranges of values are chosen.
 
     Raises:
         ModuleNotFoundError: onnx or onnxruntime is not installed.
@@ -50,8 +51,8 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(str(prepared)).graph
         inner = _inner_convolutions(graph)
-        if not inner:  # for the quantiser, no name at all would mean every convolution
-            raise ValueError(f"{source} has no convolution that can become integers; export it without --int8.")
+        if not inner:  # the quantiser would take an empty list for all convolutions
+            raise ValueError(f"{source} has no convolution that can become integers. Export it without --int8.")
         with replacing(target) as part:
             quantize_static(
                 str(prepared),
@@ -67,7 +68,7 @@ def to_int8(source: Path, target: Path, images: Float32[np.ndarray, "N 1 S S"]) 
 
 
 def _inner_convolutions(graph: Any) -> list[str]:
-    """Names of the convolutions, but the first two, that only feed activations and sums."""
+    """Return the names of the convolutions, without the first two, that only activations and sums follow."""
     users: dict[str, list[str]] = {}
     for node in graph.node:
         for name in node.input:

@@ -1,4 +1,4 @@
-"""A trained model as one file that runs without torch."""
+"""Write a trained model as one file that runs without torch."""
 
 import copy
 import itertools
@@ -29,12 +29,12 @@ from crossnets.models.own import Found
 from crossnets.types import POSE_UNIT_MM
 
 _LARGE = 64
-"""Values of a constant that is worth a cast."""
+"""Least number of values of a constant that is stored as float16."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about itself and about packages that nobody asked for."""
+    """Hide messages of the exporter about itself and about unused packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -47,7 +47,7 @@ def _quiet() -> Iterator[None]:
 
 
 class _Outputs(nn.Module):
-    """The networks' answer as plain tensors, in the order of `OUTPUTS`."""
+    """Wrapper whose output is plain tensors in the order of `OUTPUTS`."""
 
     def __init__(self, networks: Networks) -> None:
         super().__init__()
@@ -63,9 +63,10 @@ class _Outputs(nn.Module):
 
 
 def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> None:
-    """Write the network with all that is needed around it; the file appears whole or not at all.
+    """Write a network with its description. The file appears whole or not at all.
 
-    `weights` is the file that the estimator was loaded from: who finds both can tell whether they belong together.
+    `weights` is the file that the estimator was loaded from. Its digest in the description shows later whether both
+    files belong together.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
@@ -80,7 +81,7 @@ def to_onnx(estimator: Estimator, path: Path, weights: Path | None = None) -> No
 
 
 def _program(network: nn.Module, image: Tensor, depth: str, outputs: Sequence[str], sizes: dict[int, Any]) -> Any:
-    """The network as ONNX; `sizes` are the axes of the image that may differ."""
+    """Convert a network to ONNX. `sizes` are the axes of the image with a free size."""
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             network,
@@ -100,7 +101,7 @@ def _write(proto: Any, description: str, path: Path) -> None:
 
     for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
         part.doc_string = ""
-        del part.metadata_props[:]  # where in the exporter and on this machine each came from
+        del part.metadata_props[:]  # the exporter writes its own code lines and paths of this machine there
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, description
     onnx.checker.check_model(proto)
@@ -109,7 +110,7 @@ def _write(proto: Any, description: str, path: Path) -> None:
 
 
 def detector_to_onnx(detector: Detector, path: Path) -> None:
-    """Write a detector as ONNX. It takes images of any size, and its weights are kept as float16, which halves the
+    """Write a detector as ONNX. It accepts images of any size. Its weights are stored as float16, which halves the
     file.
 
     Raises:
@@ -123,7 +124,7 @@ def detector_to_onnx(detector: Detector, path: Path) -> None:
 
 
 def folded(network: DetectorNet) -> DetectorNet:
-    """A copy with normalisation folded into the convolutions before it: the same function in fewer steps."""
+    """Return a copy that computes the same with normalisation folded into the convolutions before it."""
     copied = copy.deepcopy(network).eval()
     for part in copied.modules():
         if isinstance(part, nn.Sequential):
@@ -135,7 +136,7 @@ def folded(network: DetectorNet) -> DetectorNet:
 
 
 def _halve_weights(proto: Any) -> None:
-    """Store large constants as float16, in place, with a cast that runtimes undo once, when they load the file."""
+    """Store large constants as float16, in place. Runtimes compute the added casts once, when they load the file."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -150,7 +151,7 @@ def _halve_weights(proto: Any) -> None:
 
 
 def to_openvino(onnx: Path, path: Path) -> None:
-    """Rewrite an exported network as OpenVINO's own pair of files: `path`, whose name ends in .xml, and one in .bin.
+    """Convert an exported network to OpenVINO's pair of files: `path`, which ends in .xml, and a .bin beside it.
 
     Raises:
         ModuleNotFoundError: openvino is not installed.
@@ -158,14 +159,14 @@ def to_openvino(onnx: Path, path: Path) -> None:
     import openvino
 
     make_folder(path.parent)
-    # The folder has a fixed name, so that the next export removes what a kill left of it.
+    # The folder has a fixed name, so that the next export removes it if a kill left it behind.
     folder = path.with_name(path.name + ".part")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         written = folder / path.name
         openvino.save_model(openvino_core().read_model(str(onnx)), str(written), compress_to_fp16=False)
-        # An old .xml must not be left beside the new .bin, even by a kill between the two.
+        # An old .xml must never lie beside the new .bin, even if a kill comes between both.
         path.unlink(missing_ok=True)
         for suffix in (".bin", ".xml"):
             written.with_suffix(suffix).replace(path.with_suffix(suffix))
