@@ -1,1 +1,1 @@
-"""The page of `crossnets live`: a camera, the hands found in it and what each step takes, in the browser."""
+"""The page of `crossnets live`: the images of a camera, its hands, and the time of each step, in the browser."""

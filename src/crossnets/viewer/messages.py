@@ -1,4 +1,4 @@
-"""Messages of the server to the page: one JSON line of everything but the image, then the image."""
+"""Messages from the server to the page: a JSON text, then the image."""
 
 import json
 import struct
@@ -9,14 +9,14 @@ from crossnets.inference.hand import Hand
 from crossnets.viewer.state import UNIT_MM, LiveState
 
 VERSION = 1
-"""Version of these messages. A page of another version asks to be reloaded."""
+"""Version of the messages. A page of another version asks the user to reload it."""
 
 
 def pack(state: LiveState, number: int | None = None) -> bytes:
-    """The moment of that number, or the last one.
+    """Pack the moment with this number, or the last one.
 
-    Four bytes give the length of the JSON, little-endian. It is padded so that the image, 16-bit little-endian counts
-    row by row, starts at a multiple of four.
+    The first four bytes are the length of the JSON, little-endian. The JSON is padded so that the image starts at a
+    multiple of four bytes. The image consists of 16-bit little-endian counts, row by row.
     """
     version, status, moment, (seconds, first, last) = state.look(number)
     head: dict[str, Any] = {"protocol": VERSION, "version": version, **asdict(status)}

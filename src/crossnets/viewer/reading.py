@@ -1,4 +1,4 @@
-"""The one thread that reads the camera, finds hands, and records."""
+"""The thread that reads the camera, tracks hands, and records."""
 
 import queue
 import sys
@@ -25,7 +25,7 @@ _FPS_OVER_S = 1.5
 _WRITER_HOLDS = 60
 _BETWEEN_LOOPS_S = 0.04
 _LEAVING_S = 10.0
-"""A thread that neither ends nor writes a frame for so long is left behind."""
+"""A thread that neither ends nor writes a frame for so long is abandoned."""
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ class Tracks(Protocol):
 
 
 class Reading:
-    """Reads a source until it is closed; finite ones begin again."""
+    """Reads a source until it is closed. Finite sources start again at their end."""
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class Reading:
         state: LiveState,
         record_to: Path,
     ) -> None:
-        """`source` is open already, so that a missing camera is reported at once. `again` opens it anew."""
+        """`source` is already open, so that a missing camera is reported at once. `again` opens the source once
+        more."""
         self._again = again
         self._source, self._tracker, self._state, self._record_to = source, tracker, state, record_to
         self._recorder: Recorder | None = None
@@ -63,11 +64,11 @@ class Reading:
         self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End. A recording that is being written is finished, however long that takes."""
+        """End the thread after it has finished a recording, however long that takes."""
         self._state.close()
         self._source.close()
         written = -1
@@ -91,28 +92,28 @@ class Reading:
                     self._tracker.reset()
             if not self._state.closed:
                 self._state.update(message="The source has ended.")
-        except Exception as error:  # whatever it is, the page must say so
+        except Exception as error:  # the page must show any error
             self._state.update(message=f"Stopped: {error}")
             print(f"Stopped: {error}", file=sys.stderr)
-            if not isinstance(error, OSError | ValueError):  # nothing that a user does
+            if not isinstance(error, OSError | ValueError):  # an error that no user causes
                 traceback.print_exc()
         finally:
             self._stop_recording()
             self._source.close()
 
     def _play(self) -> bool:
-        """Show the frames of the source until it ends or is closed; whether there were any."""
+        """Show the frames of the source until it ends or is closed. Return whether there were any."""
         came = False
         for frame in paced(self._source, self._wait):
             came = True
             if self._state.closed:
                 break
             self._state.update(message="")
-            # While a stored source is paused, a recording that was asked for begins on resume.
+            # A recording that is requested while a stored source is paused starts on resume.
             waits = self._state.status.paused and not self._source.live
             self._follow_record_button(None if waits else frame)
             if self._source.live:
-                if self._state.status.paused:  # the camera goes on, and so does a recording
+                if self._state.status.paused:  # the camera and a recording continue
                     continue
             else:
                 while self._state.wait_while_paused(_HOLD_S):
@@ -164,7 +165,7 @@ class Reading:
 
 
 class Recorder:
-    """Writes frames in a thread of its own: compressing an image takes longer than estimating a hand."""
+    """Writes frames in a separate thread, because compressing an image takes longer than estimating a hand."""
 
     def __init__(self, source: DepthSource, folder: Path, state: LiveState) -> None:
         self.folder, self.count, self.failed = folder, 0, ""
@@ -178,11 +179,11 @@ class Recorder:
         state.update(recording=str(folder), recorded=0, record_error="")
 
     def add(self, frame: DepthFrame) -> None:
-        """Write the next frame; waits while too many are not written yet."""
+        """Write the next frame. This waits while too many frames are not written yet."""
         self._put(frame)
 
     def close(self) -> None:
-        """Write what waits, then end."""
+        """Write the waiting frames, then end."""
         self._put(None)
         self._thread.join()
 
@@ -201,12 +202,12 @@ class Recorder:
                     writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
                     self.count += 1
                     self._state.update(recorded=self.count)
-        except Exception as error:  # a full disk, a folder that may not be written to; who adds frames waits for a word
+        except Exception as error:  # such as a full disk; the thread that adds frames must be told
             self.failed = str(error) or type(error).__name__
 
 
 def unused(folder: Path) -> Path:
-    """The folder, with a number at its end if it is there already."""
+    """Return the folder, with a number at its end if it already exists."""
     free, number = folder, 1
     while free.exists():
         number += 1

@@ -1,14 +1,15 @@
 """Server of the page and its data, over plain HTTP, for any number of viewers.
 
-GET  /                    the page. Its parts lie beside it
-GET  /next?after=VERSION  the last frame, once something is newer than that version (or after some seconds)
-GET  /frame?number=N      a frame that is kept
-POST /command             {"pause": true} or {"record": true}, as JSON; answered with the version that follows
+GET  /                    the page. Its parts have the same folder
+GET  /next?after=VERSION  the last frame, as soon as the state is newer than this version, or after some seconds
+GET  /frame?number=N      one of the kept frames
+POST /command             {"pause": true} or {"record": true} as JSON. The answer contains the next version
 
-Each viewer asks for the next frame when it has drawn the last, so a slow one misses frames and holds up nobody.
+Each viewer requests the next frame after drawing the last one. A slow viewer therefore skips frames and does not delay
+others.
 
-On any address but this machine's own, the page needs a token. The address that is printed contains it, and the browser
-then keeps it as a cookie.
+On an address that other machines reach, the page needs a token. The printed address contains it, and the browser stores
+it as a cookie.
 """
 
 import errno
@@ -37,31 +38,31 @@ _PARTS = {
 }
 _WAIT_S = 5.0
 _IDLE_S = 20.0
-"""A connection over which nothing comes for so long is closed."""
+"""An idle connection is closed after this time."""
 MOST_CONNECTIONS = 128
 MOST_OF_ONE = 64
-"""Connections of all viewers, and of one address. A page takes up to six."""
+"""Largest number of connections of all viewers, and of one address. A page takes up to six."""
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
 _MOST_COMMAND = 1000
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class LiveServer(ThreadingHTTPServer):
-    """Binds at once; `serve_forever` in a thread serves, `shutdown` ends it."""
+    """Binds its port at once. `serve_forever` in a thread serves viewers, and `shutdown` ends it."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, state: LiveState, host: str, port: int) -> None:
-        """Bind.
+        """Bind the port.
 
         Raises:
-            OSError: the port is taken or needs rights, or the address is none of this machine's.
+            OSError: the port is taken or needs other rights, or the address does not belong to this machine.
             ValueError: the port is out of range.
         """
         self.state, self.local = state, _is_loopback(host)
         self.token = None if self.local else secrets.token_urlsafe(16)
-        """None where only this machine reaches the page."""
+        """None if only this machine reaches the page."""
         self._connections: Counter[str] = Counter()
         self._counting = threading.Lock()
         if not 0 <= port <= 65535:
@@ -84,7 +85,7 @@ class LiveServer(ThreadingHTTPServer):
         return f"crossnets-{self.server_address[1]}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, unless there are too many."""
+        """Serve a connection in a separate thread, unless there are too many connections."""
         address = str(client_address[0])
         with self._counting:
             full = self._connections.total() >= MOST_CONNECTIONS or self._connections[address] >= MOST_OF_ONE
@@ -107,7 +108,7 @@ class LiveServer(ThreadingHTTPServer):
                 self._connections -= Counter([str(client_address[0])])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A viewer that goes away in the middle of an answer is nothing to report."""
+        """Report an error unless a viewer has closed its connection."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -115,13 +116,13 @@ class LiveServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One connection of a viewer."""
 
-    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride] - the only server that makes these
+    server: LiveServer  # pyright: ignore[reportIncompatibleVariableOverride] - only LiveServer creates handlers
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = _IDLE_S
 
     def do_GET(self) -> None:
-        """A part of the page, or a frame."""
+        """Answer with a part of the page, or with a frame."""
         if not self._is_meant():
             return
         url = _split(self.path)
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
 
     def do_POST(self) -> None:
-        """A command."""
+        """Carry out a command."""
         if not self._is_meant():
             return
         length = self.headers.get("Content-Length", "")
@@ -170,15 +171,15 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(json.dumps({"version": self.server.state.version}).encode(), "application/json")
 
     def _frame(self, number: int | None) -> None:
-        if self.server.state.closed:  # so that nobody keeps asking a server that ends
+        if self.server.state.closed:  # viewers must stop asking
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "crossnets live has ended")
         return self._answer(pack(self.server.state, number), "application/octet-stream")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, since thirty lines a second help nobody."""
+        """Log nothing, because thirty lines per second would hide other messages."""
 
     def _is_meant(self) -> bool:
-        """Whether this page asks, not another one that the user has open: neither by its name nor from its scripts."""
+        """Whether the request comes from this page, and neither names nor comes from another page of the browser."""
         host = self.headers.get("Host", "")
         if self.server.local and not _is_loopback(_split(f"//{host}").hostname or ""):
             self._refuse(HTTPStatus.FORBIDDEN, f"this page is at {self.server.url}, not at {host!r}")
@@ -221,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of an address; empty ones where it is none, such as `http://[`."""
+    """Split an address. An invalid address, such as `http://[`, has empty parts."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -229,7 +230,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _number(query: str, name: str) -> int | None:
-    """A whole number of a query, such as after=12."""
+    """Read a whole number of a query, such as after=12."""
     text = parse_qs(query).get(name, [""])[0]
     return int(text) if text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 16 else None
 

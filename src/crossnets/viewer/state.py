@@ -1,4 +1,4 @@
-"""State that all viewers share: the last seconds of frames, which can be asked for again, and the status."""
+"""State that all viewers share: the frames of the last seconds, and the status."""
 
 import threading
 from collections import deque
@@ -14,9 +14,9 @@ from crossnets.inference.hand import Hand
 from crossnets.types import Pinhole
 
 UNIT_MM = 0.25
-"""Unit of the depth counts that are kept and sent: finer than any sensor, up to 16 m."""
+"""Unit of the depth counts that are kept and sent. It is finer than any sensor's, and counts reach 16 m."""
 _MOST_BYTES = 400_000_000
-"""Memory of the images that are kept. Large images shorten the time."""
+"""Largest memory of the kept images. Larger images are kept for a shorter time."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Moment:
     """One frame and the hands in it."""
 
     number: int
-    """Number from 0, over all frames that were shown."""
+    """Number of the frame from 0, over all shown frames."""
     time_s: float
     counts: UInt16[np.ndarray, "H W"]
-    """Depth in units of 0.25 mm; 0 is nothing seen."""
+    """Depth in units of 0.25 mm. Invalid pixels are 0."""
     camera: Pinhole
     hands: tuple[Hand, ...]
     stages_ms: dict[str, float]
@@ -40,25 +40,26 @@ class Status:
 
     source: str
     model: str | None
-    """None if frames are shown alone."""
+    """None if frames are shown without hands."""
     paused: bool = False
     message: str = ""
-    """The last thing that went wrong; empty while all is well."""
+    """The last error. Empty without an error."""
     record_error: str = ""
-    """Why the last recording ended by itself."""
+    """Error that ended the last recording."""
     recording: str | None = None
-    """Folder that is written to."""
+    """Folder of the present recording."""
     recorded: int = 0
-    """Frames in it; of the last one, when it has ended."""
+    """Number of frames of the present recording, or of the last one."""
     saved: str | None = None
-    """Folder of the last recording that has ended."""
+    """Folder of the last finished recording."""
 
 
 class LiveState:
-    """Shared by the thread that reads the camera and those that serve viewers; every change has a higher version."""
+    """State shared by the thread that reads the camera and those that serve viewers. Each change increases the
+    version."""
 
     def __init__(self, source: str, model: str | None, keep_s: float) -> None:
-        """`keep_s` seconds of frames are kept."""
+        """`keep_s` is the number of seconds for which frames are kept."""
         self._changed = threading.Condition()
         self._moments: deque[Moment] = deque()
         self._keep_s = keep_s
@@ -66,19 +67,19 @@ class LiveState:
         self.version = 0
         self.status = Status(source, model)
         self.wants_recording = False
-        """Set by viewers. The thread that reads the camera follows."""
+        """Set by viewers. The thread that reads the camera starts and ends recordings accordingly."""
         self.closed = False
 
     def add(self, frame: DepthFrame, hands: tuple[Hand, ...], stages_ms: dict[str, float], fps: float) -> None:
-        """Show the next frame. Those that are too old are forgotten."""
+        """Show the next frame, and drop frames that are too old."""
         depth_mm, camera = ideal_image(frame.depth_mm, frame.camera)
-        if camera != frame.camera:  # the page computes pixels and points without a lens
+        if camera != frame.camera:  # the page projects points without a lens
             hands = tuple(replace(hand, camera=camera) for hand in hands)
         counts = to_counts(depth_mm)
         moment = Moment(self._next, frame.time_s, counts, camera, hands, stages_ms, fps)
         with self._changed:
             kept = self._moments
-            if kept and moment.time_s <= kept[-1].time_s:  # the source has begun again
+            if kept and moment.time_s <= kept[-1].time_s:  # the source has started again
                 kept.clear()
             kept.append(moment)
             most = max(1, _MOST_BYTES // counts.nbytes)
@@ -96,7 +97,7 @@ class LiveState:
                 self._touch()
 
     def want_recording(self, wanted: bool) -> None:
-        """Ask for a recording to begin or to end."""
+        """Request that a recording starts or ends."""
         with self._changed:
             self.wants_recording = wanted
             self._touch()
@@ -108,21 +109,22 @@ class LiveState:
             self._touch()
 
     def wait(self, after: int, timeout_s: float) -> None:
-        """Until something newer than this version, or until the time is over."""
+        """Wait until the state is newer than this version, or until the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.version > after or self.closed, timeout_s)
 
     def wait_while_paused(self, timeout_s: float) -> bool:
-        """Whether frames are still paused after at most this time."""
+        """Wait at most this time while frames are paused. Return whether they still are."""
         with self._changed:
             self._changed.wait_for(lambda: not self.status.paused or self.closed, timeout_s)
             return self.status.paused and not self.closed
 
     def look(self, number: int | None = None) -> tuple[int, Status, Moment | None, tuple[float, int, int]]:
-        """Version, status, the moment of that number (the last by default, or if it was forgotten), and the kept
-        range.
+        """Return version, status, a moment, and the kept range.
 
-        What is kept: seconds, and the first and the last number. Both are -1 where there is nothing.
+        The moment is the one with this number, or the last one by default. For a number that is no longer kept it is
+        the nearest one. The kept range consists of its seconds and of the first and last number, which are -1 without
+        frames.
         """
         with self._changed:
             kept = self._moments
@@ -140,6 +142,6 @@ class LiveState:
 
 
 def to_counts(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> UInt16[np.ndarray, "H W"]:
-    """Depth in units of 0.25 mm; what is farther than 16 m or no number is 0."""
+    """Convert depth to units of 0.25 mm. Depth beyond 16 m and NaN become 0."""
     counts = np.rint(depth_mm.astype(np.float32) / np.float32(UNIT_MM))
     return np.where((counts > 0) & (counts <= 65535), counts, np.float32(0)).astype(np.uint16)
