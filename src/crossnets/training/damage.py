@@ -1,11 +1,11 @@
-"""Damages of rendered images that real cameras and real scenes cause, applied on the device of the training.
+"""Damage rendered images as real cameras and scenes do, on the device of the training.
 
 Depth cameras lose thin fingers at the edges of a hand, tear holes into surfaces, mix foreground with background, and
-return single pixels far in front of everything. People hold things. A rendered image has none of that beyond the
-sensor's own noise model, so each step damages a share of its images anew.
+return single pixels far in front of everything. People hold objects. A rendered image shows only the noise of the
+sensor's model. Each training step therefore damages a share of its images.
 
-Every draw depends on the seed, the image's row and the pixel alone. Parameters of an image come from a generator on the
-processor, and fields of pixels from an integer hash, which gives the same bits on every device.
+Every random number depends only on the seed, the row of the image and the pixel. The parameters of an image are drawn
+on the processor, and fields of pixels come from an integer hash, which gives the same bits on every device.
 """
 
 from collections.abc import Callable
@@ -23,40 +23,40 @@ from crossnets.synth.scenes import NONE
 from crossnets.tensors import SceneBatch
 
 _HALF_MM = 120.0
-"""Half the side of a cube that sizes in mm are converted with. Cubes differ from it by a quarter at most."""
+"""Half the side of the cube that converts sizes in mm. Real cubes differ from it by at most a quarter."""
 _EDGE_MM = 20.0
 """A larger step of depth between neighbouring pixels is an edge."""
 _UNSEEN_MM = 1e5
-"""Stands for pixels that are not seen where the farthest depth is searched."""
+"""Depth of invalid pixels in a search for the farthest depth."""
 _SPHERES = 6
-"""Spheres of a rod. All of them lie in one place for a ball."""
+"""Number of spheres of a rod. The spheres of a ball coincide."""
 _LEAST_LEFT = 0.3
-"""Share of the seen pixels that edge loss and holes must leave. Else the image keeps its edges and has no holes."""
+"""Share of the valid pixels that edge loss and holes must leave. Otherwise the image gets neither of them."""
 _WORD = 0xFFFFFFFF
 _SEEDS = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropDamage:
-    """Shares of the crops that have each damage, from 0 to 1, and how strong it is at most."""
+    """Share of the crops with each damage, 0 to 1, and its largest strength."""
 
     objects: float = 0.25
-    """A ball, or a rod of several, between the fingers or in the palm."""
+    """A ball or a rod between the fingers or in the palm."""
     mixing: float = 0.08
-    """Each pixel is the mean of its neighbourhood, as after bilinear resizing or a blur."""
+    """Each pixel becomes the mean of its neighbourhood, as by bilinear resizing or a blur."""
     coarse: float = 0.1
     """Blocks of two or three pixels have one depth."""
     noise: float = 0.2
     noise_mm: float = 7.0
     edges: float = 0.35
     edges_px: int = 7
-    """Pixels nearer than this to a surface farther away are lost."""
+    """Pixels within this distance of a farther surface are lost."""
     holes: float = 0.25
     holes_share: float = 0.15
     """Largest share of the image."""
     outliers: float = 0.1
     outliers_share: float = 0.01
-    """Largest share of wrong pixels, which are nearer than the surface."""
+    """Largest share of wrong pixels. They are nearer than the surface."""
 
     def __post_init__(self) -> None:
         _check(self, strengths=("noise_mm", "edges_px"))
@@ -64,13 +64,13 @@ class CropDamage:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneDamage:
-    """The same as `CropDamage`, for whole thinned frames, in which a pixel is about four of the camera's."""
+    """Like `CropDamage`, for whole thinned frames. A pixel of these stands for about four pixels of the camera."""
 
     objects: float = 0.15
     """A ball in the hand, or anywhere in a frame without hands."""
     mixing: float = 0.12
-    """Each pixel is a weighted mean of its neighbourhood. In half of these images, pixels that are not seen count as
-    0 mm, as in a blur that does not know of invalid pixels."""
+    """Each pixel becomes a weighted mean of its neighbourhood. In half of these images, invalid pixels count as 0 mm,
+    as in a blur that ignores validity."""
     edges: float = 0.35
     edges_px: int = 3
     holes: float = 0.15
@@ -90,7 +90,7 @@ def _check(config: CropDamage | SceneDamage, strengths: tuple[str, ...]) -> None
 
 
 class _Draws:
-    """Random numbers of some images of a batch that are the same on every device."""
+    """Random numbers of some images of a batch. They are equal on every device."""
 
     def __init__(self, generator: torch.Generator, salt: int, rows: Int64[Tensor, "N"], device: torch.device) -> None:
         """`rows` are the changed images in the batch of all ranks."""
@@ -105,22 +105,22 @@ class _Draws:
         """Rows of the changed images in this rank's part of the batch."""
 
     def rand(self, *shape: int) -> Float[Tensor, "..."]:
-        """Uniform numbers of each image, shape (R, ...)."""
+        """Draw uniform numbers for each image, shape (R, ...)."""
         return torch.rand(self._chosen, *shape, generator=self._generator)[self._own].to(self._device)
 
     def randn(self, *shape: int) -> Float[Tensor, "..."]:
-        """Standard normal numbers of each image, shape (R, ...)."""
+        """Draw standard normal numbers for each image, shape (R, ...)."""
         return torch.randn(self._chosen, *shape, generator=self._generator)[self._own].to(self._device)
 
     def field(self, size: torch.Size) -> Float[Tensor, "R 1 H W"]:
-        """Uniform numbers of each pixel."""
+        """Draw uniform numbers for each pixel."""
         height, width = size
         self._salt += 0x9E3779B9
         pixels = torch.arange(height * width, device=self._device).view(1, 1, height, width)
         return hashed(self._numbers[:, None, None, None] * (height * width) + pixels, self._salt)
 
     def smooth(self, size: torch.Size, cells: int) -> Float[Tensor, "R 1 H W"]:
-        """A field that changes over the distance of `cells` pixels."""
+        """Draw a field that varies over a distance of `cells` pixels."""
         coarse = self.field(torch.Size(-(-side // cells) + 1 for side in size))
         return F.interpolate(coarse, size=tuple(size), mode="bilinear", align_corners=False)
 
@@ -129,7 +129,7 @@ Change: TypeAlias = Callable[[Float[Tensor, "R C H W"], _Draws], Float[Tensor, "
 
 
 class _Damages:
-    """Changes random shares of a batch, one kind of damage after the other."""
+    """Applies one kind of damage after the other to random images of a batch."""
 
     def __init__(self, image: Float[Tensor, "B C H W"], seed: int) -> None:
         self.image = image
@@ -139,10 +139,10 @@ class _Damages:
     def apply(self, share: float, change: Change) -> None:
         """Change a share of the images.
 
-        Which ones is drawn on the processor, so their rows are known without waiting for a GPU.
+        The images are chosen on the processor, so their rows are known without waiting for a GPU.
         """
         self._kinds += 1
-        # Each kind has a generator of its own, so a rank without changed images may skip its draws.
+        # Each kind of damage has its own generator, so a rank without changed images may skip its draws.
         salt = self._seed + 0x85EBCA6B * self._kinds
         generator = torch.Generator().manual_seed(salt & _SEEDS)
         rows = (torch.rand(ranks.size() * len(self.image), generator=generator) < share).nonzero()[:, 0]
@@ -153,7 +153,7 @@ class _Damages:
 
 
 def hashed(at: Int64[Tensor, "..."], salt: int) -> Float[Tensor, "..."]:
-    """Uniform in [0, 1) with 24 bits: the finaliser lowbias32 (Wellons 2018) in arithmetic modulo 2^32."""
+    """Hash integers to numbers in [0, 1) of 24 bits, by the finaliser lowbias32 (Wellons 2018) modulo 2^32."""
     x = (at * 0x9E3779B1 + (salt & _WORD)) & _WORD
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _WORD
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _WORD
@@ -170,13 +170,13 @@ class _Rod(NamedTuple):
 def damage_crops(
     image: Float[Tensor, "B 1 S S"], joints: Float[Tensor, "B J 3"], config: CropDamage, seed: int
 ) -> Float[Tensor, "B 1 S S"]:
-    """Damaged metric crops, in the order of the fields of `CropDamage`. An image that is not chosen stays as it is.
+    """Damage metric crops in the order of the fields of `CropDamage`. Images that are not chosen stay unchanged.
 
     Args:
-        image: Depth over half the cube, -1 to 1; 1 is background or nothing seen.
-        joints: In crop coordinates; objects are put near them.
+        image: Depth over half the cube, -1 to 1. Background and invalid pixels are 1.
+        joints: Joints in crop coordinates. Objects are placed near them.
         config: Kinds of damage and their frequencies.
-        seed: All draws depend on it, and on nothing else.
+        seed: The only source of the random numbers.
     """
     damages = _Damages(image, seed)
     damages.apply(config.objects, lambda crops, draws: _with_rod(crops, _rod(draws, joints[draws.rows])))
@@ -194,9 +194,9 @@ def damage_crops(
 
 @torch.no_grad()
 def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Tensor, "B 2 H W"]:
-    """Damaged images of a detector, in the order of the fields of `SceneDamage`.
+    """Damage images of the detector in the order of the fields of `SceneDamage`.
 
-    The depth is damaged, and both channels are computed from it again. An image that is not chosen stays as it is.
+    The depth is damaged, and both channels are computed from it again. Images that are not chosen stay unchanged.
     """
     inverse = batch.image[:, :1]
     depth = torch.where(inverse > 0, INVERSE_MM / inverse.clamp_min(1e-6), 0.0)
@@ -213,16 +213,16 @@ def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Te
 
 
 def image_of(depth_mm: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
-    """`geometry.thinned.as_image` for a batch of thinned frames, in which 0 is not seen."""
+    """Compute `geometry.thinned.as_image` for a batch of thinned frames. Invalid pixels are 0."""
     seen = (depth_mm > 0).float()
-    # Both means are over whole windows, beyond the border too, so their ratio is the mean of the seen pixels.
+    # Both means are over whole windows, including padding, so their ratio is the mean of the valid pixels.
     total, share = (F.avg_pool2d(part, WINDOW_PX, 1, WINDOW_PX // 2) for part in (depth_mm, seen))
     relief = ((total / share.clamp_min(1e-6) - depth_mm) / RELIEF_MM).clamp(-1, 1)
     return torch.cat([INVERSE_MM / depth_mm.clamp_min(NEAREST_MM), relief], dim=1) * seen
 
 
 def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, batch: SceneBatch) -> Float[Tensor, "R 1 H W"]:
-    """The nearer of the scene and a ball of 15 to 45 mm radius, cast along the optical axis."""
+    """Add a ball with a radius of 15 to 45 mm. Its rays are parallel to the optical axis."""
     height, width = depth.shape[2:]
     uvd = batch.uvd[draws.rows, 0]
     focal = batch.focal_px[draws.rows]
@@ -232,7 +232,7 @@ def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, batch: SceneBatch
     anywhere[:, 2] += 300.0
     has_hand = batch.state[draws.rows, 0] != NONE
     u, v, d = torch.where(has_hand[:, None], by_hand, anywhere).unbind(-1)
-    scale = d / focal  # mm a pixel
+    scale = d / focal  # mm per pixel
     radius = 15.0 + 30.0 * draws.rand()
     across = ((torch.arange(width, device=depth.device) - u[:, None]) * scale[:, None]).square()
     down = ((torch.arange(height, device=depth.device) - v[:, None]) * scale[:, None]).square()
@@ -243,7 +243,7 @@ def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, batch: SceneBatch
 
 
 def _mixed(depth: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, "R 1 H W"]:
-    """Weighted means of 3 x 3 pixels. Half of the pixels that moved far are lost, as the support test loses them."""
+    """Take weighted means of 3 x 3 pixels. Half of the pixels that change much are lost, as in the test of support."""
     aside = (0.08 + 0.2 * draws.rand())[:, None, None, None]
     seen = (depth > 0).float()
 
@@ -260,13 +260,13 @@ def _mixed(depth: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, "R 1
 
 
 def _without_edges(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
-    """Pixels near a surface that lies farther by a step or more, or that is not seen, are lost."""
+    """Remove pixels near a farther or invalid surface, if the step of depth is large."""
     far = torch.where(depth > 0, depth, _UNSEEN_MM)
     return torch.where(_farthest(far, draws, most_px) - far > _EDGE_MM, 0.0, depth)
 
 
 def _nearer_scenes(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_share: float) -> Float[Tensor, "R 1 H W"]:
-    """Wrong pixels at 170 to 370 mm, or as near as the scene is there."""
+    """Add wrong pixels at 170 to 370 mm, or at the depth of the scene if that is nearer."""
     wrong = _outliers(depth, draws, most_share)
     near = NEAREST_MM + 200.0 * draws.field(depth.shape[2:])
     near = torch.where(depth > 0, torch.minimum(near, depth), near)
@@ -278,7 +278,7 @@ def _padded(image: Float[Tensor, "R 1 H W"]) -> Float[Tensor, "R 1 h w"]:
 
 
 def _in_blocks(image: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, "R 1 H W"]:
-    """Each block of 2 x 2 or 3 x 3 pixels shows its first pixel."""
+    """Replace each block of 2 x 2 or 3 x 3 pixels by its first pixel."""
     height, width = image.shape[2:]
     two, three = (
         image[:, :, ::by, ::by].repeat_interleave(by, 2).repeat_interleave(by, 3)[:, :, :height, :width]
@@ -288,21 +288,21 @@ def _in_blocks(image: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, 
 
 
 def _noisy(image: Float[Tensor, "R 1 H W"], draws: _Draws, most: float) -> Float[Tensor, "R 1 H W"]:
-    """Seen pixels with noise: the sum of four uniform numbers, whose deviation is sqrt(1/3)."""
+    """Add noise to valid pixels: a sum of four uniform numbers, which has a deviation of sqrt(1/3)."""
     total = sum((draws.field(image.shape[2:]) for _ in range(4)), start=torch.zeros_like(image))
     strength = most * (0.15 + 0.85 * draws.rand())[:, None, None, None]
     return torch.where(image < 1, (image + strength * 3**0.5 * (total - 2)).clamp(-1, 0.999), image)
 
 
 def _edge_loss(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
-    """Pixels near a surface that lies farther by a step or more are lost."""
+    """Remove pixels near a farther surface, if the step of depth is large."""
     return torch.where(_farthest(image, draws, most_px) - image > _EDGE_MM / _HALF_MM, 1.0, image)
 
 
 def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
-    """The largest depth within 1 to `most_px` pixels, a distance that each image draws.
+    """Return the largest depth within a distance of 1 to `most_px` pixels, which is drawn for each image.
 
-    The maximum spreads by a pixel in each round, and an image keeps that of its own round.
+    The maximum spreads by one pixel in each round. An image takes the maximum of its own round.
     """
     rounds = (1 + (draws.rand() * most_px).long().clamp_max(most_px - 1))[:, None, None, None]
     farthest, spread = depth, depth
@@ -313,7 +313,7 @@ def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> F
 
 
 def _holes(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) -> Bool[Tensor, "R 1 H W"]:
-    """Round holes of two sizes, where smooth fields are low."""
+    """Draw round holes of two sizes, at the lowest values of smooth fields."""
     mask = torch.zeros_like(image[:, :1], dtype=torch.bool)
     for cells in (12, 28):
         # A smooth field is below 0.2 in some 7 % of its pixels, and the share grows as the square of the limit.
@@ -329,7 +329,7 @@ def _with_outliers(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_share: f
 
 
 def _outliers(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) -> Bool[Tensor, "R 1 H W"]:
-    """Single pixels, and small patches in a third of the images."""
+    """Choose single pixels, and small patches in a third of the images."""
     share = (most_share * draws.rand().square() + most_share / 20)[:, None, None, None]
     seeds = draws.field(image.shape[2:])
     patches = F.max_pool2d((seeds < share / 12).float(), 5, 1, 2) > 0
@@ -337,7 +337,7 @@ def _outliers(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float)
 
 
 def _rod(draws: _Draws, joints: Float[Tensor, "R J 3"]) -> _Rod:
-    """A ball, or a rod or bottle, near a random joint of each hand."""
+    """Draw a ball, a rod or a bottle near a random joint of each hand."""
     count = joints.shape[1]
     row = (draws.rand() * count).long().clamp_max(count - 1)
     near = joints.gather(1, row[:, None, None].expand(-1, 1, 3))[:, 0]
@@ -352,7 +352,7 @@ def _rod(draws: _Draws, joints: Float[Tensor, "R J 3"]) -> _Rod:
 
 
 def _with_rod(image: Float[Tensor, "R 1 S S"], rod: _Rod) -> Float[Tensor, "R 1 S S"]:
-    """The nearer of the image and an object, which is cast along the crop's axis."""
+    """Add an object. Its rays are parallel to the axis of the crop."""
     side = image.shape[-1]
     at = (torch.arange(side, device=image.device) + 0.5) * (2 / side) - 1
     nearest = image

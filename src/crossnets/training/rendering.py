@@ -1,4 +1,4 @@
-"""Rendered hands for a training: an endless stream from other processes, and a set that is kept on disk."""
+"""Rendered hands for a training: an endless stream from other processes, and a set on disk."""
 
 import json
 import signal
@@ -29,9 +29,9 @@ from crossnets.training.crops import TrainingFrames
 from crossnets.training.machine import Machine
 
 AHEAD = 4
-"""Renderings that each process may be ahead by."""
+"""Number of renderings that each process may be ahead."""
 _KEPT_FROM = 1_000_003
-"""Number of the first rendering that is kept. Streams end long before it, so the kept hands are not in them."""
+"""Number of the first rendering of the set on disk. Streams end long before it and contain other hands."""
 _PIECE = 256
 
 
@@ -39,7 +39,7 @@ AnyBatch = TypeVar("AnyBatch", RenderedBatch, SceneBatch)
 
 
 class Renderings(Dataset[AnyBatch]):
-    """Rendering number k has the frames k count to (k + 1) count, the same number from each source."""
+    """Renderings of `count` frames each, with the same number from each source. Numbers start at 0."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Renderings(Dataset[AnyBatch]):
         Args:
             sources: Functions that open a source in the rendering process. A source returns the frames of indices.
             count: Frames of a rendering.
-            part: The part of each source's frames that is rendered, as one of several ranks needs it.
+            part: Part of each source's frames that is rendered. One of several ranks renders a part.
         """
         if count % len(sources):
             raise ValueError(f"Found a batch of {count} frames, expected a multiple of the {len(sources)} cameras.")
@@ -70,17 +70,18 @@ class Renderings(Dataset[AnyBatch]):
 
 
 def renderings(config: RenderedConfig, count: int, part: slice = slice(None)) -> Renderings[RenderedBatch]:
-    """Renderings of crops of hands, see `Renderings`."""
+    """Return renderings of crops of hands."""
     return Renderings([partial(_opened, source) for source in config.sources], count, part)
 
 
 def part_of_rank(count: int, sources: int, what: str) -> slice:
-    """The part of each source's frames that this rank renders.
+    """Return the part of each source's frames that this rank renders.
 
     Raises:
         ValueError: the ranks cannot divide a rendering evenly.
     """
-    # As many frames of each source on every rank, and as many in each half, which is mirrored by itself.
+    # Every rank has the same number of frames from each source. Both halves of its batch, which are mirrored
+    # separately, have the same size.
     ranks.check_batch(count, what, multiple=max(2, sources))
     return slice(ranks.rank(), None, ranks.size())
 
@@ -90,7 +91,7 @@ def _opened(source: SyntheticConfig) -> Callable[[np.ndarray], RenderedBatch]:
 
 
 def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
-    """Frames of a stream as inputs of a network. Images are float16, whose rounding is below the noise."""
+    """Render frames of a stream as inputs of a network. Images are float16, whose rounding is below the noise."""
     crops = hands.crops(indices)
     joints = in_crop(crops, hands)
     size = np.log(joints_length(crops.joints_mm, hands.skeleton) / crops.cube_mm)
@@ -101,7 +102,7 @@ def rendered(hands: SyntheticHands, indices: np.ndarray) -> RenderedBatch:
 
 
 def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray, "B J 3"]:
-    """Joints in crop coordinates."""
+    """Convert the joints of crops to crop coordinates."""
     return into_cubes(crops.joints_mm, views_at([hands.camera], crops.centers_mm, crops.cube_mm))
 
 
@@ -109,9 +110,9 @@ def in_crop(crops: SyntheticCrops, hands: SyntheticHands) -> Float64[np.ndarray,
 def stream(
     config: RenderedConfig, batch: int, first: int, total: int, machine: Machine
 ) -> Iterator[Iterator[RenderedBatch]]:
-    """The batches of steps `first` to `total` - 1 of a stage, on the machine's device.
+    """Yield the batches of steps `first` to `total` - 1 of a stage, on the machine's device.
 
-    A batch depends on the number of its step alone.
+    A batch depends only on the number of its step.
     """
     part = part_of_rank(batch, len(config.sources), "The stage estimate")
     with used_again(renderings(config, batch, part), config.uses, machine, first, total) as batches:
@@ -122,10 +123,10 @@ def stream(
 def used_again(
     renderings: Dataset[AnyBatch], uses: int, machine: Machine, first: int, total: int
 ) -> Iterator[Iterator[AnyBatch]]:
-    """Batches for steps `first` to `total` - 1, rendered ahead by other processes.
+    """Yield batches for steps `first` to `total` - 1, which other processes render ahead.
 
-    Each rendering serves `uses` steps: half of it is mirrored in one, the other half in the next. It is copied to the
-    device once, as float16, and mirrored there.
+    Each rendering serves `uses` steps. Half of it is mirrored in one step, and the other half in the next. It is copied
+    to the device once, as float16, and mirrored there.
     """
     workers, on_gpu = machine.workers, machine.device.type == "cuda"
     numbers = range(first // uses, (total + uses - 1) // uses)
@@ -143,7 +144,7 @@ def used_again(
 
     def steps() -> Iterator[AnyBatch]:
         for number in numbers:
-            # A step asks for its batch within its autocast, which must not reach the renderings.
+            # A step requests its batch within autocast, which must not change the rendering.
             with torch.autocast("cpu", enabled=False):
                 whole = next(batches)
             if on_gpu:
@@ -165,14 +166,14 @@ def _leave_interrupts(_: int) -> None:
 
 
 def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:
-    """The batch as float32, with its first or its second half mirrored."""
+    """Convert the batch to float32 and mirror its first or its second half."""
     half = len(batch.side) // 2
     kind = type(batch)
     one, two = (kind(*(part[rows] for part in batch)) for rows in (slice(half), slice(half, None)))
     one, two = (one.mirrored(), two) if first else (one, two.mirrored())
     whole = kind(*(torch.empty_like(part, dtype=torch.float32) for part in batch))
     for part, start, rest in zip(whole, one, two, strict=True):
-        part[:half], part[half:] = start, rest  # converts to float32 without another copy
+        part[:half], part[half:] = start, rest  # the assignment converts to float32 without another copy
     return whole
 
 
@@ -182,9 +183,9 @@ def kept(
     cache: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFrames:
-    """Render a set into `cache`, or reuse that of an earlier call.
+    """Render a set into `cache`, or reuse the set of an earlier call.
 
-    Surroundings are left out, because the generator of the latent space would have to generate them as well.
+    The set has no surroundings, because the generator of the latent space would have to generate them as well.
     """
     count = config.kept_frames
     config = replace(config, sources=tuple(replace(source, clutter=None) for source in config.sources))
