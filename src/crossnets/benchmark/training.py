@@ -74,7 +74,8 @@ class StageSpeed:
     share_of_peak: float
     """Reached multiply-adds over those of large matrix products in the same precision."""
     memory_mb: float | None
-    """Peak memory of the training's own process, or of the GPU if there is one. None if the system does not tell."""
+    """Peak memory of the training's own process, or of the GPU if there is one. None if the system does not report
+    it."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """Peak memory since the last reset. None if the system does not tell."""
+    """Peak memory since the last reset. None if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     if not _CLEAR_REFS.exists():

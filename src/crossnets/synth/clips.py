@@ -183,7 +183,7 @@ class MotionSet:
         """Render a frame with its label.
 
         Raises:
-            IndexError: there is no such frame.
+            IndexError: the frame does not exist.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Invalid frame {index}: the clips have {len(self)} frames.")

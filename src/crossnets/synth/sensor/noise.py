@@ -5,10 +5,9 @@ Sources of the equations, and of numbers where stated:
 - Khoshelham & Elberink 2012, "Accuracy and resolution of Kinect depth data": depth is f b / disparity, so the step and
   the deviation of depth grow with the square of the depth.
 - Nguyen, Izadi, Lovell 2012, "Modeling Kinect sensor noise": axial noise grows with distance and with
-  (theta / (pi/2 - theta))^2 of the slope's angle theta; lateral noise is 0.8 pixels.
-- Handa, Whelan, McDonald, Davison 2014, "A benchmark for RGB-D visual odometry": each pixel reads a place nearby.
-Noise is
-  then added to the disparity, which is rounded to eighths of a pixel.
+  (theta / (pi/2 - theta))^2 of the slope's angle theta. Lateral noise is 0.8 pixels.
+- Handa, Whelan, McDonald, Davison 2014, "A benchmark for RGB-D visual odometry": each pixel reads a place nearby. Noise
+  is then added to the disparity, which is rounded to eighths of a pixel.
 - Tölgyessy et al. 2021, "Evaluation of the Azure Kinect": noise of time of flight, flying pixels, multi-path.
 - Grunnet-Jepsen et al., "Tuning depth cameras for best performance" (Intel): z^2 subpixel / (f b), about 0.08 pixels.
 
