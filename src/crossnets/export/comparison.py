@@ -29,7 +29,9 @@ from crossnets.types import HandCrop
 
 Format: TypeAlias = Literal["onnx", "openvino"]
 
-_COMPARED, _CALIBRATION = 128, 512
+_COMPARED = 128
+_CALIBRATION = 512
+"""Numbers of rendered hands."""
 _SEEDS = {"calibrate": 10**12 + 10**6, "compare": 10**12 + 2 * 10**6}
 """Seeds that no training uses."""
 
@@ -65,7 +67,8 @@ def export_command(run: Path, to: Format, int8: bool, data: str | None, out: Pat
     cube_mm = estimator.config.cube_mm
     compared = rendered(_COMPARED, "compare", cube_mm) if data is None else _real(data, cube_mm)
     with tempfile.TemporaryDirectory() as temporary:
-        exact, last = Path(temporary) / "model.onnx", path if to == "onnx" else Path(temporary) / "last.onnx"
+        exact = Path(temporary) / "model.onnx"
+        last = path if to == "onnx" else Path(temporary) / "last.onnx"
         to_onnx(estimator, exact if int8 else last, folder / "weights.safetensors")
         if int8:
             to_int8(exact, last, estimator.arrays(rendered(_CALIBRATION, "calibrate", cube_mm).crops))
@@ -89,7 +92,8 @@ def _megabytes(path: Path) -> float:
 
 def rendered(count: int, what: str, cube_mm: float) -> Compared:
     """Render hands of all cameras that no training uses, and crop them in cubes of this side."""
-    crops, joints = [], []
+    crops = []
+    joints = []
     for number, camera in enumerate(KINDS_OF_SENSOR):
         config = SyntheticConfig(camera=camera, seed=_SEEDS[what] + number, noise=(0.5, 1.5), clutter=Clutter())
         hands = SyntheticHands(config)

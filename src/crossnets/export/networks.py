@@ -103,7 +103,8 @@ def _write(proto: Any, description: str, path: Path) -> None:
         part.doc_string = ""
         del part.metadata_props[:]  # the exporter writes its own code lines and paths of this machine there
     entry = proto.metadata_props.add()
-    entry.key, entry.value = KEY, description
+    entry.key = KEY
+    entry.value = description
     onnx.checker.check_model(proto)
     with replacing(path) as part:
         onnx.save_model(proto, str(part))
@@ -131,7 +132,8 @@ def folded(network: DetectorNet) -> DetectorNet:
             layers = list(part)
             for k, (layer, norm) in enumerate(itertools.pairwise(layers)):
                 if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    part[k], part[k + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+                    part[k] = fuse_conv_bn_eval(layer, norm)
+                    part[k + 1] = nn.Identity()
     return copied
 
 

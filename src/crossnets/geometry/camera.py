@@ -187,7 +187,8 @@ def as_camera(camera: Any) -> CameraPreset:
         return _checked(CameraPreset(pinhole, width, height, 1.0, "a camera with a lens", lens))
     if all(hasattr(camera, name) for name in ("fx", "fy", "ppx", "ppy", "width", "height")):
         pinhole = Pinhole(float(camera.fx), float(camera.fy), float(camera.ppx), float(camera.ppy))
-        width, height = int(camera.width), int(camera.height)
+        width = int(camera.width)
+        height = int(camera.height)
         return _checked(CameraPreset(pinhole, width, height, 1.0, "pyrealsense2", realsense_lens(camera)))
     lens, camera_alone = _separated(camera)
     try:

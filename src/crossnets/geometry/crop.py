@@ -128,7 +128,8 @@ def _crop_box(
     half = 0.5 * cube_mm
     left, right = (math.floor((end * camera.fx_px) / z + camera.cx_px) for end in (x - half, x + half))
     top, bottom = (math.floor((end * camera.fy_px) / z + camera.cy_px) for end in (y - half, y + half))
-    width, height = max(right - left, 1), max(bottom - top, 1)
+    width = max(right - left, 1)
+    height = max(bottom - top, 1)
     scale = size_px / max(width, height)
     return scale, ((size_px - width * scale) / 2, (size_px - height * scale) / 2), (left, top)
 
@@ -161,7 +162,9 @@ def normalise(crop: HandCrop, how: Normalisation) -> Float32[np.ndarray, "S S"]:
     cube plus 10 mm as a fraction of the cube, it is v' = 2 (v - min v) / max v - 1 over the pixels of the hand. The
     farthest pixels become +1.
     """
-    depth, z, half = crop.depth_mm, float(crop.center_mm[2]), crop.cube_mm / 2
+    depth = crop.depth_mm
+    z = float(crop.center_mm[2])
+    half = crop.cube_mm / 2
     if how == "metric":
         # Invalid pixels are set far behind the cube, so that clipping makes them the farthest.
         out = cv2.threshold(depth, 0, z + 2 * crop.cube_mm, cv2.THRESH_BINARY_INV)[1]

@@ -37,7 +37,8 @@ def views_of(crops: Sequence[HandCrop]) -> CropViews:
 def _numbers(crop: HandCrop) -> tuple[float, ...]:
     """Return camera, scale, shift, depth and side of the cube, and side of the crop."""
     (scale_u, _, shift_u), (_, scale_v, shift_v), _ = crop.to_crop_px.tolist()
-    depth_mm, side_px = float(crop.center_mm[2]), float(len(crop.depth_mm))
+    depth_mm = float(crop.center_mm[2])
+    side_px = float(len(crop.depth_mm))
     return (*crop.camera, scale_u, scale_v, shift_u, shift_v, depth_mm, crop.cube_mm, side_px)
 
 
@@ -48,7 +49,8 @@ def views_at(
     size_px: int = CROP_PX,
 ) -> CropViews:
     """Return the views of the crops that `crop_hand` would cut. One camera serves all crops."""
-    centers, cubes = np.asarray(centers_mm, np.float64), np.asarray(cube_mm, np.float64)
+    centers = np.asarray(centers_mm, np.float64)
+    cubes = np.asarray(cube_mm, np.float64)
     box = crop_boxes(cameras, centers, cubes, size_px)
     shift = box.margin_px - (box.corners_px[:, 0] - 0.5) * box.scale[:, None] - 0.5
     intrinsics = np.array(cameras).reshape(-1, 2, 2)

@@ -168,7 +168,8 @@ def lens_table(camera: LensCamera) -> LensTable:
     focal_px, middle_px = np.array(pinhole).reshape(2, 2)
     _check_fold(camera)
     rays = np.empty((height, width, 2), np.float32)
-    least_slopes, most_slopes = np.full(2, np.inf), np.full(2, -np.inf)
+    least_slopes = np.full(2, np.inf)
+    most_slopes = np.full(2, -np.inf)
     for strip in _strips(height, width):
         # Rays are compared in float64 and stored in float32.
         found = _rays(camera, strip)

@@ -14,7 +14,8 @@ from crossnets.types import HandFrame, Pinhole
 Centers: TypeAlias = Literal["image", "image-paper", "label"]
 """`image` is `find_center`, `image-paper` is `find_center_slices`, and `label` is a joint of the label (an oracle)."""
 
-NEAR_MM, FAR_MM = 10.0, 1500.0
+NEAR_MM = 10.0
+FAR_MM = 1500.0
 """Range of depths in which the paper searches for a hand (spec 1.5). Both finders use it."""
 
 _SLICES = 20
@@ -22,7 +23,9 @@ _SLICE_MM = (FAR_MM - NEAR_MM) / _SLICES
 _PAPER_FOCAL_PX = 241.0
 """The pixel counts of the paper are those of ICVL's and MSRA's 320x240 sensor. For other cameras they are scaled with
 the focal length, so that they stand for the same angle."""
-_PAPER_AREA_PX, _PAPER_WINDOW_PX, _PAPER_ROUNDS = 200.0, 100.0, 5
+_PAPER_AREA_PX = 200.0
+_PAPER_WINDOW_PX = 100.0
+_PAPER_ROUNDS = 5
 
 _WORKING_FOCAL_PX = 100.0
 """`find_center` skips pixels until the focal length is just above this value. A hand at 750 mm is then 25 pixels long.
@@ -34,13 +37,15 @@ _MIN_AREA_MM2 = 1500.0
 _THICKNESS_MM = (200.0, 300.0, 400.0)
 """Depth range of a hand behind its nearest part. The larger values are for hands that point at the camera and for hands
 behind their forearm."""
-_TIP_MM, _TIP_CUT = 25.0, 0.2
+_TIP_MM = 25.0
+_TIP_CUT = 0.2
 """A tip is cut off if a fifth of its last 25 mm continues towards the back."""
 _HAND_LENGTH_MM = 190.0
 _PALM_RADIUS_MM = (8.0, 70.0)
 """Least and greatest radius of the largest circle inside the silhouette of a hand. A hand seen edge-on has the least
 radius. Larger circles belong to surfaces such as walls."""
-_FIST_MM, _ARM_PENALTY = 110.0, 0.15
+_FIST_MM = 110.0
+_ARM_PENALTY = 0.15
 """The radius of a circle is reduced by 0.15 mm for each mm beyond 110 mm behind the tip of the hand."""
 _WRIST = 0.5
 """Points up to this many palm radii behind the centre of the palm are averaged. A larger value moves the centre up to
@@ -75,7 +80,8 @@ def find_center_slices(depth_mm: Float32[np.ndarray, "H W"], camera: Pinhole) ->
     contours, the largest one counts. The paper falls back to the image's centre at 500 mm. This function returns None
     instead, because an invented centre would go unnoticed.
     """
-    scale_u, scale_v = camera.fx_px / _PAPER_FOCAL_PX, camera.fy_px / _PAPER_FOCAL_PX
+    scale_u = camera.fx_px / _PAPER_FOCAL_PX
+    scale_v = camera.fy_px / _PAPER_FOCAL_PX
     kept = np.where((depth_mm >= NEAR_MM) & (depth_mm <= FAR_MM), depth_mm, np.float32(0))
     # A pixel at exactly 1500 mm belongs to the last slice.
     index = np.where(kept > 0, np.minimum((kept - NEAR_MM) / _SLICE_MM, _SLICES - 1), 255).astype(np.uint8)
@@ -191,7 +197,8 @@ def _hand_center(
         return None
     weights = np.maximum(radius / largest, 0) ** 8  # a soft maximum moves smoothly from frame to frame
     weights /= weights.sum()
-    palm, wrist = weights @ points, weights @ behind_tip + _WRIST * largest
+    palm = weights @ points
+    wrist = weights @ behind_tip + _WRIST * largest
     hand = (np.linalg.norm(points - palm, axis=-1) < _REACH_MM) & (behind_tip < wrist)
     return np.average(points[hand], axis=0, weights=d[hand] ** 2) if hand.any() else palm
 

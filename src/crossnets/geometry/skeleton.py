@@ -126,7 +126,8 @@ def joint_name(finger: str, part: str) -> str:
 
 def _chain(fingers: tuple[str, ...], parts: tuple[str, ...], root: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return names and parents of a root joint and one chain for each finger, from base to tip."""
-    names, parents = [root], [-1]
+    names = [root]
+    parents = [-1]
     for finger in fingers:
         for depth, part in enumerate(parts):
             parents.append(0 if depth == 0 else len(names) - 1)

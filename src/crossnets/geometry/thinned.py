@@ -14,19 +14,25 @@ from crossnets.types import Pinhole
 
 WORKING_FOCAL_PX = 118.0
 """A frame is thinned by the whole number that brings the ratio of its focal length to this one nearest to 1."""
-CELL_PX, MULTIPLE_PX = 4, 16
-"""Side of a cell. The sides of an image are multiples of the second number."""
+CELL_PX = 4
+"""Side of a cell."""
+MULTIPLE_PX = 16
+"""The sides of an image are multiples of this number."""
 CHANNELS = 2
 NEAREST_MM = 170.0
 """Smaller depths are clamped to this one."""
 INVERSE_MM = 500.0
 """The first channel of an image is this length divided by the depth."""
-WINDOW_PX, RELIEF_MM = 9, 40.0
-"""The second channel compares a pixel with the mean of a window of this side. The difference in mm becomes 1."""
+WINDOW_PX = 9
+"""The second channel of an image is the distance of a pixel in front of the mean of a window of this side."""
+RELIEF_MM = 40.0
+"""Distance that becomes 1 in the second channel."""
 _NONE = np.float32(1e-9)
 """Added to the number of valid pixels, so that the mean of an empty window is not NaN. It does not change 1 or more."""
-DEPTH_UNIT_MM, FALLBACK_MM = 100.0, 500.0
-"""Unit of the map `depth`, and the reference depth where no pixel is valid."""
+DEPTH_UNIT_MM = 100.0
+"""Unit of the map `depth`."""
+FALLBACK_MM = 500.0
+"""Reference depth of the map `depth` where no pixel is valid."""
 AROUND_PX = 12
 """The map `depth` is relative to the nearest depth in a square of this side around the cell."""
 LENGTH_MM = 180.0

@@ -20,7 +20,8 @@ from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import build, config_from
 from crossnets.weights import SHIPPED
 
-FORMAT, DETECTOR_FORMAT = "crossnets-bundle", "crossnets-detector-bundle"
+FORMAT = "crossnets-bundle"
+DETECTOR_FORMAT = "crossnets-detector-bundle"
 VERSION = 1
 _MAPS = "maps/"
 """Prefix of the names of skeleton maps among the names of weights."""

@@ -42,7 +42,8 @@ def std_per_spread(
         if not candidates:
             continue
         estimated = estimate_hands(estimator, image, candidates)
-        joints, std = estimated.estimates.joints_mm, estimated.estimates.std_mm
+        joints = estimated.estimates.joints_mm
+        std = estimated.estimates.std_mm
         if std is None:
             raise ValueError(
                 f"A model of the preset {estimator.model.preset} does not estimate deviations to calibrate."

@@ -14,7 +14,8 @@ from crossnets.inference.estimator import CropModel, current_names
 
 KEY = "crossnets"
 """Key of the text in the metadata of the file."""
-FORMAT, VERSION = "crossnets-network", 1
+FORMAT = "crossnets-network"
+VERSION = 1
 OUTPUTS = ("joints", "log_spread", "side", "log_size")
 """Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate only joints have only the
 first output. Networks that also estimate deviations have the first two."""

@@ -27,9 +27,10 @@ from crossnets.inference.description import fields_of
 from crossnets.inference.engines import Precision, Runtime, open_network
 from crossnets.types import LensCamera, Pinhole
 
-SAME_HAND_MM, SAME_PLACE_MM = 70.0, 45.0
-"""Peaks are the same hand if their distance is below the first number, or their distance in the image below the
-second."""
+SAME_HAND_MM = 70.0
+"""Peaks whose distance is smaller are the same hand."""
+SAME_PLACE_MM = 45.0
+"""Peaks whose distance across the line of sight is smaller are the same hand."""
 MOST_HANDS = 2
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
@@ -152,7 +153,8 @@ class HandDetector:
     """A network with the lowest score of a hand."""
 
     def __init__(self, network: Network, model: DetectorModel) -> None:
-        self._network, self.model = network, model
+        self._network = network
+        self.model = model
 
     def find(
         self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
@@ -178,8 +180,10 @@ class HandDetector:
         return self.find(depth_mm, camera)
 
 
-FORMAT, VERSION = "crossnets-detector", 1
-INPUT, OUTPUT = "image", "maps"
+FORMAT = "crossnets-detector"
+VERSION = 1
+INPUT = "image"
+OUTPUT = "maps"
 
 
 def to_text(model: DetectorModel) -> str:

@@ -110,14 +110,16 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
     except Exception as error:  # onnxruntime does not export the classes of its exceptions
         raise ValueError(f"{path} is not a network that ONNX Runtime can read: {str(error)[:300]}") from error
-    name, taken = session.get_inputs()[0].name, list(names[: len(session.get_outputs())])
+    name = session.get_inputs()[0].name
+    taken = list(names[: len(session.get_outputs())])
 
     def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
         return list(session.run(taken, {name: images}))
@@ -184,14 +186,16 @@ def _one_image(compiled: Any, names: Sequence[str]) -> _RunOne:
     def tensor(port: Any) -> Any:
         return openvino.Tensor(port.element_type, port.shape)
 
-    request, entry = compiled.create_infer_request(), tensor(compiled.input(0))
+    request = compiled.create_infer_request()
+    entry = tensor(compiled.input(0))
     request.set_input_tensor(entry)
     said = []
     for name in names[: len(compiled.outputs)]:
         output = compiled.output(name)
         said.append(tensor(output))
         request.set_tensor(output, said[-1])
-    taken, given = entry.data, [part.data for part in said]
+    taken = entry.data
+    given = [part.data for part in said]
 
     def infer(image: Float32[np.ndarray, "C H W"]) -> list[Any]:
         with alone:

@@ -16,7 +16,8 @@ from crossnets.types import HandCrop, Refinement
 
 GAUSSIAN_STD = float(np.sqrt(np.pi / 8))
 """Ratio of the standard deviation in one axis to the mean distance, for a Gaussian that is equal in all three axes."""
-_LEAST_CUBE, _MOST_CUBE = 0.4, 1.5
+_LEAST_CUBE = 0.4
+_MOST_CUBE = 1.5
 """Bounds of the side of a cube, relative to the model's cube."""
 
 
@@ -94,7 +95,9 @@ class CropEstimator:
         maps: Mapping[str, Float32[np.ndarray, "K J"]] | None = None,
     ) -> None:
         """`maps` give the joints of other skeletons, by name, as weighted means of the network's joints."""
-        self.model, self._network, self.maps = model, network, dict(maps or {})
+        self.model = model
+        self._network = network
+        self.maps = dict(maps or {})
         self.own_skeleton = find_skeleton(model.skeleton)
         """Skeleton of the network's joints."""
         self._speaks: Skeleton | None = None
@@ -173,7 +176,8 @@ class CropEstimator:
 
     def cube_for(self, size_mm: float) -> float:
         """Return the side in mm of the cube for a hand of this length."""
-        least, most = _LEAST_CUBE * self.model.cube_mm, _MOST_CUBE * self.model.cube_mm
+        least = _LEAST_CUBE * self.model.cube_mm
+        most = _MOST_CUBE * self.model.cube_mm
         return float(np.clip(size_mm / HAND_IN_CUBE, least, most))
 
     def refined_cubes(

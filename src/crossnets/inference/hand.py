@@ -156,9 +156,11 @@ class Hand:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in pixels, around the joints and the skin on them. The box may leave the image."""
-        points, z = self.joints_px, self.joints_mm[:, 2]
+        points = self.joints_px
+        z = self.joints_mm[:, 2]
         margin = _SKIN_MM * np.array(pinhole_of(self.camera)[:2]) / z[:, None]
-        (left, top), (right, bottom) = (points - margin).min(axis=0), (points + margin).max(axis=0)
+        left, top = (points - margin).min(axis=0)
+        right, bottom = (points + margin).max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
     def with_known(self, *, side: Side | None = None, mirrored: bool = False) -> "Hand":

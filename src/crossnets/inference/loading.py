@@ -27,7 +27,10 @@ from crossnets.weights import SHIPPED
 Finding: TypeAlias = Literal["auto", "detector", "image", "image-paper", "label"]
 """Method that finds hands: the detector of the package, one of `geometry.localise.Centers`, or a choice for the
 model."""
-NETWORK, INTEGERS, WEIGHTS, DETECTOR = "model.onnx", "model.int8.onnx", "weights.safetensors", "detector.onnx"
+NETWORK = "model.onnx"
+INTEGERS = "model.int8.onnx"
+WEIGHTS = "weights.safetensors"
+DETECTOR = "detector.onnx"
 """File names in a model's folder."""
 Arithmetic: TypeAlias = Precision | Literal["int8"]
 """Number format of a network."""

@@ -39,7 +39,9 @@ class OneEuro:
             ValueError: the time is not after that of the last call.
         """
         if self._value is None or self._speed is None:
-            self._value, self._speed, self._time_s = values.astype(float), np.zeros(values.shape), time_s
+            self._value = values.astype(float)
+            self._speed = np.zeros(values.shape)
+            self._time_s = time_s
             return values
         step_s = time_s - self._time_s
         if not step_s > 0:

@@ -34,7 +34,8 @@ class EstimatorConfig(CropModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        found, skeleton = self.networks.num_joints, find_skeleton(self.skeleton)
+        found = self.networks.num_joints
+        skeleton = find_skeleton(self.skeleton)
         if found != len(skeleton):
             raise ValueError(f"The networks have {found} joints, but the skeleton {skeleton.name} has {len(skeleton)}.")
 
@@ -147,7 +148,8 @@ class Detector(HandDetector):
 
     def __init__(self, config: DetectorConfig, networks: DetectorNet) -> None:
         super().__init__(self._run, config)
-        self.config, self.networks = config, networks.eval()
+        self.config = config
+        self.networks = networks.eval()
 
     @torch.inference_mode()
     def _run(self, images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:

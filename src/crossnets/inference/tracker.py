@@ -39,11 +39,15 @@ _LOST_SHARE = 0.11
 """Mean deviation of the joints over the hand's length above which a followed hand is lost."""
 _MISSES = 2
 """Number of consecutive searches without a followed hand after which it is dropped."""
-_SIDE_KEPT, _MOST_SIDE_ODDS, _CHANGE_SIDE_ODDS = 0.9, 3.0, 10.0
-"""Vote on the side of a followed hand: weight of the frames before, largest log-odds of one frame, and the log-odds
-that change a settled side. Ten frames with a probability of 75 % for the other side change it."""
+_SIDE_KEPT = 0.9
+"""Weight of the frames before in the vote on the side of a followed hand."""
+_MOST_SIDE_ODDS = 3.0
+"""Largest log-odds of one frame in that vote."""
+_CHANGE_SIDE_ODDS = 10.0
+"""Log-odds that change a settled side. Ten frames with a probability of 75 % for the other side reach it."""
 _DEFAULT_STEP_S = 1 / 30
-_LONG_STEP_S, _LONG_STEPS = 10.0, 3
+_LONG_STEP_S = 10.0
+_LONG_STEPS = 3
 """Several consecutive steps that are longer than this show that times are in milliseconds."""
 
 
@@ -157,7 +161,8 @@ class Tracker:
 
     def __repr__(self) -> str:
         """Model, joints and hands in one line."""
-        model, skeleton = self.estimator.model, self.estimator.skeleton
+        model = self.estimator.model
+        skeleton = self.estimator.skeleton
         return (
             f"<Tracker: preset {model.preset}, {len(skeleton)} joints ({skeleton.name}), up to {self.hands} hands, "
             f"{len(self._followed)} followed>"
@@ -264,7 +269,8 @@ class Tracker:
         if not found:
             return []
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
-        estimates, crops = estimated.estimates, estimated.crops
+        estimates = estimated.estimates
+        crops = estimated.crops
         new = []
         for row in estimated.hands:
             middle = estimates.joints_mm[row].mean(axis=0)

@@ -102,7 +102,8 @@ def find_frame(dataset: HandDataset, name: str) -> HandFrame:
             return dataset[int(name)]
         raise ValueError(f"There is no frame {name}. The data set has {len(dataset)} frames from 0 on.{_keys(dataset)}")
     number = "".join(c for c in name.rpartition("/")[2] if c.isdecimal())
-    wanted, parts = int(number or 0), name.split("/")
+    wanted = int(number or 0)
+    parts = name.split("/")
     places: dict[str, int] = {}
     order = []
     for index in range(len(dataset)):
@@ -193,9 +194,12 @@ def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) 
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     centers_mm = (1 - share) * a.crop.center_mm + share * b.crop.center_mm
     points_px = joints_in_crop_px(estimator, path.pose, centers_mm, a.frame.camera)
-    columns, plain, drawn = [], [], []
+    columns = []
+    plain = []
+    drawn = []
     for k, (depth, points) in enumerate(zip(path.depth.numpy(), points_px, strict=True)):
-        small, large = map_to_rgb(depth), map_to_rgb(depth, _LARGE)
+        small = map_to_rgb(depth)
+        large = map_to_rgb(depth, _LARGE)
         columns.append((f"{k}/{steps - 1}", with_skeleton(small, points, estimator.skeleton), small))
         plain.append(large)
         drawn.append(with_skeleton(large, points, estimator.skeleton))

@@ -16,11 +16,14 @@ from crossnets.geometry.skeleton import Skeleton
 
 _BACKGROUND = 0.9
 """Larger values of a map are drawn as background. Background itself is +1."""
-_HALF_CUBE_MM, _MIDDLE_MM = 125.0, 1000.0
-"""Half the side and the distance in mm of the cube that a map is shaded for. A map has no scale of its own."""
+_HALF_CUBE_MM = 125.0
+_MIDDLE_MM = 1000.0
+"""Half the side and the distance of the cube that a map is shaded for. A map itself has no scale."""
 _GIF_FRAME_MS = 90
-_GAP_PX, _CAPTION_PX = 4, 20
-_PAPER_RGB, _TEXT_RGB = 255, (40, 40, 40)
+_GAP_PX = 4
+_CAPTION_PX = 20
+_PAPER_RGB = 255
+_TEXT_RGB = (40, 40, 40)
 _MOST_CAPTION = 34
 """Largest number of characters over a picture. Longer captions keep their end."""
 

@@ -54,7 +54,8 @@ def complexity(config: NetworksConfig) -> dict[str, Complexity]:
 
 
 def _paper_parts(nets: CrossingNets, image: Tensor) -> dict[str, Complexity]:
-    vae, disc = nets.vae, nets.disc
+    vae = nets.vae
+    disc = nets.disc
     y = torch.zeros(1, vae.config.num_joints, 3)
     z = torch.zeros(1, nets.config.latent_dim)
     maps = disc.trunk(image)

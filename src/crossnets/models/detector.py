@@ -41,8 +41,10 @@ class DetectorNet(nn.Module):
         self.stem = nn.Sequential(*_conv(CHANNELS, c2, 2), *_conv(c2, c4, 2), *_blocks(c4, at4))
         self.middle = nn.Sequential(*_conv(c4, c8, 2), *_blocks(c8, at8))
         self.deep = nn.Sequential(*_conv(c8, c16, 2), *_blocks(c16, at16))
-        self.to8, self.to4 = nn.Conv2d(c16, c8, 1), nn.Conv2d(c8, c4, 1)
-        self.fused8, self.fused4 = Bottleneck(c8, c8 // 2), Bottleneck(c4, c4 // 2)
+        self.to8 = nn.Conv2d(c16, c8, 1)
+        self.to4 = nn.Conv2d(c8, c4, 1)
+        self.fused8 = Bottleneck(c8, c8 // 2)
+        self.fused4 = Bottleneck(c4, c4 // 2)
         self.last = nn.Sequential(*_conv(c4, c4, 1))
         self.maps = nn.Conv2d(c4, len(Maps._fields), 1)
         assert CELL_PX == 4, "maps are a quarter of the image"

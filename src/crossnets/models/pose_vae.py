@@ -35,7 +35,9 @@ class PoseVAE(nn.Module):
     def __init__(self, config: PoseVAEConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        pose, hidden, z = 3 * config.num_joints, config.hidden_dim, config.latent_dim
+        pose = 3 * config.num_joints
+        hidden = config.hidden_dim
+        z = config.latent_dim
         self.encoder = nn.Sequential(nn.Linear(pose, hidden), nn.ReLU())
         self.mean = nn.Linear(hidden, z)
         self.logvar = nn.Linear(hidden, z)
@@ -72,7 +74,8 @@ class PoseVAE(nn.Module):
         flat = y.flatten(1).double()
         _, _, directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
         count = min(self.config.hidden_dim, len(directions), max(len(flat) - 1, 0))
-        first, last = self.encoder[0], self.decoder[2]
+        first = self.encoder[0]
+        last = self.decoder[2]
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
         first.weight[:count] = directions[:count].to(first.weight)

@@ -305,7 +305,8 @@ def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> F
     The maximum spreads by one pixel in each round. An image takes the maximum of its own round.
     """
     rounds = (1 + (draws.rand() * most_px).long().clamp_max(most_px - 1))[:, None, None, None]
-    farthest, spread = depth, depth
+    farthest = depth
+    spread = depth
     for number in range(1, most_px + 1):
         spread = F.max_pool2d(_padded(spread), 3, 1)
         farthest = torch.where(rounds == number, spread, farthest)

@@ -128,7 +128,8 @@ def used_again(
     Each rendering serves `uses` steps. Half of it is mirrored in one step, and the other half in the next. It is copied
     to the device once, as float16, and mirrored there.
     """
-    workers, on_gpu = machine.workers, machine.device.type == "cuda"
+    workers = machine.workers
+    on_gpu = machine.device.type == "cuda"
     numbers = range(first // uses, (total + uses - 1) // uses)
     loader = DataLoader(
         renderings,
@@ -173,7 +174,9 @@ def half_mirrored(batch: AnyBatch, first: bool) -> AnyBatch:
     one, two = (one.mirrored(), two) if first else (one, two.mirrored())
     whole = kind(*(torch.empty_like(part, dtype=torch.float32) for part in batch))
     for part, start, rest in zip(whole, one, two, strict=True):
-        part[:half], part[half:] = start, rest  # the assignment converts to float32 without another copy
+        # The assignments convert to float32 without another copy.
+        part[:half] = start
+        part[half:] = rest
     return whole
 
 
@@ -191,7 +194,8 @@ def kept(
     config = replace(config, sources=tuple(replace(source, clutter=None) for source in config.sources))
     whole = renderings(config, _PIECE)
     request = json.loads(json.dumps([count, [str(source) for source in config.sources]]))
-    index_path, images_path = cache / "rendered.json", cache / "rendered.npy"
+    index_path = cache / "rendered.json"
+    images_path = cache / "rendered.npy"
     if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
         joints = np.empty((count, len(skeleton), 3), np.float32)
         with replacing(images_path) as part:
@@ -199,7 +203,8 @@ def kept(
             allocate(part)
             for start in range(0, count, _PIECE):
                 on_progress(start, count)
-                piece, end = whole[_KEPT_FROM + start // _PIECE], min(start + _PIECE, count)
+                piece = whole[_KEPT_FROM + start // _PIECE]
+                end = min(start + _PIECE, count)
                 images[start:end] = piece.image[: end - start, 0].float().numpy()
                 joints[start:end] = piece.joints[: end - start].numpy()
             images.flush()

@@ -57,7 +57,10 @@ class Reading:
         """`source` is already open, so that a missing camera is reported at once. `again` opens the source once
         more."""
         self._again = again
-        self._source, self._tracker, self._state, self._record_to = source, tracker, state, record_to
+        self._source = source
+        self._tracker = tracker
+        self._state = state
+        self._record_to = record_to
         self._recorder: Recorder | None = None
         self._arrivals: deque[float] = deque()
         self._offset_s = self._last_s = 0.0
@@ -156,7 +159,8 @@ class Reading:
     def _stop_recording(self) -> None:
         if self._recorder is None:
             return
-        recorder, self._recorder = self._recorder, None
+        recorder = self._recorder
+        self._recorder = None
         recorder.close()
         self._state.want_recording(False)
         saved = str(recorder.folder) if recorder.count else self._state.status.saved
@@ -168,7 +172,9 @@ class Recorder:
     """Writes frames in a separate thread, because compressing an image takes longer than estimating a hand."""
 
     def __init__(self, source: DepthSource, folder: Path, state: LiveState) -> None:
-        self.folder, self.count, self.failed = folder, 0, ""
+        self.folder = folder
+        self.count = 0
+        self.failed = ""
         self._state = state
         self._make: Callable[[], RecordingWriter] = lambda: RecordingWriter(
             folder, source.preset, source.skeleton, name=source.name
@@ -208,7 +214,8 @@ class Recorder:
 
 def unused(folder: Path) -> Path:
     """Return the folder, with a number at its end if it already exists."""
-    free, number = folder, 1
+    free = folder
+    number = 1
     while free.exists():
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")

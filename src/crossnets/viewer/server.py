@@ -60,7 +60,8 @@ class LiveServer(ThreadingHTTPServer):
             OSError: the port is taken or needs other rights, or the address does not belong to this machine.
             ValueError: the port is out of range.
         """
-        self.state, self.local = state, _is_loopback(host)
+        self.state = state
+        self.local = _is_loopback(host)
         self.token = None if self.local else secrets.token_urlsafe(16)
         """None if only this machine reaches the page."""
         self._connections: Counter[str] = Counter()

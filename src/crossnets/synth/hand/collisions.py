@@ -61,7 +61,8 @@ def _allowed() -> Float[np.ndarray, "P"]:
     shape = mean_shape(1)
     straight = HandPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, len(ANGLES))))
     mesh = surface(forward(shape, straight), shape)
-    centers, radii = mesh.centers_mm[0], mesh.radii_mm[0]
+    centers = mesh.centers_mm[0]
+    radii = mesh.radii_mm[0]
     points = (centers[_POINTS.first] + centers[_POINTS.second]) / 2
     point_radii = (radii[_POINTS.first] + radii[_POINTS.second]) / 2
     a, b = _POINTS.pairs.T

@@ -218,7 +218,8 @@ def draw_angles(rng: np.random.Generator, families: Int[np.ndarray, "n"], withou
     Some of them lie on the way to a second gesture.
     """
     n = len(families)
-    start, end = _gestures(rng, families), _gestures(rng, draw_families(rng, n, without))
+    start = _gestures(rng, families)
+    end = _gestures(rng, draw_families(rng, n, without))
     way = np.where(rng.random((n, 1)) < _MIXED_SHARE, rng.uniform(0, 0.6, (n, 1)), 0.0)
     angles = start + way * (end - start) + rng.uniform(0.2, 1.5, (n, 1)) * rng.normal(0, _JITTER_DEG, (n, len(ANGLES)))
     angles[:, _WRIST] = _wrists(rng, n)

@@ -159,7 +159,8 @@ def attach(frames: HandFrames, bones: np.ndarray, along: Any, offsets_mm: np.nda
     reach = like(np.asarray(along), frames.scale) * frames.lengths_mm[..., index] + local[..., 1]
     reach = reach if back_mm is None else reach - back_mm
     axes = frames.axes[..., index, :, :]
-    across, through = local[..., 0], local[..., 2]
+    across = local[..., 0]
+    through = local[..., 2]
     return frames.origins_mm[..., index, :] + (
         axes[..., 0] * across[..., None] + axes[..., 1] * reach[..., None] + axes[..., 2] * through[..., None]
     )
@@ -252,7 +253,8 @@ def _ray_frames(xp: Any, rays: Any) -> Any:
 
 def _forearm_axes(xp: Any, angles: Any) -> Any:
     """(*B, 3, 3): axes of the forearm in the axes of the hand. y points to the elbow."""
-    flexion, deviation = angles[..., 24], angles[..., 25]
+    flexion = angles[..., 24]
+    deviation = angles[..., 25]
     cf, sf = xp.cos(flexion), xp.sin(flexion)
     cd, sd = xp.cos(deviation), xp.sin(deviation)
     o = xp.zeros_like(cf)

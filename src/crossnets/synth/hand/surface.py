@@ -42,7 +42,8 @@ class Ball(NamedTuple):
 
 def _digit(name: str, digit: int) -> list[Ball]:
     """Return the spheres of one digit from its first joint to its tip."""
-    two, three = bone(digit, 2), bone(digit, 3)
+    two = bone(digit, 2)
+    three = bone(digit, 3)
     return [
         Ball(f"{name}_0", bone(digit, 1), 0.0, (0, 0, 0), 1.0, ((digit, 0),)),
         Ball(f"{name}_half", bone(digit, 1), 0.52, (0, 0, 1.2), 0.98, ((digit, 1),)),
@@ -56,7 +57,9 @@ def _digit(name: str, digit: int) -> list[Ball]:
 def _balls() -> list[Ball]:
     """Return all spheres that sit on one bone."""
     balls = [ball for digit, name in enumerate(FINGERS) for ball in _digit(name, digit)]
-    thumb, index, little = bone(0, 1), bone(1, 0), bone(4, 0)
+    thumb = bone(0, 1)
+    index = bone(1, 0)
+    little = bone(4, 0)
     fingers = list(enumerate(FINGERS))[1:]
     heads = [Ball(f"{name}_head", bone(d, 0), 0.84, (0, 0, 1.4), 0.9, ((d, 0),)) for d, name in fingers]
     return [

@@ -103,7 +103,8 @@ def hide_outside(mesh: SphereMesh, grid: CropGrid, margin_mm: float) -> None:
     one = np.ones(n)
     zero = np.zeros(n)
     left, right = grid.x[:, 0], grid.x[:, -1]
-    top, bottom = grid.y[:, 0], grid.y[:, -1]
+    top = grid.y[:, 0]
+    bottom = grid.y[:, -1]
     # The normals of the five planes point out of the pyramid: (n, 5, 3).
     planes = [(-one, zero, left), (one, zero, -right), (zero, -one, top), (zero, one, -bottom), (zero, zero, one)]
     normals = np.moveaxis(np.array(planes), -1, 0)
