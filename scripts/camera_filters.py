@@ -74,16 +74,26 @@ class Sensor:
     """librealsense's software device: depth images become its frames."""
 
     def __init__(self, camera: Pinhole, width: int, height: int, unit_mm: float) -> None:
-        self._size, self._unit_mm, self._sent = (width, height), unit_mm, 0
+        self._size = (width, height)
+        self._unit_mm = unit_mm
+        self._sent = 0
         self._device = rs.software_device()
         self._sensor = self._device.add_sensor("Depth")
         numbers = rs.intrinsics()
-        numbers.width, numbers.height = width, height
+        numbers.width = width
+        numbers.height = height
         numbers.fx, numbers.fy, numbers.ppx, numbers.ppy = camera
-        numbers.model, numbers.coeffs = rs.distortion.none, [0.0] * 5
+        numbers.model = rs.distortion.none
+        numbers.coeffs = [0.0] * 5
         stream = rs.video_stream()
-        stream.type, stream.index, stream.uid = rs.stream.depth, 0, 0
-        stream.width, stream.height, stream.fps, stream.bpp, stream.fmt = width, height, 30, 2, rs.format.z16
+        stream.type = rs.stream.depth
+        stream.index = 0
+        stream.uid = 0
+        stream.width = width
+        stream.height = height
+        stream.fps = 30
+        stream.bpp = 2
+        stream.fmt = rs.format.z16
         stream.intrinsics = numbers
         self._profile = self._sensor.add_video_stream(stream)
         self._sensor.add_read_only_option(rs.option.depth_units, unit_mm / 1000)
@@ -95,9 +105,11 @@ class Sensor:
     def frame(self, depth_mm: np.ndarray) -> Any:
         """The image as a frame."""
         frame = rs.software_video_frame()
-        frame.stride, frame.bpp = 2 * self._size[0], 2
+        frame.stride = 2 * self._size[0]
+        frame.bpp = 2
         frame.pixels = np.ascontiguousarray(np.rint(depth_mm / self._unit_mm), np.uint16)
-        frame.timestamp, frame.frame_number = 1000 / 30 * self._sent, self._sent
+        frame.timestamp = 1000 / 30 * self._sent
+        frame.frame_number = self._sent
         frame.domain = rs.timestamp_domain.hardware_clock
         frame.profile = self._profile.as_video_stream_profile()
         frame.depth_units = self._unit_mm / 1000

@@ -86,7 +86,8 @@ def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
     for index in range(count):
         scene = stream.scene(index)
         focal2 = scene.frame.camera.fx_px * scene.frame.camera.fy_px
-        hands, unclear = [], []
+        hands = []
+        unclear = []
         for hand in scene.hands:
             center = hand.joints_mm.mean(axis=0)
             if hand.pixels * float(center[2]) ** 2 / focal2 >= LEAST_MM2:
@@ -139,7 +140,8 @@ def look(detector: HandDetector | Package, case: Case, near_mm: float, times: li
     began = time.perf_counter()
     found = detector.find(case.depth_mm, case.camera)
     times.append(1e3 * (time.perf_counter() - began))
-    seen, left = Seen(len(case.hands)), list(case.hands)
+    seen = Seen(len(case.hands))
+    left = list(case.hands)
     for one in found:
         apart = [float(np.linalg.norm(one.center_mm - center)) for center, _ in left]
         if apart and min(apart) < near_mm:
@@ -181,7 +183,8 @@ def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
 def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterator[Case]], float]]:
     """Names of the kinds of frames, what makes them, and how near is found."""
     cameras = KINDS_OF_SENSOR
-    each, without = arguments.frames // len(cameras), arguments.empty // len(cameras)
+    each = arguments.frames // len(cameras)
+    without = arguments.empty // len(cameras)
 
     first = PACKAGE_SEED if arguments.model is None else SEED
 

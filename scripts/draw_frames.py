@@ -32,7 +32,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320, help="of a frame in the sheet, pixels")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    tracker, cells, counts, problems = crossnets.load(given.model), [], [], list[Problem]()
+    tracker = crossnets.load(given.model)
+    cells = []
+    counts = []
+    problems = list[Problem]()
     for source in open_sources([given.frames], given.camera):
         for _, frame in readable_frames(source, problems):
             depth_mm = frame.depth_mm.copy()

@@ -67,7 +67,8 @@ class FrozenShape(Problem):
 
 def shared_shape(target: torch.Tensor, skeleton: Skeleton, side: float) -> torch.Tensor:
     """The shape of the one hand that all frames show, with a pose for each: Levenberg-Marquardt over all unknowns."""
-    frames, shape = len(target), _SHAPE.stop
+    frames = len(target)
+    shape = _SHAPE.stop
     spread = np.sqrt(frames)  # each frame repeats what is known of hands; together they count once
     plain = FitConfig()
     config = replace(
@@ -81,7 +82,8 @@ def shared_shape(target: torch.Tensor, skeleton: Skeleton, side: float) -> torch
     params[:, :shape] = params[:, :shape].mean(0)
     jacobian = torch.func.vmap(torch.func.jacfwd(problem.residuals))
     poses = params.shape[1] - shape
-    damping, cost = 1e-2, problem.residuals(params, base, target).square().sum()
+    damping = 1e-2
+    cost = problem.residuals(params, base, target).square().sum()
     for _ in range(_STEPS):
         r, j = problem.residuals(params, base, target), jacobian(params, base, target)
         whole = j.new_zeros(frames, j.shape[1], shape + frames * poses)
@@ -110,7 +112,9 @@ def fit_sequence(
     side = min((1.0, -1.0), key=lambda s: float(fit(chosen, skeleton, s).residual_mm.mean()))
     frozen = FrozenShape(skeleton, side, shared_shape(chosen, skeleton, side))
     task = progress.add_task(f"fit {skeleton.name}", total=len(target))
-    own, one, angles = [], [], []
+    own = []
+    one = []
+    angles = []
     for part in target.split(batch):
         own.append(fit(part, skeleton, side).residual_mm.numpy())
         shape, pose = frozen.hand(*solve(frozen, part))
@@ -180,7 +184,8 @@ def far_poses(distance: np.ndarray, apart: np.ndarray, skeleton: Skeleton, words
     far = distance > np.quantile(distance, _FAR)
     names = np.array([name.split("_")[0] for name in skeleton.joints])
     digits = {d: [float(apart[rows][:, names == d].mean()) for rows in (far, ~far)] for d in FINGERS}
-    everywhere, here = Counter(words), Counter(w for w, f in zip(words, far, strict=True) if f)
+    everywhere = Counter(words)
+    here = Counter(w for w, f in zip(words, far, strict=True) if f)
     common = {w: [n / far.sum(), everywhere[w] / len(words)] for w, n in here.most_common(6)}
     return {
         "digits_far_and_near_mm": digits,
@@ -206,7 +211,10 @@ def cover(real_mm: np.ndarray, sampled_mm: np.ndarray, skeleton: Skeleton, words
 
 def measure(protocol: Protocol, found_mm: np.ndarray, options: argparse.Namespace, progress: Progress) -> dict:
     """Everything about one data set."""
-    skeleton, report, aligned, angles = protocol.skeleton, {"fit": {}}, [], []
+    skeleton = protocol.skeleton
+    report = {"fit": {}}
+    aligned = []
+    angles = []
     rows = {"own": [], "one": []}
     sequence = np.array(protocol.sequences(len(found_mm)))
     for name in dict.fromkeys(sequence):
@@ -220,7 +228,8 @@ def measure(protocol: Protocol, found_mm: np.ndarray, options: argparse.Namespac
         report["fit"][name] = residuals(np.concatenate(rows[key]), skeleton)
     rng = np.random.default_rng(options.seed)
     shape = replace(sample_shape(rng, options.samples), side=np.ones(options.samples))
-    sampled, real = sample_angles(rng, shape), np.concatenate(angles)
+    sampled = sample_angles(rng, shape)
+    real = np.concatenate(angles)
     words = fingers_of(real)
     sampled_mm = align(hands(sampled, skeleton, shape), skeleton)
     real_mm = np.concatenate(aligned)
@@ -277,7 +286,8 @@ def main() -> None:
         given["nyu"] = np.load(options.nyu)["uvd"].astype(float)
     if options.icvl:
         given["icvl"] = np.loadtxt(options.icvl).reshape(-1, 16, 3)
-    report, console = {}, Console()
+    report = {}
+    console = Console()
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()) as progress:
         for name, uvd in given.items():
             protocol = PROTOCOLS[name]

@@ -98,7 +98,8 @@ def film(url: str, seconds: float, fps: float, turns: bool) -> list[Shot]:
 
 def cast(page: Page, seconds: float, fps: float, turns: bool) -> list[Shot]:
     """What Chromium shows, as it shows it: screenshots one by one are too slow on a small machine."""
-    chromium, shots = page.context.new_cdp_session(page), list[Shot]()
+    chromium = page.context.new_cdp_session(page)
+    shots = list[Shot]()
 
     def keep(event: dict[str, Any]) -> None:
         chromium.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})

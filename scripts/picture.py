@@ -49,7 +49,8 @@ def _cell(tracker: crossnets.Tracker, hands: SyntheticHands, index: int, camera:
     depth_mm = hands.frame(index).depth_mm
     found = tracker.predict(depth_mm, camera)
     height, width = depth_mm.shape
-    middle, side = np.array([width / 2, height / 2]), float(height)
+    middle = np.array([width / 2, height / 2])
+    side = float(height)
     if found:
         left, top, right, bottom = found[0].box
         middle = np.array([left + right, top + bottom]) / 2

@@ -62,7 +62,8 @@ def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
     work()
     times = []
     for _ in range(repetitions):
-        wall, processor = time.perf_counter(), time.process_time()
+        wall = time.perf_counter()
+        processor = time.process_time()
         work()
         times.append((time.process_time() - processor, time.perf_counter() - wall))
     processor, wall = np.median(times, axis=0)
@@ -92,13 +93,15 @@ class Lines:
 
 def time_crops(lines: Lines, count: int) -> None:
     """Crops without and with noise, and all that makes one."""
-    cubes, seeds = np.full(count, CUBE_MM), np.arange(count)
+    cubes = np.full(count, CUBE_MM)
+    seeds = np.arange(count)
     for name in ("icvl-senz3d", "nyu-kinect"):
         camera = CAMERAS[name].pinhole
         meshes, centers, _ = scenes(0, count, name)
         lines.rate(f"crops/s, {name}", count, lambda c=camera, m=meshes, p=centers: render_crops(m, c, p, cubes))
     for name in ("icvl-senz3d", "nyu-kinect", "realsense-sr305", "realsense-d435", "azure-kinect-nfov"):
-        camera, model = CAMERAS[name].pinhole, SENSORS[name]
+        camera = CAMERAS[name].pinhole
+        model = SENSORS[name]
         meshes, centers, _ = scenes(0, count, name)
         lines.rate(
             f"noisy crops/s, {name}",
@@ -114,7 +117,8 @@ def time_training_crops(lines: Lines, count: int) -> None:
             camera=name, noise=(0.5, 1.5), cube_mm=(190.0, 290.0), center_spread_mm=10.0, again_share=0.5,
             clutter=Clutter(),
         )  # fmt: skip
-        hands, starts = SyntheticHands(config), itertools.count(0, count)
+        hands = SyntheticHands(config)
+        starts = itertools.count(0, count)
         lines.rate(
             f"crops/s with clutter, as trained on, {name}",
             count,
@@ -124,8 +128,11 @@ def time_training_crops(lines: Lines, count: int) -> None:
 
 def time_steps(lines: Lines, count: int, name: str) -> None:
     """Where the time of a crop goes, and all of it."""
-    camera, model, preset = CAMERAS[name].pinhole, SENSORS[name], CAMERAS[name]
-    cubes, seeds = np.full(count, CUBE_MM), np.arange(count)
+    camera = CAMERAS[name].pinhole
+    model = SENSORS[name]
+    preset = CAMERAS[name]
+    cubes = np.full(count, CUBE_MM)
+    seeds = np.arange(count)
     shape, pose, _ = sample_views(np.random.default_rng(0), count, preset)
     meshes, centers, _ = scenes(0, count, name)
     lines.each("ms a hand, sampling", count, lambda: sample_views(np.random.default_rng(0), count, preset))
@@ -154,7 +161,9 @@ def frame_hands() -> tuple[SphereMesh, np.ndarray]:
 
 def time_frames(lines: Lines) -> None:
     """Whole frames of hands with forearms."""
-    (hands, _), camera, model = frame_hands(), CAMERAS[_CAMERA].pinhole, SENSORS[_CAMERA]
+    hands, _ = frame_hands()
+    camera = CAMERAS[_CAMERA].pinhole
+    model = SENSORS[_CAMERA]
     singles = [one_of(hands, k) for k in range(_FRAMES)]
     lines.each(
         "ms, 640x480, hand and forearm",
@@ -168,14 +177,16 @@ def time_frames(lines: Lines) -> None:
 def ball(points: int) -> np.ndarray:
     """(N, 3): points spread evenly over the unit sphere, along a spiral (Fibonacci lattice)."""
     step = np.arange(points) + 0.5
-    z, turn = 1 - 2 * step / points, np.pi * (1 + np.sqrt(5)) * step
+    z = 1 - 2 * step / points
+    turn = np.pi * (1 + np.sqrt(5)) * step
     flat = np.sqrt(1 - z**2)
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=-1)
 
 
 def triangles(mesh: SphereMesh) -> np.ndarray:
     """(T, 3, 3) float32: the convex hulls of points on the spheres of every capsule and wedge."""
-    unit, parts = ball(_POINTS), []
+    unit = ball(_POINTS)
+    parts = []
     for hull in (*mesh.topology.capsules, *mesh.topology.wedges):
         points = (mesh.centers_mm[hull][:, None] + mesh.radii_mm[hull][:, None, None] * unit).reshape(-1, 3)
         parts.append(points[ConvexHull(points).simplices])
@@ -202,7 +213,8 @@ def compare(lines: Lines) -> None:
         TriangleMesh(scene, faces)
         return scene
 
-    (hands, centers), camera = frame_hands(), CAMERAS[_CAMERA].pinhole
+    hands, centers = frame_hands()
+    camera = CAMERAS[_CAMERA].pinhole
     grid = crop_grid(camera, centers, np.full(_FRAMES, CUBE_MM))
     x, y = pixel_slopes(camera, 640, 480)
     sets = {
@@ -229,7 +241,8 @@ def compare(lines: Lines) -> None:
 def agreement(ours_mm: np.ndarray, theirs_mm: np.ndarray) -> str:
     """Share of the pixels that either sees, where both do and agree."""
     theirs_mm = np.where(theirs_mm < 1e6, theirs_mm, 0)
-    hand, both = (ours_mm > 0) | (theirs_mm > 0), (ours_mm > 0) & (theirs_mm > 0)
+    hand = (ours_mm > 0) | (theirs_mm > 0)
+    both = (ours_mm > 0) & (theirs_mm > 0)
     apart = np.abs(ours_mm - theirs_mm)
     share = 100 * (both & (apart <= AGREE_MM)).sum() / hand.sum()
     one = 100 * (hand & ~both).sum() / hand.sum()

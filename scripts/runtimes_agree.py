@@ -36,7 +36,8 @@ def crops_of(text: str, camera: str | None) -> list[HandCrop]:
     estimator = open_estimator(SHIPPED, "onnxruntime")
     candidates = candidates_of("detector", estimator)
     sources = [open_dataset(text)] if ":" in text else open_sources([text], camera)
-    crops, problems = [], list[Problem]()
+    crops = []
+    problems = list[Problem]()
     for source in sources:
         for _, frame in readable_frames(source, problems):
             found = [*candidates.find(frame), *candidates.more(frame)]

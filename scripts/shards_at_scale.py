@@ -67,16 +67,19 @@ def peak_mb() -> float:
 
 def write(out: Path, frames: int, per_shard: int) -> dict[str, float]:
     """Pack all frames."""
-    before, began = peak_mb(), now()
+    before = peak_mb()
+    began = now()
     pack({"drawn": Drawn(frames)}, out, PackConfig(frames_per_shard=per_shard))
     return _measured(began, before, frames)
 
 
 def read(out: Path) -> dict[str, float]:
     """Read all frames once, in their order."""
-    before, began = peak_mb(), now()
+    before = peak_mb()
+    began = now()
     shards = Shards(out)
-    tenth, marks = max(len(shards) // 10, 1), [time.process_time()]
+    tenth = max(len(shards) // 10, 1)
+    marks = [time.process_time()]
     for index in range(len(shards)):
         shards[index]
         if (index + 1) % tenth == 0:

@@ -41,7 +41,8 @@ def main() -> None:
     detector = load_detector(SHIPPED / DETECTOR, "onnxruntime")
     dataset = open_dataset(given.data)
     order = set(rng.permutation(len(dataset))[: 2 * count].tolist())
-    real, problems = [], list[Problem]()
+    real = []
+    problems = list[Problem]()
     for index, frame in readable_frames(dataset, problems):
         found = detector(frame.depth_mm, frame.camera) if index in order else []
         if found:

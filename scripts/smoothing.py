@@ -25,7 +25,9 @@ SWAY_MM, SWAY_HZ = 80.0, 1.0
 
 def frames(hands: SyntheticHands, index: int, moving: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """Depth images and the joints in them."""
-    picture, (width, height) = hands.picture(index), (hands.preset.width_px, hands.preset.height_px)
+    picture = hands.picture(index)
+    width = hands.preset.width_px
+    height = hands.preset.height_px
     joints_mm, _ = picture.hands[0]
     shown = []
     for number in range(FRAMES):

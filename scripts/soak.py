@@ -49,7 +49,9 @@ def main() -> None:
     tracker = crossnets.load(given.model, runtime=given.runtime, precision=given.precision, smooth=True)
     for frame in frames:  # everything that is made once is made now
         tracker.track(frame, CAMERA)
-    lines, found, part = [], 0, given.frames // _PARTS
+    lines = []
+    found = 0
+    part = given.frames // _PARTS
     for number in range(_PARTS):
         began = time.perf_counter()
         for k in range(part):

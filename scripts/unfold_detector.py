@@ -49,7 +49,8 @@ def unfolded(path: Path, images: torch.Tensor) -> DetectorNet:
         for norm in norms:
             mean = seen[norm].mean(dim=(0, 2, 3))
             var = seen[norm].var(dim=(0, 2, 3), unbiased=False)
-            norm.running_mean, norm.running_var = mean, var
+            norm.running_mean = mean
+            norm.running_var = var
             norm.weight.copy_((var + norm.eps).sqrt())
             norm.bias += mean
     for hook in hooks:

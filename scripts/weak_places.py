@@ -176,20 +176,28 @@ def family_rows() -> tuple[Row, ...]:
 
 def angle_deg(joints_mm: np.ndarray) -> float:
     """Between the ray to the hand and the normal of its palm, 0 to 90."""
-    wrist, index, little = joints_mm[0], joints_mm[1], joints_mm[13]  # MSRA's order: index to little finger, then thumb
-    normal, ray = np.cross(index - wrist, little - wrist), joints_mm.mean(axis=0)
+    # MSRA's order is the wrist, then the fingers from index to little finger, then the thumb.
+    wrist = joints_mm[0]
+    index = joints_mm[1]
+    little = joints_mm[13]
+    normal = np.cross(index - wrist, little - wrist)
+    ray = joints_mm.mean(axis=0)
     return float(np.rad2deg(np.arccos(abs(normal @ ray) / np.linalg.norm(normal) / np.linalg.norm(ray))))
 
 
 def measure(tracker: crossnets.Tracker, row: Row, count: int, progress: Console) -> dict[str, float]:
     """One row."""
-    hands, errors, sides, false = SyntheticHands(row.config), [], [], 0
+    hands = SyntheticHands(row.config)
+    errors = []
+    sides = []
+    false = 0
     chosen = (k for k in range(10**9) if angle_deg(hands.picture(k).hands[0][0]) <= row.within_deg)
     for _, index in zip(track(range(count), row.name, console=progress, transient=True), chosen, strict=False):
         frame = hands.frame(index)
         assert frame.joints_mm is not None
         rng = np.random.default_rng([SEED, index])
-        depth, camera = frame.depth_mm.astype(np.float64), frame.camera
+        depth = frame.depth_mm.astype(np.float64)
+        camera = frame.camera
         if row.damage is not None:
             depth = row.damage(depth, frame.joints_mm, rng)
         if row.thin > 1:
@@ -222,7 +230,8 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, help="file that another run of this script wrote")
     given = parser.parse_args()
     tracker = crossnets.load(given.model, runtime="onnxruntime")
-    console, errors = Console(), Console(stderr=True)
+    console = Console()
+    errors = Console(stderr=True)
     old = json.loads(given.compare.read_text()) if given.compare else {}
     table = Table("frames", "found %", "side %", "median", "90 % below", "false %")
     rows = {}
