@@ -1,13 +1,14 @@
-"""Effects of librealsense's filters on hands: found hands, errors of joints, invalid pixels, and the doctor's verdict.
+"""Measure the effects of librealsense's filters: detected hands, errors of joints, invalid pixels, and doctor's
+verdict.
 
     python scripts/camera_filters.py --out filters.json
-    python scripts/camera_filters.py --frames FOLDER --camera realsense-sr305 --out filters.json   # real images as well
+    python scripts/camera_filters.py --frames FOLDER --camera realsense-sr305 --out filters.json   # also on real images
 
-A rendered hand moves before a RealSense D435, with the noise of that camera and a wall 350 mm behind the hand. Pixels
-around the hand are invalid, as one of the two infrared cameras does not see them. The frames go through the filters of
-pyrealsense2 as a camera delivers them. `Tracker.predict` gets the result with the intrinsics that the filter states.
-Real images have no labels, so their joints are compared with those of the images as they are. Each real image starts
-with a new filter, as the images are not consecutive; the temporal filter changes nothing then.
+A rendered hand moves before a RealSense D435, with the noise of this camera and a wall 350 mm behind the hand. Pixels
+around the hand are invalid, because one of the two infrared cameras does not see them. The frames pass through the
+filters of pyrealsense2. `Tracker.predict` gets the result with the intrinsics that the filter reports. Real images have
+no labels, so their joints are compared with those of the unfiltered images. Real images are not consecutive, so each of
+them starts with a new filter. The temporal filter therefore does not change them.
 """
 
 import argparse
@@ -31,15 +32,15 @@ from crossnets.inference.doctor import diagnose
 from crossnets.types import HandFrame, Pinhole
 
 NEAR_MM = 80.0
-"""A hand is found if the mean of its joints is nearer to the truth."""
+"""A hand counts as detected if the mean of its joints is within this distance of the truth."""
 WALL_MM, SHADOW_PX = 350.0, 4
 BASELINE_MM = 50.0
 _EVERY = 3
-"""One of so many frames is searched for hands. All of them pass through the filters."""
+"""One in this number of frames is searched for hands. All frames pass through the filters."""
 
 
 def made(kind: Any, **options: float) -> Any:
-    """A filter with options of `rs.option`."""
+    """Create a filter with options of `rs.option`."""
     block = kind()
     for name, value in options.items():
         block.set_option(getattr(rs.option, name), value)
@@ -47,7 +48,7 @@ def made(kind: Any, **options: float) -> Any:
 
 
 def there_and_back(*between: Callable[[], Any]) -> list[Any]:
-    """Filters on disparity instead of depth, as librealsense's own programs apply them."""
+    """Create filters of disparity instead of depth, as librealsense's programs apply them."""
     return [rs.disparity_transform(True), *(make() for make in between), rs.disparity_transform(False)]
 
 
@@ -71,7 +72,7 @@ FILTERS: dict[str, Callable[[], list[Any]]] = {
 
 
 class Sensor:
-    """librealsense's software device: depth images become its frames."""
+    """A software device of librealsense, which converts depth images to frames."""
 
     def __init__(self, camera: Pinhole, width: int, height: int, unit_mm: float) -> None:
         self._size = (width, height)
@@ -103,7 +104,7 @@ class Sensor:
         self._sensor.start(self._queue)
 
     def frame(self, depth_mm: np.ndarray) -> Any:
-        """The image as a frame."""
+        """Convert an image to a frame."""
         frame = rs.software_video_frame()
         frame.stride = 2 * self._size[0]
         frame.bpp = 2
@@ -123,7 +124,7 @@ class Sensor:
         self._sensor.close()
 
     def filtered(self, depth_mm: np.ndarray, blocks: Sequence[Any]) -> tuple[np.ndarray, Pinhole]:
-        """The image after the filters, in mm, with the intrinsics that it then has."""
+        """Filter an image. Return the result in mm with its intrinsics."""
         frame = self.frame(depth_mm)
         for block in blocks:
             frame = block.process(frame)
@@ -134,14 +135,14 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Shot:
-    """One image as the camera takes it."""
+    """One image with its label."""
 
     depth_mm: np.ndarray
     joints_mm: np.ndarray | None
 
 
 def rendered(count: int, seed: int) -> Iterator[Shot]:
-    """A moving hand before a wall, with a gap of invalid pixels between them."""
+    """Render a moving hand before a wall, with a gap of invalid pixels between both."""
     near = np.ones((2 * SHADOW_PX + 1, 2 * SHADOW_PX + 1), np.uint8)
     with VirtualCamera("realsense-d435", seed) as camera:
         for frame in islice(camera, count):
@@ -162,7 +163,7 @@ class Row:
     doctor: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Values for JSON."""
+        """Convert the row to JSON."""
         error = None if self.error_mm is None else round(self.error_mm, 1)
         shares = {"found": round(self.found / self.frames, 3), "invalid": round(self.invalid, 3)}
         return {**shares, "error_mm": error, "doctor": self.doctor}
@@ -176,7 +177,7 @@ def measure(
     *,
     consecutive: bool,
 ) -> Row:
-    """Filter all images, and compare the likeliest hand of some of them with the truth."""
+    """Filter all images, and compare the likeliest hand of some images with the truth."""
     blocks = make()
     found: dict[str, list[crossnets.Hand]] = {}
     errors: list[float] = []
@@ -200,7 +201,7 @@ def measure(
 
 
 def real(folder: str, camera: str, tracker: crossnets.Tracker) -> list[Shot]:
-    """Images of a folder, with the joints of their likeliest hand instead of labels."""
+    """Read the images of a folder, with the joints of their likeliest hand as labels."""
     shots = []
     for source in open_sources([folder], camera):
         for frame in (source[index] for index in range(len(source))):
@@ -210,12 +211,12 @@ def real(folder: str, camera: str, tracker: crossnets.Tracker) -> list[Shot]:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure all filters and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=120, help="rendered frames")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--frames", default=None, help="folder of real images")
-    parser.add_argument("--camera", default="realsense-sr305", help="of the real images")
+    parser.add_argument("--camera", default="realsense-sr305", help="camera of the real images")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     tracker = crossnets.load(runtime="onnxruntime")

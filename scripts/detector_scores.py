@@ -1,12 +1,13 @@
-"""How well hands are found: on rendered frames of other seeds than the training's, and on CVAR's real ones.
+"""Measure the detector on rendered frames that no training uses, and on CVAR's real frames.
 
     python scripts/detector_scores.py --model RUN --cvar ../shared/data/cvar --out scores.json
     python scripts/detector_scores.py --cvar ../shared/data/cvar
 
-With a detector, a table for each of its thresholds; without, one row: what `crossnets.load().predict` says, which is
-the detector of the package with the estimator's word on it. Hands found, what was found that is none, how far centres
-are from the mean of the joints, sides told rightly, frames without hands in which one is found. A threshold is chosen
-on this table, and `--set-threshold` writes it into the model of the run; export it afterwards.
+With `--model`, the table has a row for each threshold of that detector. Without it, the only row is the result of
+`crossnets.load().predict`: the detector of the package, followed by the estimator's decision. The columns are recall
+and precision, the share of frames with a false detection, the distance of centres from the mean of the joints, and the
+share of right sides. Choose a threshold on this table, write it into the model of the run with `--set-threshold`, and
+export the run again.
 """
 
 import argparse
@@ -32,26 +33,26 @@ from crossnets.training import presets
 from crossnets.types import Pinhole
 
 SEED, PACKAGE_SEED = 9_000_000, 9_000_100
-"""Of the first camera's frames, for a detector and for the package; presets keep far below."""
+"""Seeds of the first camera's frames, for a detector and for the package. Presets use much smaller seeds."""
 CVAR_SEQUENCES = ("P1", "P4", "P5")
 LEAST = 0.05
-"""Score from which detections are kept for the table."""
+"""Lowest score of a detection in the table."""
 NEAR_MM, CVAR_NEAR_MM = 80.0, 60.0
-"""A detection nearer than this to the mean of a hand's joints has found it."""
+"""A hand counts as detected if a detection is within this distance of the mean of its joints."""
 UNCLEAR_MM, ERASED_MM = 150.0, 160.0
 LEAST_MM2 = 1500.0
-"""A hand of which less is seen is not asked for."""
+"""Least visible area of a hand that must be detected."""
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 class Package:
-    """What a user gets, as a detector."""
+    """The result of `crossnets.load().predict` in the form of a detector."""
 
     def __init__(self) -> None:
         self._tracker = crossnets.load(runtime="onnxruntime")
 
     def find(self, depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
-        """The hands of `Tracker.predict`."""
+        """Return the hands of `Tracker.predict` as detections."""
         found = []
         for hand in self._tracker.predict(depth_mm, camera):
             assert hand.side_probability is not None
@@ -61,27 +62,29 @@ class Package:
 
 
 class Case(NamedTuple):
-    """A frame, and the hands in it."""
+    """A frame with its hands."""
 
     depth_mm: np.ndarray
     camera: Pinhole
     hands: list[tuple[np.ndarray, int]]
-    """Centre in mm, and side: 1 right, -1 left, 0 not known."""
+    """Centre in mm and side of each hand: 1 right, -1 left, 0 unknown."""
     unclear: list[np.ndarray]
-    """Centres of hands that are hardly seen."""
+    """Centres of hands that are hardly visible."""
 
 
 @dataclass
 class Seen:
-    """What was found in one frame: for each detection its score, distance to its hand, and whether the side is right;
-    infinite where it is none, and None where nobody knows the side."""
+    """Detections in one frame: score, distance to the hand, and whether the side is right.
+
+    The distance of a false detection is infinite. The last value is None if the side is unknown.
+    """
 
     hands: int
     found: list[tuple[float, float, bool | None]] = field(default_factory=list)
 
 
 def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
-    """Frames of the sensor's size, through its noise."""
+    """Render frames of the sensor's size with its noise."""
     stream = SyntheticHands(presets.detector_scenes(camera, seed).hands)
     for index in range(count):
         scene = stream.scene(index)
@@ -98,7 +101,7 @@ def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
 
 
 def empty_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
-    """The same without hands."""
+    """Render the same frames without hands."""
     stream = SyntheticHands(presets.detector_scenes(camera, seed).hands)
     for index in range(count):
         frame = stream.empty_frame(index)
@@ -106,7 +109,7 @@ def empty_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
 
 
 def scenes(camera: str, seed: int, count: int, *, empty: float) -> Iterator[Case]:
-    """Frames as in training, thinned, with hands at the edge; or all of them without hands, most with a face."""
+    """Render thinned frames as in the training, with hands at the edge, or frames without hands, most with a face."""
     stream = SyntheticScenes(replace(presets.detector_scenes(camera, seed), empty=empty))
     for start in range(0, count, 32):
         drawn = stream.draw(range(start, min(start + 32, count)))
@@ -118,7 +121,7 @@ def scenes(camera: str, seed: int, count: int, *, empty: float) -> Iterator[Case
 
 
 def real_frames(root: Path, sequence: str, count: int) -> Iterator[Case]:
-    """Evenly out of one of CVAR's sequences; sides are not labelled."""
+    """Take evenly spaced frames of one of CVAR's sequences. Their sides are unknown."""
     data = CVAR(root, [sequence])
     for index in np.unique(np.linspace(0, len(data) - 1, count).astype(int)).tolist():
         frame = data[index]
@@ -127,7 +130,7 @@ def real_frames(root: Path, sequence: str, count: int) -> Iterator[Case]:
 
 
 def erased(case: Case) -> Case:
-    """The frame with nothing left where its hand is: what is found there is none."""
+    """Erase the hands of a frame. All detections in the result are false."""
     depth = case.depth_mm.astype(np.float64)
     v, u = np.indices(depth.shape)
     points = unproject(np.stack([u, v, depth], axis=-1), case.camera)
@@ -136,7 +139,7 @@ def erased(case: Case) -> Case:
 
 
 def look(detector: HandDetector | Package, case: Case, near_mm: float, times: list[float]) -> Seen:
-    """Find, and give each hand the best detection near it."""
+    """Detect hands, and assign to each hand the best detection near it."""
     began = time.perf_counter()
     found = detector.find(case.depth_mm, case.camera)
     times.append(1e3 * (time.perf_counter() - began))
@@ -158,7 +161,7 @@ def _right_side(one: Detection, side: int) -> bool | None:
 
 
 def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
-    """The numbers of one kind of frame at a threshold."""
+    """Compute a row of the table for one kind of frame and one threshold."""
     kept = [[d for d in seen.found if d[0] > threshold] for seen in frames]
     right = [d for found in kept for d in found if np.isfinite(d[1])]
     wrong = sum(1 for found in kept for d in found if not np.isfinite(d[1]))
@@ -181,7 +184,7 @@ def row(frames: list[Seen], threshold: float) -> dict[str, float | None]:
 
 
 def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterator[Case]], float]]:
-    """Names of the kinds of frames, what makes them, and how near is found."""
+    """Return the kinds of frames by name, with their frames and the distance of a detected hand."""
     cameras = KINDS_OF_SENSOR
     each = arguments.frames // len(cameras)
     without = arguments.empty // len(cameras)
@@ -211,20 +214,22 @@ def kinds(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Iterato
 
 
 def main() -> None:
-    """Print the tables, and write them."""
+    """Print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a detector: run, model folder, or exported file")
-    parser.add_argument("--frames", type=int, default=1000, help="rendered ones with hands, of all cameras together")
+    parser.add_argument("--model", type=Path, help="run, model folder or exported file of a detector")
+    parser.add_argument(
+        "--frames", type=int, default=1000, help="number of rendered frames with hands, of all cameras together"
+    )
     parser.add_argument("--empty", type=int, default=1000)
     parser.add_argument("--cvar", type=Path)
-    parser.add_argument("--cvar-frames", type=int, default=300, help="of each sequence")
+    parser.add_argument("--cvar-frames", type=int, default=300, help="number of frames of each sequence")
     parser.add_argument("--set-threshold", type=float)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     if arguments.set_threshold is not None:
         if arguments.model is None:
-            parser.error("--set-threshold writes into a run; name it with --model.")
+            parser.error("--set-threshold needs a run. Give --model.")
         set_threshold(arguments.model, arguments.set_threshold)
         return
     detector = Package() if arguments.model is None else every_score(arguments.model)
@@ -244,7 +249,7 @@ def main() -> None:
 
 
 def every_score(path: Path) -> HandDetector:
-    """A detector that gives what it hardly believes too."""
+    """Load a detector with a low threshold, so that it also returns unlikely hands."""
     loaded = load_detector(path) if path.is_file() else bundle.load_detector(path)
     return HandDetector(loaded.maps, replace(loaded.model, threshold=LEAST))
 
@@ -255,7 +260,7 @@ def set_threshold(run: Path, threshold: float) -> None:
     detector = bundle.load_detector(folder)
     detector.config = replace(detector.config, threshold=threshold)
     bundle.save(detector, folder)
-    print(f"{folder} finds hands from a score of {threshold} on; run `crossnets export {run}` again.")
+    print(f"{folder} has the threshold {threshold}. Run `crossnets export {run}` again.")
 
 
 if __name__ == "__main__":

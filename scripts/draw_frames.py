@@ -1,4 +1,4 @@
-"""A sheet of whole frames with every hand that the package finds in them.
+"""Draw a sheet of whole frames with all hands that the package detects in them.
 
 python scripts/draw_frames.py ../shared/data/sr305/datasets/custom --camera realsense-sr305 --out docs/sr305.png
 """
@@ -22,14 +22,14 @@ _INK, _DARK, _GAP_PX = (240, 240, 240), 19, 4
 
 
 def main() -> None:
-    """Draw."""
+    """Draw the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", help="images, a folder of them, a recording or a data set")
-    parser.add_argument("--camera", default=None, help="of images that do not say")
+    parser.add_argument("--camera", default=None, help="camera of images without a camera file")
     parser.add_argument("--model", default=None)
-    parser.add_argument("--masked", action="store_true", help="erase what is found, and search again")
+    parser.add_argument("--masked", action="store_true", help="erase the detected hands and search again")
     parser.add_argument("--columns", type=int, default=5)
-    parser.add_argument("--width", type=int, default=320, help="of a frame in the sheet, pixels")
+    parser.add_argument("--width", type=int, default=320, help="width of a frame in the sheet in pixels")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     tracker = crossnets.load(given.model)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _erase(depth_mm: np.ndarray, hand: crossnets.Hand) -> None:
-    """Everything in the box of a hand that is as near as it is."""
+    """Erase pixels in the box of a hand that are not behind it."""
     height, width = depth_mm.shape
     left, top, right, bottom = (round(edge) for edge in hand.box)
     part = depth_mm[max(0, top) : min(height, bottom), max(0, left) : min(width, right)]

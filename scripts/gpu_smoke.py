@@ -1,11 +1,11 @@
 """Train every stage on the processor and on the GPU, compare the losses, then time every stage on the GPU.
 
     python scripts/gpu_smoke.py --out smoke          # on a GPU
-    python scripts/gpu_smoke.py --out smoke --tiny   # on a machine without a GPU: the processor twice, a few steps
+    python scripts/gpu_smoke.py --out smoke --tiny   # without a GPU: a few steps on the processor, twice
 
-The first table compares float32 losses of the same steps on both devices: they may differ by rounding, which a training
-amplifies, so the difference is shown at the first step and as the largest of all steps. The second one is that of
-`crossnets benchmark training` on the GPU.
+The first table compares float32 losses of the same steps on both devices. They may differ by rounding, which a training
+amplifies. The table therefore shows the difference at the first step and the largest one of all steps. The second table
+is that of `crossnets benchmark training` on the GPU.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from crossnets.training.session import train_command
 
 
 def shortened(config: TrainConfig, steps: int, batches: dict[str, int], kept_frames: int) -> TrainConfig:
-    """The training with this many steps of each stage, and every step in the log."""
+    """Return the training with this number of steps in each stage, and with every step in the log."""
 
     def short(stage: StageConfig) -> StageConfig:
         batch = batches.get(stage.name, stage.batch)
@@ -41,7 +41,7 @@ def shortened(config: TrainConfig, steps: int, batches: dict[str, int], kept_fra
 
 
 def configs(steps: int, precision: str, batches: dict[str, int], kept_frames: int, only: list[str]) -> dict:
-    """What is trained, by name; `paper` takes the skeleton of its data."""
+    """Return the trainings by name. That of `paper` is a function of the skeleton of its data."""
     cut = partial(shortened, steps=steps, batches=batches, kept_frames=kept_frames)
     whole = {
         "paper": lambda skeleton: cut(presets.paper(skeleton, precision=precision)),
@@ -52,13 +52,13 @@ def configs(steps: int, precision: str, batches: dict[str, int], kept_frames: in
 
 
 def train(config: object, data: str | None, out: Path, machine: Machine) -> list[dict]:
-    """The lines of the log."""
+    """Train, and return the lines of the log."""
     train_command(config, data=data, unlabelled=(), labels="all", budget=None, out=out, threads=None, machine=machine)
     return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
 
 
 def by_stage(lines: list[dict]) -> dict[str, list[dict]]:
-    """Lines of each stage, in order."""
+    """Group the lines by their stage."""
     found: dict[str, list[dict]] = {}
     for line in lines:
         found.setdefault(line["stage"], []).append(line)
@@ -66,18 +66,18 @@ def by_stage(lines: list[dict]) -> dict[str, list[dict]]:
 
 
 def apart(one: dict, other: dict) -> float:
-    """Largest difference of two steps' losses, relative to the larger of 1e-2 and the loss."""
+    """Return the largest difference between the losses of two steps, relative to the larger of 1e-2 and the loss."""
     return max(abs(one["losses"][k] - other["losses"][k]) / max(abs(one["losses"][k]), 1e-2) for k in one["losses"])
 
 
 def main() -> None:
-    """Run."""
+    """Train, compare and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--presets", nargs="+", default=["paper", "crossnets", "detector"])
-    parser.add_argument("--seconds", type=float, default=5.0, help="of timing each stage")
-    parser.add_argument("--batch-size", nargs="*", default=[], help="such as estimate=1024, for the timing")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds of timing for each stage")
+    parser.add_argument("--batch-size", nargs="*", default=[], help="batch sizes for the timing, such as estimate=1024")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=120)

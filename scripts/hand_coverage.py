@@ -1,19 +1,20 @@
-"""How well the procedural hand fits real poses, and how far those are from sampled ones.
+"""Measure how well the rendered hand fits real poses, and how far real poses are from sampled ones.
 
     OMP_NUM_THREADS=1 python scripts/hand_coverage.py \
         --nyu ../shared/data/nyu/nyu_test_uvd_36.npz \
         --icvl ../shared/data/published/icvl/icvl_test_groundtruth_label.txt --out coverage.json
 
-Fit: `fit_hand.fit`, with bones of each frame's own, then with one shape for each sequence, found on
-SHAPE_FRAMES of its frames and frozen. Distance to each joint, in mm of the real hand.
+Fit: `fit_hand.fit` fits the hand with bones of each frame, and then with one shape for each sequence. The shape is
+fitted to SHAPE_FRAMES frames of the sequence and then frozen. The result is the distance to each joint in mm of the
+real hand.
 
-Coverage: every pose is moved, turned and scaled onto the mean hand (Kabsch on the palm's joints; ICVL labels one of
-them, so there the first joints of the four fingers help; scale by the sum of the bones). The distance of two poses is
-the mean over all joints; the nearest of all samples is found exactly. "Labels" compares labelled joints with samples of
-all kinds of hands, so another person's proportions and the places of joints count too. "Angles" compares the angles
-fitted with one shape, put on the mean hand, with the sampled ones on the mean hand.
+Coverage: every pose is moved, turned and scaled to the mean hand. Position and rotation are those of the palm's joints
+(Kabsch). ICVL labels only one of these, so the first joints of the four fingers are added. The scale is the sum of the
+bones. The distance of two poses is the mean over all joints, and the nearest sample is found exactly. "Labels" compares
+labelled joints with samples of all kinds of hands, so it includes differences in proportions and in the places of
+joints. "Angles" compares the angles that were fitted with one shape with the sampled angles, both on the mean hand.
 
-These are test frames: the numbers describe the hand, and choose nothing of it.
+The frames are test frames. The numbers describe the hand, and no constant of it is chosen by them.
 """
 
 import argparse
@@ -40,36 +41,36 @@ from crossnets.synth.hand.kinematics import FLEXION, PIP, HandPose, forward
 from crossnets.synth.hand.sampler import sample_angles
 
 SHAPE_FRAMES = 32
-"""Evenly spaced frames that one shape is found on."""
+"""Number of evenly spaced frames to which the shape is fitted."""
 _SHAPE = slice(0, ANGLE_PART.start)
 _STEPS = 20
 _PALMS = {
     "nyu36": [30, 31, 32, 33, 34, 35, 5, 11, 17, 23],
     "icvl16": [0, 4, 7, 10, 13],
 }
-"""Joints that turn a pose: NYU's palm and knuckles; ICVL's palm and the middles of the four first bones."""
+"""Joints that align a pose: NYU's palm and knuckles, and ICVL's palm and the middles of the four first bones."""
 _FAR = 0.9
-"""Poses beyond this quantile of the distance are called far."""
+"""Poses beyond this quantile of the distance are far."""
 
 
 class FrozenShape(Problem):
-    """A fit of pose alone, to a hand whose shape is known."""
+    """A fit of the pose of a hand with a known shape."""
 
     def __init__(self, skeleton: Skeleton, side: float, shape: torch.Tensor) -> None:
         super().__init__(skeleton, side, FitConfig())
         self._shape = shape
 
     def hand(self, params: torch.Tensor, base: torch.Tensor) -> tuple:
-        """As of any problem, whatever the parameters say of the shape."""
+        """Build the hand with the known shape instead of that of the parameters."""
         shape = self._shape.expand(*params.shape[:-1], -1)
         return super().hand(torch.cat([shape, params[..., _SHAPE.stop :]], dim=-1), base)
 
 
 def shared_shape(target: torch.Tensor, skeleton: Skeleton, side: float) -> torch.Tensor:
-    """The shape of the one hand that all frames show, with a pose for each: Levenberg-Marquardt over all unknowns."""
+    """Fit one shape and a pose for each frame together, by Levenberg-Marquardt over all unknowns."""
     frames = len(target)
     shape = _SHAPE.stop
-    spread = np.sqrt(frames)  # each frame repeats what is known of hands; together they count once
+    spread = np.sqrt(frames)  # the prior on shapes must count once, not once per frame
     plain = FitConfig()
     config = replace(
         plain,
@@ -106,7 +107,7 @@ def shared_shape(target: torch.Tensor, skeleton: Skeleton, side: float) -> torch
 def fit_sequence(
     found_mm: np.ndarray, skeleton: Skeleton, batch: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Residuals with own bones and with one shape (F, J), angles with one shape (F, 26), and the side of the hand."""
+    """Return residuals with free bones and with one shape (F, J), angles with one shape (F, 26), and the side."""
     target = torch.as_tensor(found_mm)
     chosen = target[np.unique(np.linspace(0, len(target) - 1, SHAPE_FRAMES).astype(int))]
     side = min((1.0, -1.0), key=lambda s: float(fit(chosen, skeleton, s).residual_mm.mean()))
@@ -125,25 +126,25 @@ def fit_sequence(
 
 
 def summary(values: np.ndarray) -> dict[str, float]:
-    """Median, mean and 95th percentile."""
+    """Return median, mean and 95th percentile."""
     return {"median": float(np.median(values)), "mean": float(values.mean()), "p95": float(np.percentile(values, 95))}
 
 
 def residuals(found_mm: np.ndarray, skeleton: Skeleton) -> dict:
-    """What is told of residuals (F, J)."""
+    """Summarise residuals (F, J)."""
     medians = np.median(found_mm, axis=0)
     return summary(found_mm) | {"joints": dict(zip(skeleton.joints, map(float, medians), strict=True))}
 
 
 def hands(angles: np.ndarray, skeleton: Skeleton, shape: object = None) -> np.ndarray:
-    """(N, J, 3): right hands of these angles at the origin, mean ones unless a shape is given."""
+    """(N, J, 3): joints of right hands with these angles at the origin. The shape is the mean one by default."""
     n = len(angles)
     pose = HandPose(np.broadcast_to(np.eye(3), (n, 3, 3)), np.zeros((n, 3)), angles)
     return joints(forward(shape or mean_shape(n), pose), skeleton)
 
 
 def align(found_mm: np.ndarray, skeleton: Skeleton, side: float = 1.0) -> np.ndarray:
-    """Right hands: position and rotation by the palm's joints, scale by the sum of the bones, of the mean hand."""
+    """Convert poses to right hands, and move, turn and scale them to the mean hand."""
     points = found_mm * np.array([side, 1, 1])
     model = hands(np.deg2rad(np.full((1, 26), 15.0)) * np.isin(np.arange(26), [*FLEXION, *PIP]), skeleton)
     parents, children = np.array(skeleton.bones).T
@@ -158,7 +159,7 @@ def align(found_mm: np.ndarray, skeleton: Skeleton, side: float = 1.0) -> np.nda
 
 @njit(fastmath=True, cache=False)
 def nearest(poses: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index and mean joint distance of the nearest sample of each pose; both (N, 3, J) float32."""
+    """Return index and mean joint distance of the nearest sample of each pose. Inputs are (N, 3, J) in float32."""
     index, distance = np.zeros(len(poses), np.int64), np.full(len(poses), np.inf, np.float32)
     for p in range(len(poses)):
         x, y, z = poses[p]
@@ -173,14 +174,14 @@ def nearest(poses: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def fingers_of(angles: np.ndarray) -> list[str]:
-    """A word for each pose: for index to little finger, | straight, / bent, . curled (knuckle plus middle joint)."""
+    """Describe each pose by a word with a sign for index to little finger: | straight, / bent, . curled."""
     bend = np.rad2deg(angles[:, FLEXION] + angles[:, PIP])
     letters = np.array(list("|/."))[np.digitize(bend, [50, 120])]
     return ["".join(row) for row in letters]
 
 
 def far_poses(distance: np.ndarray, apart: np.ndarray, skeleton: Skeleton, words: list[str]) -> dict:
-    """Which poses lie beyond `_FAR`: mean distance of each digit's joints (F, J), and the commonest finger words."""
+    """Describe the far poses: the mean distance of each digit's joints, and the most frequent words."""
     far = distance > np.quantile(distance, _FAR)
     names = np.array([name.split("_")[0] for name in skeleton.joints])
     digits = {d: [float(apart[rows][:, names == d].mean()) for rows in (far, ~far)] for d in FINGERS}
@@ -194,7 +195,7 @@ def far_poses(distance: np.ndarray, apart: np.ndarray, skeleton: Skeleton, words
 
 
 def cover(real_mm: np.ndarray, sampled_mm: np.ndarray, skeleton: Skeleton, words: list[str], task: tuple) -> dict:
-    """How far aligned poses (F, J, 3) are from the nearest of the aligned samples (N, J, 3)."""
+    """Measure the distance of aligned poses (F, J, 3) from the nearest aligned samples (N, J, 3)."""
     poses, samples = (np.ascontiguousarray(p.transpose(0, 2, 1), np.float32) for p in (real_mm, sampled_mm))
     progress, name = task
     bar = progress.add_task(name, total=len(poses))
@@ -210,7 +211,7 @@ def cover(real_mm: np.ndarray, sampled_mm: np.ndarray, skeleton: Skeleton, words
 
 
 def measure(protocol: Protocol, found_mm: np.ndarray, options: argparse.Namespace, progress: Progress) -> dict:
-    """Everything about one data set."""
+    """Measure fit and coverage of one data set."""
     skeleton = protocol.skeleton
     report = {"fit": {}}
     aligned = []
@@ -240,7 +241,7 @@ def measure(protocol: Protocol, found_mm: np.ndarray, options: argparse.Namespac
 
 
 def tables(name: str, report: dict) -> list[Table]:
-    """The report for people."""
+    """Convert the report to tables."""
     fit = Table("fit, mm", "median", "mean", "95th", title=f"{name}, {report['frames']} frames")
     for kind in ("own bones", "one shape"):
         for part, entry in report["fit"].items():
@@ -267,16 +268,16 @@ def tables(name: str, report: dict) -> list[Table]:
 
 
 def main() -> None:
-    """Read, measure, print, write."""
+    """Read the poses, measure, and print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nyu", type=Path, help="npz with `uvd` (F, 36, 3): px, px, mm")
-    parser.add_argument("--icvl", type=Path, help="text, 48 numbers a line: px, px, mm")
-    parser.add_argument("--first", type=int, help="only so many frames of each sequence")
-    parser.add_argument("--every", type=int, default=1, help="only every so many of those")
+    parser.add_argument("--nyu", type=Path, help="npz with `uvd` (F, 36, 3) in px, px, mm")
+    parser.add_argument("--icvl", type=Path, help="text with 48 numbers per line in px, px, mm")
+    parser.add_argument("--first", type=int, help="number of frames of each sequence")
+    parser.add_argument("--every", type=int, default=1, help="step between these frames")
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=128, help="frames fitted at once")
-    parser.add_argument("--out", type=Path, help="JSON with everything")
+    parser.add_argument("--batch", type=int, default=128, help="number of frames that are fitted together")
+    parser.add_argument("--out", type=Path, help="file for the report as JSON")
     options = parser.parse_args()
     if not (options.nyu or options.icvl):
         parser.error("give --nyu, --icvl or both")

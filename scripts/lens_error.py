@@ -1,11 +1,11 @@
-"""What a lens costs the joints, with and without its coefficients, and what the coefficients cost in time.
+"""Measure the error of joints under a lens, with and without its coefficients, and the time that coefficients take.
 
     python scripts/lens_error.py --out lens.json
 
-Rendered hands all over the image of two published calibrations: an Azure Kinect's narrow mode and a Kinect v2. Each
-hand is rendered through the lens and by a camera without distortion that sees the same rays, both with the noise of the
-sensor. `Tracker.predict` of the package's model gets the images through the lens with the coefficients and without, and
-the other images with their intrinsics.
+The cameras are two published calibrations: the narrow mode of an Azure Kinect, and a Kinect v2. Hands lie all over the
+image. Each hand is rendered through the lens and by a camera without distortion that covers the same rays, both with
+the noise of the sensor. `Tracker.predict` of the package's model gets the images through the lens with the coefficients
+and without them, and the other images with their intrinsics.
 """
 
 import argparse
@@ -42,12 +42,12 @@ KINECT = LensCamera(Pinhole(368.0, 368.0, 255.5, 211.5), lens_of([0.084, -0.272,
 CALIBRATIONS = {"azure-kinect-nfov": AZURE, "kinect-v2": KINECT}
 DISTANCE_MM = (350.0, 600.0)
 ASIDE = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
-"""Bounds of the rows: distance beside the axis over distance along it."""
+"""Bounds of the rows: distance from the axis over distance along it."""
 WARM, TIMED = 20, 400
 
 
 class Shown(NamedTuple):
-    """One hand as both cameras take it."""
+    """One hand in the images of both cameras."""
 
     through_lens_mm: np.ndarray
     ideal_mm: np.ndarray
@@ -55,7 +55,7 @@ class Shown(NamedTuple):
 
 
 def shown(camera: LensCamera, count: int, seed: int) -> list[Shown]:
-    """Hands whose middles are all over the image, and whose joints are all in it."""
+    """Render hands whose middles lie all over the image and whose joints are inside it."""
     table = lens_table(camera)
     height, width = table.pixel.shape
     rng = np.random.default_rng(seed)
@@ -75,26 +75,26 @@ def shown(camera: LensCamera, count: int, seed: int) -> list[Shown]:
         one = SphereMesh(mesh.centers_mm[0], mesh.radii_mm[0], mesh.topology)
         images = render_through_lens(one, camera, 3), render(one, table.ideal, width, height)
         sensor = noise.SENSORS["azure-kinect-nfov"]
-        images[1][table.pixel < 0] = 0  # what the lens does not see
+        images[1][table.pixel < 0] = 0  # pixels that the lens does not see
         noisy = (noise.apply(image, table.ideal, sensor, len(found), 1.0) for image in images)
         found.append(Shown(*noisy, joints_mm))
     return found
 
 
 def inside(joints_mm: np.ndarray, camera: LensCamera) -> bool:
-    """Whether all joints are in the image, 10 pixels from its edge."""
+    """Whether all joints are inside the image, at least 10 pixels from its edge."""
     pixels = project(joints_mm, camera)[:, :2]
     return bool(((pixels > 10) & (pixels < np.array([camera.width_px, camera.height_px]) - 10)).all())
 
 
 def error_mm(tracker: crossnets.Tracker, depth_mm: np.ndarray, camera: object, joints_mm: np.ndarray) -> float:
-    """Mean distance of the joints of the likeliest hand. NaN where no hand is found."""
+    """Return the mean error of the joints of the likeliest hand. NaN if no hand is detected."""
     hands = tracker.predict(depth_mm, camera)
     return float(np.linalg.norm(hands[0].joints_mm - joints_mm, axis=1).mean()) if hands else np.nan
 
 
 def fast_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """10th percentile of the time of each call, since a busy machine disturbs the others. The calls take turns."""
+    """Return the 10th percentile of the time of each call, which other load hardly changes. The calls take turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(WARM + TIMED):
         for name, call in calls.items():
@@ -105,7 +105,7 @@ def fast_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def rows(tracker: crossnets.Tracker, camera: LensCamera, count: int, seed: int) -> list[dict[str, float]]:
-    """Errors by distance from the axis, then of all hands."""
+    """Return the errors by distance from the axis, and of all hands."""
     table = lens_table(camera)
     hands = shown(camera, count, seed)
     middles = np.array([hand.joints_mm.mean(axis=0) for hand in hands])
@@ -146,7 +146,7 @@ def rows(tracker: crossnets.Tracker, camera: LensCamera, count: int, seed: int) 
 
 
 def times(camera: LensCamera, seed: int) -> dict[str, float]:
-    """Milliseconds with and without the coefficients, of the same hand near the axis, where both crops are alike."""
+    """Measure milliseconds with and without the coefficients, of the same hand near the axis, where the crops agree."""
     image = min(shown(camera, 20, seed), key=lambda one: float(np.linalg.norm(one.joints_mm.mean(axis=0)[:2])))
     depth_mm = np.rint(image.through_lens_mm).astype(np.uint16)
     center_mm = image.joints_mm.mean(axis=0)
@@ -162,7 +162,7 @@ def times(camera: LensCamera, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure both cameras and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hands", type=int, default=200)
     parser.add_argument("--camera", choices=list(CALIBRATIONS), nargs="+", default=list(CALIBRATIONS))

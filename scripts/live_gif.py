@@ -28,7 +28,7 @@ COLOURS = 160
 
 
 class Shot(NamedTuple):
-    """A picture of the page and when it was shown."""
+    """A picture of the page with its time."""
 
     at_s: float
     png: bytes
@@ -46,13 +46,13 @@ def main(
     """Write the GIF.
 
     Args:
-        out: The file, and beside it the last picture as PNG.
-        model: Instead of the model that comes with the package.
-        seconds: Of the film.
-        fps: Pictures a second.
-        width_px: Of the GIF.
-        seed: Of the virtual hand.
-        turns: Whether the point cloud is turned while filming.
+        out: The file. The last picture is written beside it as PNG.
+        model: A model instead of that of the package.
+        seconds: Length of the film.
+        fps: Pictures per second.
+        width_px: Width of the GIF.
+        seed: Seed of the virtual hand.
+        turns: Whether the point cloud turns during the film.
     """
     command = [sys.executable, "-m", "crossnets", "live", "virtual", "--port", "0", "--seed", str(seed)]
     command += [] if model is None else ["--model", str(model)]
@@ -60,7 +60,7 @@ def main(
     try:
         assert server.stderr is not None
         said: list[str] = []
-        while not (line := server.stderr.readline()).startswith("http"):  # warnings come before
+        while not (line := server.stderr.readline()).startswith("http"):  # warnings come first
             said.append(line)
             if not line:
                 sys.exit(f"The server did not start: {''.join(said)}")
@@ -76,10 +76,10 @@ def main(
 
 
 def film(url: str, seconds: float, fps: float, turns: bool) -> list[Shot]:
-    """Pictures of the page."""
+    """Take pictures of the page in Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        sys.exit("Found no Chromium; apt-get install chromium.")
+        sys.exit("Found no Chromium. Run apt-get install chromium.")
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 745})
@@ -92,12 +92,12 @@ def film(url: str, seconds: float, fps: float, turns: bool) -> list[Shot]:
         pictures = cast(page, seconds, fps, turns)
         browser.close()
     if not pictures:
-        sys.exit(f"Chromium sent no picture within {seconds:g} s; give more --seconds.")
+        sys.exit(f"Chromium sent no picture within {seconds:g} s. Increase --seconds.")
     return pictures
 
 
 def cast(page: Page, seconds: float, fps: float, turns: bool) -> list[Shot]:
-    """What Chromium shows, as it shows it: screenshots one by one are too slow on a small machine."""
+    """Record the screencast of Chromium. Single screenshots are too slow on a small machine."""
     chromium = page.context.new_cdp_session(page)
     shots = list[Shot]()
 
@@ -119,7 +119,7 @@ def cast(page: Page, seconds: float, fps: float, turns: bool) -> list[Shot]:
 
 
 def turn(page: Page, share: float) -> None:
-    """Turn the cloud to one side and back."""
+    """Turn the point cloud to one side and back."""
     box = page.locator("#cloud").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -130,7 +130,7 @@ def turn(page: Page, share: float) -> None:
 
 
 def save(shots: list[Shot], out: Path, width_px: int) -> None:
-    """All with the colours of one palette, so that still parts stay still; each as long as it was shown."""
+    """Write the pictures with one palette, so that still parts do not flicker, and with their real durations."""
     pictures = [Image.open(io.BytesIO(shot.png)).convert("RGB") for shot in shots]
     out.parent.mkdir(parents=True, exist_ok=True)
     pictures[-1].save(out.with_suffix(".png"))
@@ -144,7 +144,7 @@ def save(shots: list[Shot], out: Path, width_px: int) -> None:
 
 
 def palette_of(pictures: list[Image.Image]) -> Image.Image:
-    """The commonest colours, and those of the fingers, whose thin lines few pixels vote for."""
+    """Return the most frequent colours and those of the fingers, whose thin lines have few pixels."""
     some = pictures[:: max(1, len(pictures) // 8)]
     width, height = some[0].size
     sheet = Image.new("RGB", (width, height * len(some)))

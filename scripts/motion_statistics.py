@@ -1,12 +1,12 @@
-"""How rendered motion compares with NYU's test sequences: speeds, and how near the labelled poses are.
+"""Compare rendered motion with NYU's test sequences: speeds, and distances to the nearest labelled poses.
 
     python scripts/motion_statistics.py --nyu ../shared/data/nyu/nyu_test_uvd_36.npz --out motion.json
 
-Joints are compared about NYU's reference joint, without turning or scaling anything. "Nearest of 2 %" draws 2 % of the
-frames of a sequence as labelled, and takes the distance of each other frame to the nearest of them: the mean over all
-joints. It tells whether 2 % of the labels pass every pose.
+Joints are relative to NYU's reference joint, and are neither turned nor scaled. For "nearest", 2 % of the frames of a
+sequence are drawn as labelled frames. The distance of another frame is the mean over all joints to the nearest labelled
+frame. It shows whether 2 % of the labels cover all poses.
 
-These are test frames: the numbers describe the motion, and no speed or hold was set on them.
+The frames are test frames. The numbers describe the motion, and no speed or hold was chosen by them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _REFERENCE = NYU36.reference
 
 
 def statistics(joints_mm: Float[np.ndarray, "N J 3"], seed: int) -> dict[str, float]:
-    """Speed of the joints in mm a frame, and distances in mm to the nearest of 2 % of the frames."""
+    """Compute the speed of the joints in mm per frame, and the distances in mm to the nearest of 2 % of the frames."""
     steps = np.linalg.norm(np.diff(joints_mm, axis=0), axis=-1).mean(axis=1)
     about = (joints_mm - joints_mm[:, _REFERENCE : _REFERENCE + 1]).astype(np.float32)
     rng = np.random.default_rng(seed)
@@ -53,10 +53,10 @@ def statistics(joints_mm: Float[np.ndarray, "N J 3"], seed: int) -> dict[str, fl
 
 
 def main() -> None:
-    """Print the table, and write the numbers."""
+    """Print the table and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nyu", type=Path, required=True, help="npz with `uvd` (F, 36, 3): px, px, mm")
-    parser.add_argument("--frames", type=int, default=5812, help="rendered frames of each kind")
+    parser.add_argument("--nyu", type=Path, required=True, help="npz with `uvd` (F, 36, 3) in px, px, mm")
+    parser.add_argument("--frames", type=int, default=5812, help="number of rendered frames of each kind")
     parser.add_argument("--out", type=Path, help="file for the numbers as JSON")
     options = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The picture of the README: hands that the package finds in rendered frames that no training saw.
+"""Draw the picture of the README: hands that the package detects in rendered frames that no training uses.
 
 python scripts/picture.py --out docs/hands.png
 """
@@ -20,7 +20,7 @@ CAMERAS = ("realsense-sr300", "realsense-d435")
 _HELD_OUT = 10**12 + 5 * 10**6
 _CELL_PX, _GAP_PX = 240, 6
 _AROUND = 2.0
-"""Side of the part of a frame that is shown, over that of the hand's box."""
+"""Ratio of the side of the shown part of a frame to that of the hand's box."""
 _INK, _DARK = (240, 240, 240), 19
 
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _cell(tracker: crossnets.Tracker, hands: SyntheticHands, index: int, camera: str) -> np.ndarray:
-    """The part of a frame around the first hand that is found; the whole frame where none is."""
+    """Draw the part of a frame around the first detected hand, or the whole frame without a detected hand."""
     depth_mm = hands.frame(index).depth_mm
     found = tracker.predict(depth_mm, camera)
     height, width = depth_mm.shape

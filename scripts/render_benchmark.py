@@ -1,14 +1,14 @@
-"""Speed of the depth camera on one thread, beside a mesh ray-caster (Embree) that sees the same hands.
+"""Measure the speed of the rendered depth camera on one thread, and of a mesh ray-caster (Embree) with the same hands.
 
     OMP_NUM_THREADS=1 python scripts/render_benchmark.py
 
-Hands are sampled as for training: `sample_views`, forward kinematics, surface. Prints medians over repetitions of
-processor time of this process, which other load does not stretch (but shared caches and turbo do), and of wall-clock
-time. A crop is a cube of 250 mm around the middle knuckle, 128x128 pixels.
+Hands are sampled as for training: `sample_views`, forward kinematics, surface. The script prints medians of the
+processor time of this process and of the elapsed time. Other load changes the processor time only by shared caches and
+clock rates. A crop is a cube of 250 mm around the middle knuckle, with 128x128 pixels.
 
-The mesh ray-caster gets each hull of the sphere-mesh as the convex hull of points on its spheres, and the same rays;
-where hulls overlap the nearest hit counts for both. It needs `pip install -e '.[bench]'`; without, its lines are left
-out. Embree has no hand to bend: a new pose is a new mesh, so its cost is casting plus the building of its tree.
+The mesh ray-caster gets the same rays. Each hull of the sphere-mesh becomes the convex hull of points on its spheres.
+If hulls overlap, the nearest hit counts in both ray-casters. Embree needs `pip install -e '.[bench]'`, and its lines
+are left out without it. A new pose needs a new mesh, so the cost of Embree is casting and building its tree.
 """
 
 import argparse
@@ -36,29 +36,29 @@ from crossnets.synth.surroundings.clutter import Clutter
 CUBE_MM = 250.0
 AGREE_MM = 0.5
 _CAMERA = "nyu-kinect"
-"""Of frames, of the comparison and of the steps."""
+"""Camera of the frames, of the comparison and of the steps."""
 _FRAME_MM, _FOREARM_MM = (400.0, 600.0), 150.0
-"""Depth of the hands of whole frames, and the least length of their forearms."""
+"""Depth of the hands in whole frames, and least length of their forearms."""
 _FRAMES = 16
-"""Whole frames, each of another hand; and hands given to the mesh ray-caster."""
+"""Number of whole frames, each with another hand, and of hands for the mesh ray-caster."""
 _POINTS = 1000
-"""On each sphere of a hull, of which the convex hull keeps the outer ones."""
+"""Number of points on each sphere of a hull. The convex hull keeps the outer ones."""
 
 
 def scenes(seed: int, count: int, camera: str, **options: Any) -> tuple[SphereMesh, np.ndarray, np.ndarray]:
-    """A batch of sampled hands, their middle knuckles (B, 3) and the lengths of their forearms (B,)."""
+    """Sample a batch of hands. Return it with the middle knuckles (B, 3) and the lengths of the forearms (B,)."""
     shape, pose, _ = sample_views(np.random.default_rng(seed), count, CAMERAS[camera], **options)
     frames = forward(shape, pose)
     return surface(frames, shape), joints(frames, MSRA21)[:, MSRA21.center], shape.forearm_mm
 
 
 def one_of(meshes: SphereMesh, index: int) -> SphereMesh:
-    """One mesh of a batch."""
+    """Return one mesh of a batch."""
     return SphereMesh(meshes.centers_mm[index], meshes.radii_mm[index], meshes.topology)
 
 
 def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
-    """Seconds of processor and of wall-clock time; the first call, which may compile, does not count."""
+    """Measure seconds of processor time and of elapsed time. The first call may compile and does not count."""
     work()
     times = []
     for _ in range(repetitions):
@@ -71,7 +71,7 @@ def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
 
 
 class Lines:
-    """Measures, and prints a line for each."""
+    """Prints a line for each measurement."""
 
     def __init__(self, repetitions: int) -> None:
         self._repetitions = repetitions
@@ -79,20 +79,20 @@ class Lines:
         print(f"{'':50}{'processor':>12}{'wall clock':>12}")
 
     def rate(self, name: str, count: int, work: Callable[[], object]) -> float:
-        """How often a second `work`, which does `count` at once, does one; of processor time."""
+        """Measure how many items per second of processor time `work` handles. One call handles `count` items."""
         processor, wall = (count / s for s in median(work, self._repetitions))
         print(f"{name:50}{processor:12,.0f}{wall:12,.0f}", flush=True)
         return processor
 
     def each(self, name: str, count: int, work: Callable[[], object]) -> float:
-        """Milliseconds for one of the `count` that `work` does; of processor time."""
+        """Measure milliseconds of processor time per item. One call of `work` handles `count` items."""
         processor, wall = (1e3 * s / count for s in median(work, self._repetitions))
         print(f"{name:50}{processor:12.2f}{wall:12.2f}", flush=True)
         return processor
 
 
 def time_crops(lines: Lines, count: int) -> None:
-    """Crops without and with noise, and all that makes one."""
+    """Measure crops without and with noise."""
     cubes = np.full(count, CUBE_MM)
     seeds = np.arange(count)
     for name in ("icvl-senz3d", "nyu-kinect"):
@@ -111,7 +111,7 @@ def time_crops(lines: Lines, count: int) -> None:
 
 
 def time_training_crops(lines: Lines, count: int) -> None:
-    """Crops with clutter and noise as the preset `crossnets` is trained on, other ones in each repetition."""
+    """Measure crops with clutter and noise as in the training of `crossnets`. Each repetition renders other crops."""
     for name in KINDS_OF_SENSOR:
         config = SyntheticConfig(
             camera=name, noise=(0.5, 1.5), cube_mm=(190.0, 290.0), center_spread_mm=10.0, again_share=0.5,
@@ -127,7 +127,7 @@ def time_training_crops(lines: Lines, count: int) -> None:
 
 
 def time_steps(lines: Lines, count: int, name: str) -> None:
-    """Where the time of a crop goes, and all of it."""
+    """Measure the steps of a crop, and the whole."""
     camera = CAMERAS[name].pinhole
     model = SENSORS[name]
     preset = CAMERAS[name]
@@ -153,14 +153,14 @@ def time_steps(lines: Lines, count: int, name: str) -> None:
 
 
 def frame_hands() -> tuple[SphereMesh, np.ndarray]:
-    """Hands with forearms as far away as people hold them, and their middle knuckles."""
+    """Sample hands with forearms at the distance of a user. Return them with their middle knuckles."""
     meshes, centers, forearm_mm = scenes(1, 20 * _FRAMES, _CAMERA, distance_mm=_FRAME_MM)
     chosen = np.flatnonzero(forearm_mm >= _FOREARM_MM)[:_FRAMES]
     return SphereMesh(meshes.centers_mm[chosen], meshes.radii_mm[chosen], meshes.topology), centers[chosen]
 
 
 def time_frames(lines: Lines) -> None:
-    """Whole frames of hands with forearms."""
+    """Measure whole frames of hands with forearms."""
     hands, _ = frame_hands()
     camera = CAMERAS[_CAMERA].pinhole
     model = SENSORS[_CAMERA]
@@ -175,7 +175,7 @@ def time_frames(lines: Lines) -> None:
 
 
 def ball(points: int) -> np.ndarray:
-    """(N, 3): points spread evenly over the unit sphere, along a spiral (Fibonacci lattice)."""
+    """(N, 3): points that cover the unit sphere evenly (Fibonacci lattice)."""
     step = np.arange(points) + 0.5
     z = 1 - 2 * step / points
     turn = np.pi * (1 + np.sqrt(5)) * step
@@ -184,7 +184,7 @@ def ball(points: int) -> np.ndarray:
 
 
 def triangles(mesh: SphereMesh) -> np.ndarray:
-    """(T, 3, 3) float32: the convex hulls of points on the spheres of every capsule and wedge."""
+    """(T, 3, 3) float32: triangles of the convex hulls of all capsules and wedges."""
     unit = ball(_POINTS)
     parts = []
     for hull in (*mesh.topology.capsules, *mesh.topology.wedges):
@@ -194,13 +194,13 @@ def triangles(mesh: SphereMesh) -> np.ndarray:
 
 
 def rays_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(H W, 3) float32 directions (x, y, 1): how far a ray goes is then depth."""
+    """(H W, 3) float32: directions (x, y, 1). The length along such a ray is the depth."""
     columns, rows = np.meshgrid(x, y)
     return np.stack([columns, rows, np.ones_like(rows)], axis=-1).reshape(-1, 3).astype(np.float32)
 
 
 def compare(lines: Lines) -> None:
-    """The same rays and hands through both ray-casters: time, and whether they see the same."""
+    """Compare time and depth of both ray-casters for the same rays and hands."""
     try:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
@@ -239,7 +239,7 @@ def compare(lines: Lines) -> None:
 
 
 def agreement(ours_mm: np.ndarray, theirs_mm: np.ndarray) -> str:
-    """Share of the pixels that either sees, where both do and agree."""
+    """Describe the share of hand pixels on which both ray-casters agree."""
     theirs_mm = np.where(theirs_mm < 1e6, theirs_mm, 0)
     hand = (ours_mm > 0) | (theirs_mm > 0)
     both = (ours_mm > 0) & (theirs_mm > 0)
@@ -253,9 +253,9 @@ def agreement(ours_mm: np.ndarray, theirs_mm: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print all lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crops", type=int, default=256, help="crops in a batch")
+    parser.add_argument("--crops", type=int, default=256, help="number of crops in a batch")
     parser.add_argument("--repetitions", type=int, default=15)
     options = parser.parse_args()
     lines = Lines(options.repetitions)

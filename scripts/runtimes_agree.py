@@ -1,8 +1,8 @@
-"""Do all runtimes give the same joints? On every frame of some data sets, from the same crops.
+"""Compare the joints of all runtimes on the same crops of data sets.
 
     python scripts/runtimes_agree.py cvar:CVAR SR305/datasets/custom --camera realsense-sr305
 
-Prints how far each is from torch in float32: mean over all joints, and the most.
+The script prints the mean and the largest distance of joints between each runtime and torch in float32.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _BATCH = 32
 
 
 def crops_of(text: str, camera: str | None) -> list[HandCrop]:
-    """The crop of every frame in which a hand is found."""
+    """Crop every frame in which a hand is detected."""
     estimator = open_estimator(SHIPPED, "onnxruntime")
     candidates = candidates_of("detector", estimator)
     sources = [open_dataset(text)] if ":" in text else open_sources([text], camera)
@@ -46,21 +46,21 @@ def crops_of(text: str, camera: str | None) -> list[HandCrop]:
     for problem in problems:
         print(f"Left out: {problem}", file=sys.stderr)
     if not crops:
-        raise SystemExit(f"No hand is found in the frames of {text}; give others.")
+        raise SystemExit(f"No hand was detected in the frames of {text}. Give other frames.")
     return crops
 
 
 def joints_mm(estimator: CropEstimator, crops: list[HandCrop]) -> np.ndarray:
-    """Of all crops."""
+    """Estimate the joints of all crops in batches."""
     parts = [crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)]
     return np.concatenate([estimator.estimate(part).joints_mm for part in parts])
 
 
 def main() -> None:
-    """Compare."""
+    """Compare all runtimes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
-    parser.add_argument("--camera", default=None, help="of images that do not say")
+    parser.add_argument("--camera", default=None, help="camera of images without a camera file")
     given = parser.parse_args()
     for text in given.data:
         crops = crops_of(text, given.camera)

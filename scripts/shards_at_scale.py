@@ -1,9 +1,9 @@
-"""Time and memory of packing frames into shards, and of reading one epoch of them.
+"""Measure time and memory of packing frames into shards, and of reading them once.
 
     python scripts/shards_at_scale.py --frames 100000
 
-Frames of 48 x 48 pixels that look like rendered hands are made when they are packed. Prints seconds per 1,000 frames
-and the peak memory of a process that packs and of one that reads. The folder is removed afterwards.
+Frames have 48 x 48 pixels and are drawn when they are packed. The script prints seconds per 1,000 frames, and the peak
+memory of a process that packs and of one that reads. The folder is removed afterwards.
 """
 
 import argparse
@@ -56,12 +56,12 @@ class Drawn:
         return HandFrame(f"drawn/{index}", self.sequence_of(index), depth_mm.astype(np.float32), CAMERA, joints_mm)
 
     def sequence_of(self, index: int) -> str:
-        """Ten sequences in turn."""
+        """Assign frames to ten sequences in turn."""
         return f"s{index % 10}"
 
 
 def peak_mb() -> float:
-    """Most memory that this process had in use."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -74,7 +74,7 @@ def write(out: Path, frames: int, per_shard: int) -> dict[str, float]:
 
 
 def read(out: Path) -> dict[str, float]:
-    """Read all frames once, in their order."""
+    """Read all frames once in their order."""
     before = peak_mb()
     began = now()
     shards = Shards(out)
@@ -89,7 +89,7 @@ def read(out: Path) -> dict[str, float]:
 
 
 def now() -> tuple[float, float]:
-    """Seconds of the clock, and of the processor in this process, which other processes hardly change."""
+    """Return elapsed seconds, and seconds of processor time, which other processes hardly change."""
     return time.perf_counter(), time.process_time()
 
 
@@ -100,16 +100,16 @@ def _measured(began: tuple[float, float], before_mb: float, frames: int) -> dict
 
 
 def main() -> None:
-    """Run."""
+    """Pack, read, and print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--per-shard", type=int, default=2000)
-    parser.add_argument("--scratch", type=Path, default=None, help="folder for the shards while they are needed")
+    parser.add_argument("--scratch", type=Path, default=None, help="folder for the temporary shards")
     parser.add_argument("--out", type=Path, default=None, help="file for the numbers as JSON")
     given = parser.parse_args()
     if given.frames < 1:
         parser.error("expected --frames of 1 or more")
-    fresh = multiprocessing.get_context("spawn")  # each part starts with the memory of a new process
+    fresh = multiprocessing.get_context("spawn")  # each part runs in a new process with little memory
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
         out = Path(folder) / "shards"
         numbers = {}

@@ -1,8 +1,8 @@
-"""Sheets of 40 real and 40 rendered hand crops side by side, to look at: what gives the rendered ones away?
+"""Draw 40 real and 40 rendered hand crops side by side, to compare them by eye.
 
     python scripts/sheets.py cvar:../shared/data/cvar#P1,P4,P5 --camera cvar-senz3d --out sheet.png
 
-Real crops are centred by the image alone. The pictures hold real frames: keep them out of the project.
+Real crops are centred by the detector. The picture contains real frames, so keep it out of the project.
 """
 
 import argparse
@@ -28,11 +28,11 @@ COLUMNS, ROWS, CELL_PX, GAP_PX = 5, 8, 160, 12
 
 
 def main() -> None:
-    """Draw."""
+    """Draw the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--camera", required=True, choices=list(CAMERAS))
-    parser.add_argument("--cube", type=float, default=250.0, help="side of the real crops, mm")
+    parser.add_argument("--cube", type=float, default=250.0, help="side of the real cubes in mm")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Make the model that comes with the package out of runs: calibrate, halve what can be halved, export, measure.
+"""Make the model of the package from runs: store weights in half precision, calibrate, export, and measure.
 
     python scripts/ship.py RUN --detector RUN
 
-Everything is measured on rendered hands that no training sees; the numbers go to measured.json beside the weights.
+All measurements use rendered hands that no training uses. The numbers go to measured.json beside the weights.
 """
 
 import argparse
@@ -36,11 +36,12 @@ from crossnets.training.rendering import half_mirrored, renderings
 from crossnets.weights import SHIPPED
 
 _SETTLED_BATCH, _SETTLED_BATCHES = 512, 10
-"""Crops that the statistics of the normalisation are taken over. Ten batches give plain means (`models.blocks`)."""
+"""Size and number of the batches for the statistics of normalisation. Ten batches give plain means
+(`models.blocks`)."""
 
 
 def halved(estimator: Estimator) -> Estimator:
-    """With kernels and matrices rounded to half precision, which is how they are stored."""
+    """Round kernels and matrices to half precision, in which they are stored."""
     with torch.no_grad():
         for value in estimator.networks.state_dict().values():
             if value.is_floating_point() and value.ndim > 1:
@@ -49,10 +50,11 @@ def halved(estimator: Estimator) -> Estimator:
 
 
 def settled(estimator: Estimator, seed: int) -> Estimator:
-    """With normalisation statistics of the weights as they are stored.
+    """Compute the statistics of normalisation again for the stored weights.
 
-    A training in bfloat16 sees weights that are rounded, so the running averages that it leaves are those of slightly
-    other weights. That costs 2.5 mm. The averages are taken anew over crops as the training sees them, in float32.
+    A training in bfloat16 computes with rounded weights, so its running averages belong to slightly different weights.
+    This adds an error of 2.5 mm. The averages are therefore computed again in float32, over crops of the training's
+    kind.
     """
     networks = estimator.networks
     assert isinstance(networks, CrossNet)
@@ -74,7 +76,7 @@ def settled(estimator: Estimator, seed: int) -> Estimator:
 
 
 def calibrated(estimator: Estimator, frames: int, seed: int) -> Estimator:
-    """The model with deviations that hold on rendered hands, and with the joints of the other skeletons."""
+    """Calibrate the deviations on rendered hands, and add the maps to other skeletons."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
     factor = std_per_spread(estimator, hands.frames, candidates_of("detector", estimator).find, hands.joints_mm)
     config = replace(estimator.config, std_per_spread=factor)
@@ -82,7 +84,7 @@ def calibrated(estimator: Estimator, frames: int, seed: int) -> Estimator:
 
 
 def measured(estimator: CropEstimator, frames: int, seed: int) -> dict[str, float]:
-    """Errors on other rendered hands than those of the calibration: hands that are found, and hands at given places."""
+    """Measure errors of detected hands and of hands at given places, on other hands than those of the calibration."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
     candidates = candidates_of("detector", estimator)
     found, truth, std, given = [], [], [], []
@@ -124,11 +126,15 @@ def _errors(joints_mm: np.ndarray, labels_mm: np.ndarray, prefix: str) -> dict[s
 
 
 def main() -> None:
-    """Ship."""
+    """Make the model and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="of the preset crossnets")
+    parser.add_argument("run", type=Path, help="run of the preset crossnets")
     parser.add_argument("--detector", type=Path, help="run of the preset detector")
-    parser.add_argument("--keep-statistics", action="store_true", help="of a model that was shipped before")
+    parser.add_argument(
+        "--keep-statistics",
+        action="store_true",
+        help="keep the statistics of normalisation, as for a model that was shipped before",
+    )
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()

@@ -1,9 +1,9 @@
-"""What the One-Euro filter does: jitter of a still hand, and how far a moving one is behind.
+"""Measure the One-Euro filter: jitter of still hands, and lag of moving hands.
 
     python scripts/smoothing.py --out smoothing.json
 
-Rendered hands before a simulated camera at 30 frames a second, followed by the tracker of the package with and without
-`smooth`. Still: the same hand, other noise in every frame. Moving: the same hands carried to and fro at up to 0.5 m/s.
+The tracker of the package follows rendered hands at 30 frames a second, with and without `smooth`. A still hand has
+other noise in every frame. A moving hand goes to and fro at up to 0.5 m/s.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SWAY_MM, SWAY_HZ = 80.0, 1.0
 
 
 def frames(hands: SyntheticHands, index: int, moving: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Depth images and the joints in them."""
+    """Render depth images. Return them with the joints in them."""
     picture = hands.picture(index)
     width = hands.preset.width_px
     height = hands.preset.height_px
@@ -41,7 +41,7 @@ def frames(hands: SyntheticHands, index: int, moving: bool) -> list[tuple[np.nda
 
 
 def follow(tracker: crossnets.Tracker, shown: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """(F, J, 3) estimated and true joints of the frames after the first ones; NaN where no hand is found."""
+    """(F, J, 3): estimated and true joints of the frames after the first ones. NaN if no hand is detected."""
     tracker.reset()
     found = []
     for number, (depth_mm, _) in enumerate(shown):
@@ -51,7 +51,7 @@ def follow(tracker: crossnets.Tracker, shown: list[tuple[np.ndarray, np.ndarray]
 
 
 def lag_ms(found: np.ndarray, truth: np.ndarray) -> float:
-    """By how much the estimates have to be moved in time to fit best: the phase of the sway in x."""
+    """Return the lag of the estimates in ms, from the phase of the motion in x."""
     time_s = np.arange(WARM, FRAMES) / FRAMES_PER_S
     wave = np.exp(-2j * np.pi * SWAY_HZ * time_s)
     phases = [np.angle(((x - x.mean()) * wave).sum()) for x in (found[..., 0].mean(1), truth[..., 0].mean(1))]
@@ -60,7 +60,7 @@ def lag_ms(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure both trackers and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hands", type=int, default=12)
     parser.add_argument("--model", default=None)

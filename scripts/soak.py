@@ -1,9 +1,10 @@
-"""A long time in use: does memory grow, does it slow down?
+"""Measure whether memory and time grow over a long run.
 
     python scripts/soak.py --frames 1000000 --out soak.json
 
-Frames of rendered hands with clutter and noise, 640 x 480, uint16, are rendered once and shown again and again to one
-tracker; every 200th is empty, so that hands are lost and found. Prints memory and speed as it goes.
+Frames of 640 x 480 pixels show rendered hands with clutter and noise. They are rendered once and shown repeatedly to
+one tracker. Every 200th frame is empty, so that hands are lost and detected again. The script prints memory and time
+for each part of the run.
 """
 
 import argparse
@@ -26,16 +27,16 @@ _MB = 1e6
 
 
 def resident_mb() -> float:
-    """Memory of this process that is in use."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / _MB
 
 
 def main() -> None:
-    """Run."""
+    """Run the tracker and write the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=1_000_000)
-    parser.add_argument("--kept", type=int, default=256, help="frames rendered before")
+    parser.add_argument("--kept", type=int, default=256, help="number of rendered frames")
     parser.add_argument("--model", default=None)
     parser.add_argument("--runtime", default="auto", choices=["auto", "onnxruntime", "openvino"])
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
@@ -47,7 +48,7 @@ def main() -> None:
     frames = [hands.frame(k).depth_mm.astype(np.uint16) for k in range(given.kept)]
     empty = np.zeros_like(frames[0])
     tracker = crossnets.load(given.model, runtime=given.runtime, precision=given.precision, smooth=True)
-    for frame in frames:  # everything that is made once is made now
+    for frame in frames:  # one-time work is done before the measurement
         tracker.track(frame, CAMERA)
     lines = []
     found = 0

@@ -1,9 +1,9 @@
-"""Make a detector that can be trained further out of the exported one, whose normalisation is folded into convolutions.
+"""Make a trainable detector from an exported one, whose normalisation is folded into its convolutions.
 
     python scripts/unfold_detector.py --out FOLDER
     crossnets train --preset detector --init FOLDER --learning-rate detect=0.0015 --out RUN
 
-The statistics of the normalisation are those of rendered frames as the training draws them.
+The statistics of normalisation are computed on rendered frames of the training's kind.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from crossnets.training.scenes import rendered_scenes
 from crossnets.weights import SHIPPED
 
 FRAMES = 128
-"""Rendered frames of each camera."""
+"""Number of rendered frames of each camera."""
 
 
 def unfolded(path: Path, images: torch.Tensor) -> DetectorNet:
-    """The network of an exported detector, with normalisation again."""
+    """Return the network of an exported detector with separate normalisation."""
     network = DetectorNet(DetectorNetConfig(), torch.Generator().manual_seed(0)).eval()
     state = network.state_dict()
     for constant in onnx.load(path).graph.initializer:
@@ -41,7 +41,7 @@ def unfolded(path: Path, images: torch.Tensor) -> DetectorNet:
             state[name].copy_(torch.from_numpy(numpy_helper.to_array(constant).astype(np.float32)))
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     for norm in norms:
-        nn.init.constant_(norm.weight, (1 + norm.eps) ** 0.5)  # together with a variance of 1: nothing is scaled
+        nn.init.constant_(norm.weight, (1 + norm.eps) ** 0.5)  # with a variance of 1 the layer is the identity
     seen = {}
     hooks = [norm.register_forward_pre_hook(lambda norm, given: seen.update({norm: given[0]})) for norm in norms]
     with torch.no_grad():
@@ -59,9 +59,11 @@ def unfolded(path: Path, images: torch.Tensor) -> DetectorNet:
 
 
 def main() -> None:
-    """Unfold and save."""
+    """Unfold the detector and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detector", type=Path, default=SHIPPED / DETECTOR, help="the one of the package by default")
+    parser.add_argument(
+        "--detector", type=Path, default=SHIPPED / DETECTOR, help="exported detector, that of the package by default"
+    )
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     sources = detector(seed=44).scenes.sources

@@ -1,14 +1,14 @@
-"""How much a model loses by damages, sizes, distances and views, on rendered hands that no training saw.
+"""Measure how damages, distances and views change the results of a model, on rendered hands that no training uses.
 
     python scripts/weak_places.py --out now.json                       # the model that comes with the package
     python scripts/weak_places.py --model FOLDER --out new.json --compare now.json    # its own detector, if any
 
-Hands are rendered for a RealSense D435 at 640x480, with a forearm and nothing else around, some 400 to 700 mm away, and
-seen within 30 degrees of the normal of the palm or of the back of the hand unless a row says otherwise. Each damage is
-made on the whole depth image with NumPy and OpenCV, apart from the code of the training. `crossnets.load().predict`
-answers. A hand is found if the mean of its joints is nearer than 80 mm. "side" is the share of the found hands with the
-right side, and errors are means over the 21 joints of the found hands, absolute, in mm. "false" counts hands in a
-hundred frames that are nowhere near.
+Hands are rendered for a RealSense D435 at 640x480, with a forearm and without surroundings, 400 to 700 mm away. The
+direction of view is within 30 degrees of the normal of the palm or of the back of the hand. Rows state other settings.
+Each damage is applied to the whole depth image with NumPy and OpenCV, independently of the training's code. The results
+are those of `crossnets.load().predict`. A hand counts as found if the mean of its joints is within 80 mm of the truth.
+"side" is the share of found hands with the right side. Errors are means over the 21 joints of found hands in mm.
+"false" is the number of hands farther than 80 mm from the truth, per hundred frames.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
 
 SEED = 9_500_000
-"""Presets keep far below."""
+"""Presets use much smaller seeds."""
 NEAR_MM = 80.0
 ANYWHERE = Views(front=0.0, above=0.0, egocentric=0.0, uniform=1.0)
 PLAIN = SyntheticConfig(
@@ -43,25 +43,25 @@ Damage = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One row of the table."""
 
     name: str
     damage: Damage | None = None
-    """Depth in mm, joints in mm and random numbers to damaged depth in mm."""
+    """Function from depth in mm, joints in mm and random numbers to damaged depth in mm."""
     config: SyntheticConfig = PLAIN
     within_deg: float = 30.0
     """Largest angle between the ray to the hand and the normal of its palm."""
     thin: int = 1
-    """Every such pixel is kept."""
+    """Step between the kept pixels."""
 
 
 def noisy(deviation_mm: float) -> Damage:
-    """Gaussian noise on every pixel that is seen."""
+    """Add Gaussian noise to every valid pixel."""
     return lambda depth, joints, rng: np.where(depth > 0, depth + deviation_mm * rng.standard_normal(depth.shape), 0)
 
 
 def edges_lost(pixels: int) -> Damage:
-    """Pixels within this many of a surface 20 mm farther, or of one that is not seen, are lost."""
+    """Remove pixels within this distance of a surface that is 20 mm farther or invalid."""
 
     def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         far = np.where(depth > 0, depth, 1e5).astype(np.float32)
@@ -72,7 +72,7 @@ def edges_lost(pixels: int) -> Damage:
 
 
 def holes(share: float, side: int) -> Damage:
-    """Discs that are not seen, until they cover this share of the image."""
+    """Remove discs until they cover this share of the image."""
 
     def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         mask = np.zeros(depth.shape, np.uint8)
@@ -85,7 +85,7 @@ def holes(share: float, side: int) -> Damage:
 
 
 def ball(diameter_mm: float) -> Damage:
-    """A ball at the middle of the fingers, a little towards the palm's side or the back's."""
+    """Add a ball at the middle of the fingers, shifted a little at random."""
 
     def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         center = joints[[6, 7, 10, 11]].mean(axis=0) + rng.normal(0, 12, 3)
@@ -101,7 +101,7 @@ def ball(diameter_mm: float) -> Damage:
 
 
 def plane(behind_mm: float) -> Damage:
-    """A wall behind the farthest joint."""
+    """Add a wall behind the farthest joint."""
 
     def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         wall = joints[:, 2].max() + behind_mm
@@ -111,7 +111,7 @@ def plane(behind_mm: float) -> Damage:
 
 
 def flying(share: float) -> Damage:
-    """Edge pixels that float between the hand and up to 60 mm behind it."""
+    """Move edge pixels to a random depth up to 60 mm behind the hand."""
 
     def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         seen = (depth > 0).astype(np.uint8)
@@ -123,19 +123,19 @@ def flying(share: float) -> Damage:
 
 
 def outliers(share: float) -> Damage:
-    """Pixels at 60 to 170 mm."""
+    """Set random pixels to 60 to 170 mm."""
     return lambda depth, joints, rng: np.where(
         rng.random(depth.shape) < share, rng.uniform(60, 170, depth.shape), depth
     )
 
 
 def blurred(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A Gaussian blur, which mixes surfaces with what is not seen."""
+    """Apply a Gaussian blur, which mixes surfaces with invalid pixels."""
     return cv2.GaussianBlur(depth.astype(np.float32), (5, 5), 0)
 
 
 def at_distance(metres: float) -> SyntheticConfig:
-    """Hands this far away, or 3 % more."""
+    """Settings of hands at this distance, or up to 3 % farther."""
     return replace(PLAIN, distance_mm=(1000 * metres, 1030 * metres))
 
 
@@ -166,7 +166,7 @@ ROWS = (
 
 
 def family_rows() -> tuple[Row, ...]:
-    """Each family of gestures by itself, as it is and with edges lost."""
+    """Rows for each family of gestures, without damage and with lost edges."""
     rows = []
     for name in FAMILIES:
         config = replace(PLAIN, without=tuple(other for other in FAMILIES if other != name))
@@ -175,7 +175,7 @@ def family_rows() -> tuple[Row, ...]:
 
 
 def angle_deg(joints_mm: np.ndarray) -> float:
-    """Between the ray to the hand and the normal of its palm, 0 to 90."""
+    """Return the angle between the ray to the hand and the normal of its palm, 0 to 90."""
     # MSRA's order is the wrist, then the fingers from index to little finger, then the thumb.
     wrist = joints_mm[0]
     index = joints_mm[1]
@@ -186,7 +186,7 @@ def angle_deg(joints_mm: np.ndarray) -> float:
 
 
 def measure(tracker: crossnets.Tracker, row: Row, count: int, progress: Console) -> dict[str, float]:
-    """One row."""
+    """Measure one row."""
     hands = SyntheticHands(row.config)
     errors = []
     sides = []
@@ -221,11 +221,11 @@ def measure(tracker: crossnets.Tracker, row: Row, count: int, progress: Console)
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure all rows, and print and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="folder of a model; the package's own by default")
-    parser.add_argument("--hands", type=int, default=240, help="in each row")
-    parser.add_argument("--families", action="store_true", help="rows by family of gestures instead")
+    parser.add_argument("--model", type=Path, help="folder of a model, that of the package by default")
+    parser.add_argument("--hands", type=int, default=240, help="number of hands in each row")
+    parser.add_argument("--families", action="store_true", help="measure rows by family of gestures instead")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--compare", type=Path, help="file that another run of this script wrote")
     given = parser.parse_args()

@@ -1,10 +1,10 @@
-"""The table "What helped" of docs/synthetic.md: the estimator trained with one part of the rendering changed.
+"""Make the table "What helped" of docs/synthetic.md: train the estimator with one part of the rendering changed.
 
     python scripts/what_helped.py --data ../shared/data/cvar --out runs/helped --epochs 6
 
-Every row is the stage `estimate` of the preset crossnets alone, in small batches, from the same seed, for the same
-number of samples (8,192 an epoch), scored on CVAR's development sequences with centres found in the image. Trains one
-after the other and skips those that are there; writes table.md into --out.
+Every row is a training of the stage `estimate` of the preset crossnets, in small batches, from the same seed, and with
+the same number of samples (8,192 per epoch). It is scored on CVAR's development sequences with centres found in the
+image. Rows are trained one after the other, and finished rows are skipped. The script writes table.md into --out.
 """
 
 import argparse
@@ -44,11 +44,11 @@ ROWS: dict[str, Change] = {
     "shapes twice as different as people's": lambda source: replace(source, people=People(shapes=2.0)),
 }
 BATCH, LR = 32, 2e-3
-"""Smaller than the preset's, so that a short training has steps enough."""
+"""The batch is smaller than the preset's, so that a short training has enough steps."""
 
 
 def config(change: Change, epochs: int, seed: int) -> CrossnetsConfig:
-    """The preset's estimator alone, on changed hands."""
+    """Return the training of the preset's estimator on changed hands."""
     whole = presets.crossnets(seed=seed)
     rendered = replace(whole.rendered, sources=tuple(map(change, whole.rendered.sources)))
     stages = tuple(
@@ -58,7 +58,7 @@ def config(change: Change, epochs: int, seed: int) -> CrossnetsConfig:
 
 
 def evaluated(run: Path, data: str, sequence: str) -> dict[str, float]:
-    """Scores of one sequence."""
+    """Evaluate a run on one sequence and return the scores."""
     out = run / f"evaluation-{sequence}"
     if not (out / "scores.json").is_file():
         words = ["evaluate", "--model", str(run), "--data", f"cvar:{data}#{sequence}", "--centers", "image"]
@@ -68,9 +68,9 @@ def evaluated(run: Path, data: str, sequence: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train, score, write the table."""
+    """Train and score all rows, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="CVAR's folder")
+    parser.add_argument("--data", required=True, help="folder of CVAR")
     parser.add_argument("--out", type=Path, default=Path("runs/helped"))
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=42)
