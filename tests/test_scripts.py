@@ -22,7 +22,7 @@ def script(name: str) -> ModuleType:
     return module_at(SCRIPTS / f"{name}.py")
 
 
-def test_every_row_of_what_helped_is_a_training_of_its_own() -> None:
+def test_every_row_of_what_helped_is_a_different_training() -> None:
     rows = script("what_helped")
     configs = [rows.config(change, 3, 42) for change in rows.ROWS.values()]
     assert configs[0].rendered == presets.crossnets().rendered
@@ -30,7 +30,7 @@ def test_every_row_of_what_helped_is_a_training_of_its_own() -> None:
     assert {tuple((stage.name, stage.epochs) for stage in config.stages) for config in configs} == {(("estimate", 3),)}
 
 
-def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
+def test_unknown_sides_do_not_count_as_right() -> None:
     scores = script("detector_scores")
 
     class Finder:
@@ -51,7 +51,7 @@ def test_sides_that_nobody_knows_are_not_counted_as_right() -> None:
     assert row(0.6, 1)["precision"] == 1
 
 
-def test_filters_of_librealsense_change_images_as_they_say() -> None:
+def test_filters_of_librealsense_change_images_as_documented() -> None:
     pytest.importorskip("pyrealsense2", exc_type=ImportError)
     filters = script("camera_filters")
     depth_mm = np.full((48, 64), 500, np.float32)
@@ -73,7 +73,7 @@ def test_filters_of_librealsense_change_images_as_they_say() -> None:
     np.testing.assert_allclose(back, depth_mm, atol=0.5)
 
 
-def test_the_unfolded_detector_computes_what_the_exported_one_does() -> None:
+def test_the_unfolded_detector_agrees_with_the_exported_one() -> None:
     image = torch.rand(3, 2, 64, 80, generator=torch.Generator().manual_seed(1))
     network = script("unfold_detector").unfolded(SHIPPED / DETECTOR, image)
     with torch.no_grad():

@@ -100,7 +100,7 @@ def test_the_description_goes_there_and_back(exported: tuple[Estimator, Path]) -
     assert set(maps) == set(whole.maps)
 
 
-def test_files_of_others_are_refused(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+def test_files_of_other_programs_raise(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     whole, path = exported
     with pytest.raises(FileNotFoundError, match="no exported network"):
@@ -120,7 +120,7 @@ def test_files_of_others_are_refused(exported: tuple[Estimator, Path], tmp_path:
         load_exported(path, "onnxruntime", precision="bfloat16")
 
 
-def test_openvino_s_own_files_agree(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+def test_files_of_openvino_agree(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     whole, path = exported
     folder = tmp_path / "new"
@@ -130,7 +130,7 @@ def test_openvino_s_own_files_agree(exported: tuple[Estimator, Path], tmp_path: 
     np.testing.assert_allclose(found.joints_mm, whole.estimate(crops()).joints_mm, atol=0.01)
 
 
-def test_integers_inside_and_floats_where_joints_are_said(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+def test_inner_convolutions_are_integers_and_votes_are_floats(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     whole, path = exported
     if whole.config.preset != "crossnets":
         pytest.skip("one preset is enough")
@@ -163,7 +163,7 @@ def test_the_paper_s_first_convolutions_stay_floats_too(exported: tuple[Estimato
     assert in_integers == [False, False, True, True, True]
 
 
-def test_a_network_without_convolutions_to_make_integers_of_is_refused(tmp_path: Path) -> None:
+def test_a_network_without_inner_convolutions_raises(tmp_path: Path) -> None:
     peers = module_at(Path(__file__).parents[2] / "scripts" / "peers.py")
     g = peers.Graph("few", (1, 128, 128))
     onnx.save_model(g.finish(g.relu(g.conv(g.relu(g.conv(peers.INPUT, 2, 3)), 2, 3))), str(tmp_path / "few.onnx"))
@@ -172,7 +172,7 @@ def test_a_network_without_convolutions_to_make_integers_of_is_refused(tmp_path:
     assert not (tmp_path / "small.onnx").exists()
 
 
-def test_a_network_of_other_weights_is_refused(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
+def test_a_network_of_other_weights_raises(exported: tuple[Estimator, Path], tmp_path: Path) -> None:
     whole, _ = exported
     bundle.save(whole, tmp_path)
     to_onnx(whole, tmp_path / "model.onnx", tmp_path / "weights.safetensors")
@@ -211,9 +211,7 @@ def test_openvino_s_files_are_not_for_onnx_runtime(tmp_path: Path) -> None:
         open_estimator(tmp_path / "model.xml", "onnxruntime")
 
 
-def test_without_torch_a_model_that_is_not_there_is_what_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_model_is_reported_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"No model at .*nope\.onnx"):
         open_estimator(tmp_path / "nope.onnx")
@@ -225,7 +223,9 @@ def test_a_model_gets_the_centres_that_it_was_trained_with() -> None:
         assert candidates_of("auto", CropEstimator(model, Raw)).how == found
 
 
-def test_real_frames_are_compared_on_and_broken_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_frames_are_compared_and_damaged_frames_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_recording(tmp_path / "rec", frames=3, skeleton=MSRA21).root
     (root / "000001.png").write_bytes(b"no image")
     compared = export_command_module._real(str(root), 200.0)
@@ -244,7 +244,7 @@ def test_rendered_hands_are_cropped_as_the_model_crops() -> None:
     assert len({crop.camera for crop in compared.crops}) == 4
 
 
-def test_the_command_says_what_an_export_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_the_error_of_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle.save(estimator("crossnets"), tmp_path)
     export_command(tmp_path, "onnx", True, None, None)
     said = capsys.readouterr().out

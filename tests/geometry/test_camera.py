@@ -63,7 +63,7 @@ def test_parse_camera_by_numbers() -> None:
         ("500,500,320,240:", "Cannot read the lens"),
     ],
 )
-def test_parse_camera_says_what_is_wrong(text: str, message: str) -> None:
+def test_parse_camera_reports_the_error(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_camera(text)
 
@@ -82,7 +82,7 @@ K = [[475.1, 0, 315.9], [0, 475.2, 245.3], [0, 0, 1]]
         SimpleNamespace(fx=475.1, fy=475.2, ppx=315.9, ppy=245.3, width=640, height=480, coeffs=[0.0] * 5),
     ],
 )
-def test_a_camera_is_taken_as_its_user_has_it(given: Any) -> None:
+def test_cameras_are_accepted_in_all_usual_forms(given: Any) -> None:
     if isinstance(given, str):
         with pytest.raises(ValueError, match=r"No camera is named '475\.1'"):
             as_camera(given)
@@ -104,7 +104,7 @@ def test_a_camera_is_taken_as_its_user_has_it(given: Any) -> None:
         (np.diag([-475.0, 475, 1]), "focal lengths positive"),
     ],
 )
-def test_what_describes_no_camera_is_refused(given: Any, says: str) -> None:
+def test_invalid_descriptions_of_a_camera_raise(given: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         as_camera(given)
 
@@ -113,7 +113,7 @@ COEFFICIENTS = [0.1, -0.02, 0.001, -0.002, 0.03, 0.2, 0.01, 0.004]
 
 
 @pytest.mark.parametrize("count", [4, 5, 8])
-def test_a_lens_is_taken_as_its_user_has_it(count: int) -> None:
+def test_lenses_are_accepted_in_all_usual_forms(count: int) -> None:
     numbers = [475.1, 475.2, 315.9, 245.3]
     lens = Lens(*COEFFICIENTS[:count])
     text = f"475.1,475.2,315.9,245.3:{','.join(map(str, COEFFICIENTS[:count]))}"
@@ -140,7 +140,7 @@ def test_a_lens_is_taken_as_its_user_has_it(count: int) -> None:
         ([1.0] * 10, "4, 5 or 8 coefficients"),
     ],
 )
-def test_a_wrong_lens_is_refused(given: Any, says: str) -> None:
+def test_an_invalid_lens_raises(given: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         as_camera(given)
 
@@ -165,7 +165,7 @@ def test_lenses_of_realsense(model: str, modified: bool) -> None:
 
 
 @pytest.mark.parametrize("model", ["ftheta", "kannala_brandt4"])
-def test_fish_eye_lenses_are_refused(model: str) -> None:
+def test_fish_eye_lenses_raise(model: str) -> None:
     with pytest.raises(ValueError, match=f"Found the lens model {model}"):
         as_camera(realsense(model))
 
@@ -214,7 +214,7 @@ def azure_fields(**changes: Any) -> dict[str, Any]:
         (azure_fields(ModelParameters=[float("nan")] * 14), "finite"),
     ],
 )
-def test_a_wrong_calibration_file_is_refused(tmp_path: Path, fields: Any, says: str) -> None:
+def test_an_invalid_calibration_file_raises(tmp_path: Path, fields: Any, says: str) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=says):

@@ -31,7 +31,7 @@ def test_pixels_follow_the_map_of_the_crop() -> None:
 
 @pytest.mark.parametrize("camera", [CAMERA, ODD_CAMERA, Pinhole(588.03, 587.07, 320.0, 240.0)])
 @pytest.mark.parametrize("distance_mm", [300.0, 500.0, 1111.0])
-def test_one_pixel_lands_where_the_map_says(camera: Pinhole, distance_mm: float) -> None:
+def test_one_pixel_follows_the_map(camera: Pinhole, distance_mm: float) -> None:
     center = np.array([20.0, -10.0, distance_mm])
     u0, v0, _ = project(center, camera)
     for du, dv in [(0, 0), (13, -21), (-22, 8), (-5, -5)]:
@@ -74,7 +74,7 @@ def test_near_is_clamped_and_far_is_removed() -> None:
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, -3.0])
-def test_what_is_no_depth_is_background(broken: float) -> None:
+def test_invalid_depth_becomes_background(broken: float) -> None:
     depth = plane(500)
     depth[:, ::2] = broken
     expected = crop_hand(np.where(depth == 500, depth, 0), CAMERA, CENTER).depth_mm

@@ -24,7 +24,7 @@ def test_a_file_declares_a_skeleton(tmp_path: Path) -> None:
     assert found.colours == (COLOURS["palm"], COLOURS["middle"], COLOURS["index"], COLOURS["middle"], COLOURS["palm"])
 
 
-def test_what_is_saved_is_found_without_the_file() -> None:
+def test_a_saved_skeleton_is_found_without_its_file() -> None:
     assert find_skeleton(json.loads(json.dumps(glove().saved()))) == glove()
     assert [skeleton.saved() for skeleton in SKELETONS.values()] == list(SKELETONS)
     plain = Skeleton("stick", ("wrist", "end"), (-1, 0), reference=0, center=0)
@@ -45,7 +45,7 @@ def test_joints_are_matched_by_their_place() -> None:
     assert renamed.order_of(MSRA21) == tuple(reversed(range(21)))
 
 
-def test_weights_come_from_own_joints_and_from_the_map_of_nyu() -> None:
+def test_weights_come_from_shared_joints_and_from_the_map_of_nyu() -> None:
     chosen = find_skeleton({**GLOVE, "joints": GLOVE["joints"][:4]})
     weights = weights_between(MSRA21, chosen, {})
     assert weights is not None
@@ -102,7 +102,7 @@ def _joint(number: int, **changed: Any) -> list[dict[str, Any]]:
         ({"bones": []}, "found the key 'bones', expected name, root, joints"),
     ],
 )
-def test_a_damaged_declaration_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_a_damaged_declaration_raises(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({**GLOVE, **changed}))
     with pytest.raises(ValueError, match=rf"bad\.json: .*{message}"):
@@ -115,7 +115,7 @@ def test_a_missing_key_is_named(key: str) -> None:
         find_skeleton({name: value for name, value in GLOVE.items() if name != key})
 
 
-def test_files_that_declare_nothing(tmp_path: Path) -> None:
+def test_files_without_a_declaration_raise(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"There is no skeleton file .*none\.json"):
         find_skeleton(str(tmp_path / "none.json"))
     (tmp_path / "cut.json").write_text('{"name": "glo')

@@ -96,12 +96,12 @@ def test_without_a_lens_the_image_stays_the_same_array() -> None:
 @pytest.mark.parametrize(
     "lens", [Lens(-0.4, -0.2, 0.0, 0.0), Lens(0.0, 0.0, 0.0, 0.0, 0.0, 2.0), Lens(-1e9, 0.0, 0.0, 0.0)]
 )
-def test_coefficients_that_fold_the_image_are_refused(lens: Lens) -> None:
+def test_coefficients_that_fold_the_image_raise(lens: Lens) -> None:
     with pytest.raises(ValueError, match=r"fold the image over .* inside the field of view.*Check the order"):
         lens_table(LensCamera(Pinhole(368.0, 368.0, 255.5, 211.5), lens, 512, 424))
 
 
-def test_coefficients_without_an_inverse_are_refused() -> None:
+def test_coefficients_without_an_inverse_raise() -> None:
     with pytest.raises(ValueError, match=r"cannot be inverted|fold the image"):
         lens_table(LensCamera(Pinhole(368.0, 368.0, 255.5, 211.5), Lens(0.1, 0.0, 5.0, 5.0), 512, 424))
 
@@ -116,7 +116,7 @@ def test_points_beyond_the_fold_stay_outside() -> None:
 
 
 @pytest.mark.parametrize("shape", [(288, 319), (576, 640)])
-def test_images_of_another_size_are_refused(shape: tuple[int, int]) -> None:
+def test_images_of_another_size_raise(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"the camera's lens is for 320 x 288"):
         crop_hand(np.ones(shape, np.float32), CAMERA, np.array([0.0, 0.0, 500.0]))
 

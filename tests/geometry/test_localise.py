@@ -88,7 +88,7 @@ def test_background_and_specks_do_not_count(find) -> None:
 
 @both
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 50), (240, 320)])
-def test_no_hand(find, shape: tuple[int, int]) -> None:
+def test_images_without_a_hand_give_none(find, shape: tuple[int, int]) -> None:
     empty = np.zeros(shape, np.float32)
     assert find(empty, CAMERA) is None
     for depth_mm in (5.0, 600.0, 3000.0):
@@ -98,7 +98,7 @@ def test_no_hand(find, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("depth_mm", [10.0, 80.0, 600.0, 1500.0])
-def test_a_wall_is_no_hand(depth_mm: float) -> None:
+def test_a_wall_is_not_detected_as_a_hand(depth_mm: float) -> None:
     assert find_center(np.full((240, 320), depth_mm, np.float32), CAMERA) is None
 
 

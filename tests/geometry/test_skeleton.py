@@ -41,7 +41,7 @@ def test_nyu_names() -> None:
     assert NYU36.joints[32] == "palm"
 
 
-def test_what_the_paper_takes_poses_and_angles_from() -> None:
+def test_joints_of_poses_and_angles_agree_with_the_paper() -> None:
     assert [s.reference for s in (ICVL16, MSRA21)] == [0, 0]
     assert MSRA21.palm_frame == (0, 5, 13)
     centres = [s.joints[s.center] for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21)]
@@ -61,7 +61,7 @@ def test_shared_joints_have_equal_names() -> None:
     assert NYU36.shared_with(NYU36) == (tuple(range(36)), tuple(range(36)))
 
 
-def test_no_shared_joint() -> None:
+def test_skeletons_without_a_shared_joint_raise() -> None:
     alien = Skeleton("alien", ("beak",), (-1,), reference=0, center=0)
     with pytest.raises(ValueError, match="msra21 and alien have no joint"):
         MSRA21.shared_with(alien)

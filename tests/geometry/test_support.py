@@ -34,13 +34,13 @@ def by_loops(depth_mm: np.ndarray, step: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 @pytest.mark.parametrize("step", [1, 2])
-def test_it_is_what_the_definition_says(kind: type, step: int) -> None:
+def test_support_agrees_with_its_definition(kind: type, step: int) -> None:
     rng = np.random.default_rng(0)
     depth = rng.choice([0, 100, 300, 310, 325, 500], (23, 31)).astype(kind)
     np.testing.assert_array_equal(unsupported(depth, step_px=step), by_loops(depth, step))
 
 
-def test_a_stride_judges_every_so_manyth_pixel_by_its_own_neighbours() -> None:
+def test_a_stride_examines_every_nth_pixel_by_its_neighbours() -> None:
     depth = np.random.default_rng(1).choice([0, 300, 310, 330], (50, 61)).astype(np.uint16)
     np.testing.assert_array_equal(unsupported(depth, stride=5), unsupported(depth)[2::5, 2::5])
 
@@ -58,7 +58,7 @@ def test_a_thin_finger_stays() -> None:
 
 
 @pytest.mark.parametrize("how", ["bilinear", "gaussian"])
-def test_mixtures_of_a_surface_with_nothing_are_removed(how: str) -> None:
+def test_mixtures_of_a_surface_with_invalid_pixels_are_removed(how: str) -> None:
     depth = bar(40)
     if how == "bilinear":
         mixed = cv2.resize(cv2.resize(depth, None, fx=0.5, fy=0.5), (320, 240))

@@ -57,7 +57,7 @@ def edit(folder: Path, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize(("metric", "shared_latent"), [("separate", True), ("combined", True), ("separate", False)])
-def test_what_is_loaded_predicts_the_same(metric: MetricKind, shared_latent: bool, tmp_path: Path) -> None:
+def test_a_loaded_model_predicts_the_same(metric: MetricKind, shared_latent: bool, tmp_path: Path) -> None:
     estimator = make_estimator(metric, shared_latent=shared_latent)
     bundle.save(estimator, tmp_path)
     loaded = bundle.load(tmp_path)
@@ -78,12 +78,12 @@ def test_joints_are_the_pose_in_millimetres_about_the_centre_of_the_crop() -> No
     np.testing.assert_allclose(estimator.joints_mm(crops), expected, atol=1e-3)
 
 
-def test_only_two_files_are_written_and_nothing_pickled(folder: Path) -> None:
+def test_two_files_are_written_without_pickle(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"config.json", "weights.safetensors"}
     assert not any(b"torch" in path.read_bytes() for path in folder.iterdir())
 
 
-def test_nothing_is_unpickled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_never_unpickles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("unpickled")
 
@@ -111,7 +111,7 @@ def test_a_missing_file_is_named(missing: str, folder: Path) -> None:
         bundle.load(folder if missing == "config.json" else folder.parent)
 
 
-def test_no_folder_at_all_is_reported(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="No model at"):
         bundle.load(tmp_path / "nowhere")
 
@@ -129,7 +129,7 @@ def test_no_folder_at_all_is_reported(tmp_path: Path) -> None:
         ({"learning_rate": 1}, "learning_rate"),
     ],
 )
-def test_another_description_is_refused(fields: dict[str, Any], found: str, folder: Path) -> None:
+def test_a_description_of_another_version_raises(fields: dict[str, Any], found: str, folder: Path) -> None:
     edit(folder, **fields)
     with pytest.raises(ValueError, match=r"config\.json is not a model description of this version") as error:
         bundle.load(folder)
@@ -137,13 +137,13 @@ def test_another_description_is_refused(fields: dict[str, Any], found: str, fold
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
-def test_a_broken_description_is_refused(text: str, folder: Path) -> None:
+def test_a_damaged_description_raises(text: str, folder: Path) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json is not a model description of this version"):
         bundle.load(folder)
 
 
-def test_networks_that_cannot_be_built_are_refused(folder: Path) -> None:
+def test_networks_that_cannot_be_built_raise(folder: Path) -> None:
     networks = json.loads((folder / "config.json").read_text())["networks"]
     edit(folder, networks=networks | {"pose_vae": networks["pose_vae"] | {"hidden_dim": -3}})
     with pytest.raises(ValueError, match=r"config\.json describes networks of sizes that cannot be built: .* written"):
@@ -151,7 +151,7 @@ def test_networks_that_cannot_be_built_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_truncated_weights_are_refused(kept: int, folder: Path) -> None:
+def test_truncated_weights_raise(kept: int, folder: Path) -> None:
     weights = folder / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"weights\.safetensors does not contain the networks"):
@@ -161,7 +161,7 @@ def test_truncated_weights_are_refused(kept: int, folder: Path) -> None:
 @pytest.mark.parametrize(
     "other", [make_estimator(shared_latent=False), make_estimator("combined")], ids=["baseline", "combined"]
 )
-def test_weights_of_other_networks_are_refused(other: Estimator, folder: Path, tmp_path: Path) -> None:
+def test_weights_of_other_networks_raise(other: Estimator, folder: Path, tmp_path: Path) -> None:
     bundle.save(other, tmp_path / "other")
     (tmp_path / "other" / "weights.safetensors").replace(folder / "weights.safetensors")
     expected = (

@@ -28,7 +28,7 @@ def network(images: np.ndarray) -> Raw:
 
 
 @pytest.mark.parametrize("stated", [0.2, 0.6])
-def test_a_gaussian_s_deviation_is_found_whatever_was_stated_before(stated: float) -> None:
+def test_calibration_does_not_depend_on_the_present_scale(stated: float) -> None:
     rng = np.random.default_rng(0)
     truth = np.tile(CENTER_MM, (200, 21, 1)) + rng.normal(0, 6.0, (200, 21, 3))
     truth[150:] += 200  # hands that were not found do not count
@@ -40,14 +40,14 @@ def test_a_gaussian_s_deviation_is_found_whatever_was_stated_before(stated: floa
     assert factor * 0.1 * estimated.crops[0].cube_mm / 2 == pytest.approx(6.0, rel=0.03)
 
 
-def test_a_model_that_states_none_is_refused() -> None:
+def test_a_model_without_deviations_raises() -> None:
     model = CropModel(preset="paper", skeleton="msra21")
     estimator = CropEstimator(model, lambda images: Raw(np.zeros((len(images), 21, 3), np.float32)))
     with pytest.raises(ValueError, match="preset paper does not estimate deviations"):
         std_per_spread(estimator, frames(1), at_center, np.zeros((1, 21, 3)))
 
 
-def test_without_a_found_hand_nothing_is_calibrated() -> None:
+def test_calibration_without_a_detected_hand_raises() -> None:
     estimator = CropEstimator(CropModel(preset="crossnets", skeleton="msra21", normalisation="metric"), network)
     with pytest.raises(ValueError, match="The labelled hand was not detected in any of the 2 frames"):
         std_per_spread(estimator, frames(2), at_center, np.zeros((2, 21, 3)))

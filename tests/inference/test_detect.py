@@ -61,7 +61,7 @@ def test_every_runtime_agrees_with_torch(exported: tuple[Detector, Path], runtim
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_an_empty_list_where_no_score_is_high(exported: tuple[Detector, Path], runtime: Runtime) -> None:
+def test_low_scores_give_an_empty_list(exported: tuple[Detector, Path], runtime: Runtime) -> None:
     pytest.importorskip(runtime)
     detector = load_detector(exported[1], runtime)
     detector.model = DetectorModel(preset="detector", threshold=0.999999)
@@ -82,7 +82,7 @@ def test_the_description_goes_there_and_back() -> None:
         from_text(to_text(model).replace('"version": 1', '"version": 99'), "file")
 
 
-def test_files_of_others_are_refused(exported: tuple[Detector, Path], tmp_path: Path) -> None:
+def test_files_of_other_programs_raise(exported: tuple[Detector, Path], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(FileNotFoundError, match="no exported network"):
         load_detector(tmp_path / "none.onnx", "onnxruntime")

@@ -32,7 +32,7 @@ def test_pixels_mean_about_the_same_angle_on_every_sensor(name: str) -> None:
     assert 95 < thinned_camera(camera, stride_of(camera)).fx_px < 135
 
 
-def test_a_thinned_frame_shows_what_its_camera_says() -> None:
+def test_a_thinned_frame_agrees_with_its_camera() -> None:
     stride = stride_of(CAMERA)
     v, u = np.mgrid[:480, :640]
     columns, rows = (thin((part + 1).astype(np.float32), stride) - 1 for part in (u, v))
@@ -55,13 +55,13 @@ def test_frames_of_any_size_are_filled_up(kind: type) -> None:
     assert not out[:, 90:].any()
 
 
-def test_what_is_no_depth_is_not_seen() -> None:
+def test_invalid_depth_stays_invalid() -> None:
     depth = np.full((16, 16), 500, np.float32)
     depth[0, :4] = np.nan, np.inf, -1, 0
     assert_array_equal(thin(depth, 1)[0, :5], [0, 0, 0, 0, 500])
 
 
-def test_beyond_the_edge_is_like_nothing_seen() -> None:
+def test_pixels_beyond_the_edge_are_invalid() -> None:
     depth = np.random.default_rng(0).uniform(300, 900, (32, 48)).astype(np.float32)
     wider = np.zeros((64, 80), np.float32)
     wider[16:48, 16:64] = depth
@@ -71,7 +71,7 @@ def test_beyond_the_edge_is_like_nothing_seen() -> None:
     assert image[0, 20, 20] == pytest.approx(500 / wider[20, 20])
 
 
-def test_a_peak_is_a_hand_where_it_says() -> None:
+def test_a_peak_is_decoded_at_its_place() -> None:
     maps = maps_of([(10, 20, 2.0)])
     maps.column[0, 10, 20], maps.row[0, 10, 20], maps.depth[0, 10, 20] = 0.25, -0.5, 0.2
     maps.side[0, 10, 20], maps.log_length[0, 10, 20] = 3.0, np.log(0.9)
@@ -90,7 +90,7 @@ def test_sides_are_probabilities_however_large_the_logit() -> None:
         assert decode(maps, flat(), CAMERA, 0.3)[0][0].side_right == expected
 
 
-def test_nothing_above_the_threshold_is_no_hand() -> None:
+def test_scores_below_the_threshold_yield_no_hands() -> None:
     assert decode(maps_of([]), flat(), CAMERA, 0.3) == [[]]
     assert decode(maps_of([(10, 20, -1.0)]), flat(), CAMERA, 0.3) == [[]]
 
@@ -119,7 +119,7 @@ def test_depths_start_from_the_nearest_thing_around() -> None:
     assert nearest_around(np.zeros((32, 32), np.float32), 3, 3) == 500
 
 
-def test_depths_that_are_none_are_no_hands() -> None:
+def test_invalid_depth_yields_no_hands() -> None:
     maps = maps_of([(10, 20, 2.0)])
     maps.depth[0, 10, 20] = -20
     assert decode(maps, flat(), CAMERA, 0.3) == [[]]
@@ -146,6 +146,6 @@ def test_find_takes_any_frame() -> None:
     assert shapes[0] == (1, 2, 128, 160)
 
 
-def test_impossible_thresholds_are_refused() -> None:
+def test_impossible_thresholds_raise() -> None:
     with pytest.raises(ValueError, match=r"threshold is 1\.0, expected a score between 0 and 1"):
         DetectorModel(preset="detector", threshold=1.0)

@@ -35,7 +35,7 @@ def test_confidence_is_the_maxwell_distribution(std_mm: float, probability: floa
 
 
 @pytest.mark.parametrize("size_mm", [105.0, 126.0, 260.0])
-def test_confidence_is_low_for_a_length_that_no_person_has(size_mm: float) -> None:
+def test_confidence_is_low_for_an_impossible_length(size_mm: float) -> None:
     usual, impossible = hand().confidence, replace(hand(), size_mm=size_mm).confidence
     assert usual is not None
     assert impossible is not None
@@ -65,7 +65,7 @@ def test_drawing_changes_a_copy_where_the_hand_is(image: np.ndarray) -> None:
     assert not image.any()
 
 
-def test_pixels_that_are_no_number_are_drawn_as_not_seen() -> None:
+def test_nan_pixels_are_drawn_as_invalid() -> None:
     seen = np.zeros((240, 320), np.float32)
     seen[:100] = 500
     holes = np.where(seen > 0, seen, np.float32(np.inf))
@@ -86,5 +86,5 @@ def test_joints_by_name_and_in_other_orders() -> None:
         found.joints("nyu14")
 
 
-def test_a_hand_says_what_it_is() -> None:
+def test_repr_of_a_hand() -> None:
     assert repr(hand()) == "<left hand (90 %) at (0, 0, 400) mm, 180 mm long, open, 21 joints (msra21)>"

@@ -90,7 +90,7 @@ def test_all_ways_to_give_a_lens_give_the_same_joints(shown: list[Shown]) -> Non
     np.testing.assert_array_equal(followed.joints_mm, expected.joints_mm)
 
 
-def test_pixels_of_joints_are_those_of_the_image_as_it_was_taken(shown: list[Shown]) -> None:
+def test_pixels_of_joints_belong_to_the_distorted_image(shown: list[Shown]) -> None:
     for one in shown[:4]:
         (hand,) = crossnets.load(hands=1).predict(one.raw_mm, CAMERA)
         np.testing.assert_allclose(hand.joints_px, project(hand.joints_mm, CAMERA)[:, :2], atol=1e-3)
@@ -115,7 +115,7 @@ def test_candidates_lie_on_the_hand(shown: list[Shown], how: str) -> None:
     assert np.median(apart) < 15  # left out, the lens moves them by 18 mm and more
 
 
-def test_the_ideal_image_is_what_an_ideal_camera_takes(shown: list[Shown]) -> None:
+def test_the_ideal_image_agrees_with_an_ideal_camera(shown: list[Shown]) -> None:
     for one in shown[:3]:
         found, camera = ideal_image(one.raw_mm, CAMERA)
         assert camera == lens_table(CAMERA).ideal
@@ -125,7 +125,7 @@ def test_the_ideal_image_is_what_an_ideal_camera_takes(shown: list[Shown]) -> No
         assert np.median(np.abs(found[both] - one.ideal_mm[both])) < 0.5
 
 
-def test_a_lens_that_folds_the_image_is_refused_by_predict() -> None:
+def test_predict_raises_for_a_lens_that_folds_the_image() -> None:
     with pytest.raises(ValueError, match="fold the image over"):
         crossnets.load().predict(np.full((240, 320), 500, np.uint16), [300, 300, 160, 120, -2.0, 0, 0, 0])
 

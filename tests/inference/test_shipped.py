@@ -37,7 +37,7 @@ def test_it_is_small_enough() -> None:
     assert sum(sizes.values()) < 8e6
 
 
-def test_it_says_nothing_of_the_machine_it_was_made_on() -> None:
+def test_the_file_contains_no_trace_of_its_machine() -> None:
     for path in SHIPPED.glob("*.onnx"):
         assert b"crossnets/export.py" not in path.read_bytes(), path
 
@@ -101,7 +101,7 @@ def test_frames_without_hands_are_empty(hands: SyntheticHands) -> None:
     assert tracker.predict(np.full((480, 640), 800, np.uint16), CAMERA) == []
 
 
-def test_it_needs_no_torch() -> None:
+def test_prediction_works_without_torch() -> None:
     script = (
         "import sys, numpy as np, crossnets\n"
         "tracker = crossnets.load(runtime='onnxruntime')\n"
@@ -138,7 +138,7 @@ def test_real_frames_of_a_sensor_it_never_saw(tmp_path: Path, real_data: Path) -
 
 
 @pytest.mark.parametrize("hands", [0, 3])
-def test_as_many_hands_as_the_detector_finds(hands: int) -> None:
+def test_the_number_of_hands_is_limited(hands: int) -> None:
     with pytest.raises(ValueError, match=f"hands={hands}: expected 1 to 2"):
         crossnets.load(hands=hands)
 
@@ -158,7 +158,7 @@ def test_a_tracker_is_loaded_again_in_a_spawned_process() -> None:
     assert (again.hands, again.side) == (1, "left")
 
 
-def test_a_tracker_made_of_its_parts_says_why_it_cannot_be_pickled() -> None:
+def test_pickling_a_tracker_without_load_explains_the_error() -> None:
     made = crossnets.load()
     with pytest.raises(TypeError, match=r"not made by crossnets\.load.*Pickle a tracker"):
         pickle.dumps(Tracker(made.estimator, made.finder))

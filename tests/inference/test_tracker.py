@@ -127,7 +127,7 @@ def test_a_followed_hand_that_is_found_elsewhere_stays_one() -> None:
     assert blobs.searches == 4
 
 
-def test_joints_behind_the_camera_are_no_hand() -> None:
+def test_joints_behind_the_camera_yield_no_hands() -> None:
     blobs = Blobs(np.float32([0, 0, 25]))
     follow, _ = tracker(blobs)
     assert follow.track(blobs.image(), CAMERA) == []
@@ -147,7 +147,7 @@ def test_a_lost_hand_is_searched_for_at_once() -> None:
     assert blobs.searches == 3
 
 
-def test_an_unsure_estimate_is_no_hand() -> None:
+def test_an_unsure_estimate_yields_no_hands() -> None:
     blobs = Blobs(LEFT_MM)
     follow, network = tracker(blobs)
     network.spread = 1.0
@@ -155,7 +155,7 @@ def test_an_unsure_estimate_is_no_hand() -> None:
     assert follow.track(blobs.image(), CAMERA) == []
 
 
-def test_what_is_followed_but_no_longer_found_is_dropped() -> None:
+def test_a_followed_hand_that_is_no_longer_detected_is_dropped() -> None:
     """A hand that was followed onto something that is none."""
     blobs = Blobs(LEFT_MM)
     follow, _ = tracker(blobs)
@@ -204,13 +204,13 @@ def test_times_must_grow_until_reset() -> None:
         (np.zeros((480, 640), np.uint16), Pinhole(0.0, 400.0, 320.0, 240.0), "focal lengths positive"),
     ],
 )
-def test_what_is_no_depth_image_is_refused(depth: np.ndarray, camera: str | Pinhole, says: str) -> None:
+def test_invalid_depth_images_raise(depth: np.ndarray, camera: str | Pinhole, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         tracker(Blobs())[0].predict(depth, camera)
 
 
 @pytest.mark.parametrize("missing", [0.0, 25.0, 65.535, 1e6, np.nan])
-def test_metres_are_refused_whatever_the_code_for_missing_depth(missing: float) -> None:
+def test_metres_raise_for_any_code_of_missing_depth(missing: float) -> None:
     depth = np.full((480, 640), 0.5, np.float32)
     depth[:300] = missing
     with pytest.raises(ValueError, match="looks like metres"):
@@ -270,7 +270,7 @@ def test_times_in_milliseconds_are_warned_about_and_a_pause_is_not() -> None:
 
 
 @pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
-def test_a_time_that_is_not_finite_is_refused_and_forgotten(time_s: float) -> None:
+def test_a_time_that_is_not_finite_raises_and_is_ignored(time_s: float) -> None:
     blobs = Blobs(LEFT_MM)
     follow, _ = tracker(blobs)
     with pytest.raises(ValueError, match="expected a finite number of seconds"):
@@ -278,7 +278,7 @@ def test_a_time_that_is_not_finite_is_refused_and_forgotten(time_s: float) -> No
     assert len(follow.track(blobs.image(), CAMERA, 1.0)) == 1
 
 
-def test_a_tracker_says_what_it_is() -> None:
+def test_repr_of_a_tracker() -> None:
     follow, _ = tracker(Blobs(LEFT_MM))
     assert repr(follow) == "<Tracker: preset crossnets, 21 joints (msra21), up to 2 hands, 0 followed>"
 

@@ -93,7 +93,7 @@ def test_a_walk_is_straight_between_the_two_encodings(whole: Estimator, nets: Cr
     torch.testing.assert_close(path.pose.t[2], (path.pose.t[0] + path.pose.t[4]) / 2)
 
 
-def test_each_step_is_what_the_networks_make_of_its_latent(whole: Estimator, nets: CrossingNets, cvar: str) -> None:
+def test_each_step_is_generated_from_its_latent(whole: Estimator, nets: CrossingNets, cvar: str) -> None:
     joints, _, crops = hands(cvar)
     z = latent_of_pose(whole, joints[:2], crops[:2])
     made = generate(nets, z)
@@ -111,7 +111,7 @@ def test_latents_of_images_are_those_of_the_posterior(cvar: str) -> None:
     torch.testing.assert_close(whole.latents(crops), expected)
 
 
-def test_joints_lie_where_the_real_ones_do_in_the_real_crop(cvar: str) -> None:
+def test_joints_lie_at_the_same_pixels_as_in_the_real_crop(cvar: str) -> None:
     joints, centers, crops = hands(cvar)
     y, t = normalise_pose(joints, centers, CVAR21.reference)
     pose = PoseBatch(torch.from_numpy(y).float(), torch.from_numpy(t).float())
@@ -202,7 +202,7 @@ def test_labels_of_another_skeleton_are_converted(model: Path, tmp_path: Path) -
     )
 
 
-def test_no_hand_and_no_latent_space_are_told(model: Path, cvar: str, tmp_path: Path) -> None:
+def test_missing_hand_and_missing_latent_space_are_reported(model: Path, cvar: str, tmp_path: Path) -> None:
     root = make_recording(tmp_path / "rec", skeleton=CVAR21).root
     Image.fromarray(np.zeros((240, 320), np.uint16)).save(root / "000000.png")
     with pytest.raises(ValueError, match="No hand was found in recording/rec/000000"):
@@ -212,6 +212,6 @@ def test_no_hand_and_no_latent_space_are_told(model: Path, cvar: str, tmp_path: 
         generate_command("pose-to-depth", tmp_path / "plain", data=cvar, out=tmp_path, **OPTIONS | {"frame": "0"})
 
 
-def test_a_walk_of_one_step_is_refused(nets: CrossingNets) -> None:
+def test_a_walk_of_one_step_raises(nets: CrossingNets) -> None:
     with pytest.raises(ValueError, match="at least 2"):
         walk(nets, torch.zeros(23), torch.ones(23), 1)

@@ -22,7 +22,7 @@ def test_frozen_averages_use_the_batch_and_leave_the_averages() -> None:
     assert moved == {name for name in before if name.startswith(("trunk.", "pos."))}
 
 
-def test_frozen_averages_are_what_evaluation_uses() -> None:
+def test_evaluation_uses_frozen_averages() -> None:
     disc, x = make_nets().disc, images(4)
     disc.trunk(x)
     disc.eval()
@@ -31,7 +31,7 @@ def test_frozen_averages_are_what_evaluation_uses() -> None:
         assert torch.equal(disc.trunk(x), expected)
 
 
-def test_frozen_averages_put_back_what_they_found() -> None:
+def test_frozen_averages_restore_the_state_before() -> None:
     layers = [BatchNorm1d(2), BatchNorm1d(2)]
     layers[1].track_running_stats = False
 

@@ -39,7 +39,7 @@ BY_JOINTS = {
 
 
 @pytest.mark.parametrize("joints", [16, 21, 36])
-def test_every_part_costs_what_the_paper_says(joints: int) -> None:
+def test_cost_of_every_part_agrees_with_the_paper(joints: int) -> None:
     assert complexity(presets.paper_networks(joints)) == {**SHARED, **BY_JOINTS[joints]}
 
 

@@ -27,7 +27,7 @@ def test_the_preset_stays_within_its_multiply_adds() -> None:
     assert 4 * cost.parameters < 8e6
 
 
-def test_a_place_votes_from_where_it_is_and_from_the_depth_seen_there() -> None:
+def test_votes_start_from_the_place_and_its_depth() -> None:
     network = make()
     with torch.no_grad():
         network.votes.weight.zero_()  # no offset anywhere

@@ -44,7 +44,7 @@ def test_a_folder_gives_the_detector_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.maps(images), made.maps(images))
 
 
-def test_folders_of_others_are_refused(tmp_path: Path) -> None:
+def test_folders_of_other_programs_raise(tmp_path: Path) -> None:
     bundle.save(detector(), tmp_path)
     assert not bundle.is_detector(tmp_path / "none")
     with pytest.raises(ValueError, match="'crossnets-detector-bundle' version 1, not 'crossnets-bundle'"):

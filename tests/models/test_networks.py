@@ -82,7 +82,7 @@ def with_averages(nets: CrossingNets) -> CrossingNets:
 
 
 @torch.no_grad()
-def test_the_discriminator_computes_what_the_layers_of_the_paper_do() -> None:
+def test_discriminator_agrees_with_the_layers_of_the_paper() -> None:
     disc, x = with_averages(make_nets()).disc, images(2)
     maps = _convolved(x, disc.trunk)
     assert_close(disc.trunk(x), maps)
@@ -100,7 +100,7 @@ def test_the_discriminator_computes_what_the_layers_of_the_paper_do() -> None:
 
 
 @torch.no_grad()
-def test_the_generator_computes_what_the_layers_of_the_paper_do() -> None:
+def test_generator_agrees_with_the_layers_of_the_paper() -> None:
     nets = with_averages(make_nets())
     z = torch.randn(3, 23, generator=rng(2))
     (linear,) = linears(nets.ali)
@@ -133,7 +133,7 @@ def _std(values: Tensor) -> float:
     return float(values.detach().std())
 
 
-def test_weights_start_as_the_paper_says() -> None:
+def test_initial_weights_agree_with_the_paper() -> None:
     nets = make_nets()
     for part, std in ((nets.vae, 0.01), (nets.ali, 0.02), (nets.gen, 0.05), (nets.disc, 0.05)):
         for name, p in part.named_parameters():
@@ -230,6 +230,6 @@ def test_the_baseline_has_the_same_trunk_and_convolutions() -> None:
 @pytest.mark.parametrize(
     "settings", [{"num_joints": 1}, {"num_joints": 5, "latent_dim": 16}, {"num_joints": 5, "latent_dim": 0}]
 )
-def test_sizes_that_cannot_be_are_refused(settings: dict[str, int]) -> None:
+def test_impossible_sizes_raise(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"num_joints=1, but a pose needs|latent_dim=\d+, but 5 joints allow 1 to 15"):
         PoseVAEConfig(**settings)

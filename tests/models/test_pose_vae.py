@@ -13,7 +13,7 @@ from tests.models.nets import JOINTS, linears, make_nets, rng
 
 
 @torch.no_grad()
-def test_the_pose_vae_computes_what_the_layers_of_the_paper_do() -> None:
+def test_pose_vae_agrees_with_the_layers_of_the_paper() -> None:
     vae = make_nets().vae
     for p in vae.parameters():
         nn.init.normal_(p, 0, 0.3, rng(p.numel()))
@@ -75,7 +75,7 @@ def test_noise_depends_on_the_generator_alone() -> None:
     assert not torch.equal(vae.sample(q, rng(1)), vae.sample(q, rng(2)))
 
 
-def test_there_is_no_noise_at_test() -> None:
+def test_prediction_is_without_noise() -> None:
     nets = make_nets()
     pose = PoseBatch(torch.randn(3, JOINTS, 3, generator=rng()), torch.randn(3, 3, generator=rng(1)))
     z = nets.encode_pose(pose)

@@ -132,7 +132,7 @@ def test_fewer_test_frames_keep_both_subjects() -> None:
         (("recording",), "Give --frames"),
     ],
 )
-def test_sizes_that_make_no_sense_are_refused(arguments: tuple, message: str) -> None:
+def test_invalid_sizes_raise(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         clips_of(*arguments)
 
@@ -171,7 +171,7 @@ def test_a_recording_of_motion_is_continuous(tmp_path: Path) -> None:
     assert np.linalg.norm(np.diff(joints_mm, axis=0), axis=-1).max() < 45
 
 
-def test_moving_surroundings_are_refused(tmp_path: Path) -> None:
+def test_moving_surroundings_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--clutter with --motion"):
         write_dataset("nyu", 3, tmp_path, motion=True, clutter=True)
     with pytest.raises(ValueError, match=r"scale 0\.5 without --motion"):

@@ -40,7 +40,7 @@ def test_every_sensor_has_a_camera() -> None:
 
 
 @pytest.mark.parametrize("name", SENSORS)
-def test_noise_grows_with_depth_and_slope_and_has_no_bias(name: str) -> None:
+def test_noise_is_unbiased_and_grows_with_depth_and_slope(name: str) -> None:
     model = replace(SENSORS[name], unit_mm=0.0)  # rounding would hide small noise
     near, far, steep = (error_mm(model, image) for image in (plane(500), plane(1000), plane(500, 1.5)))
     assert 0.03 < near.std() < 5

@@ -187,7 +187,7 @@ def test_invalid_arguments_are_rejected() -> None:
         crop_grid(CAMERA, -centers, cubes)
 
 
-def test_rays_through_a_lens_hit_what_exact_rays_hit() -> None:
+def test_rays_through_a_lens_agree_with_exact_rays() -> None:
     camera = LensCamera(CAMERA, Lens(0.3, -0.1, 0.01, -0.02), WIDTH, HEIGHT)
     surface = some_mesh(0)
     depth = render_through_lens(surface, camera, 64)

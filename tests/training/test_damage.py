@@ -43,7 +43,7 @@ def test_the_seed_decides_and_every_image_is_damaged_its_own_way(kind: str) -> N
         assert not torch.equal(one[0], one[1])
 
 
-def test_shares_of_nothing_change_nothing_and_half_a_share_half_of_the_images() -> None:
+def test_the_share_is_that_of_the_changed_images() -> None:
     image = disc(400)
     assert torch.equal(damage_crops(image, joints(400), only("none"), 1), image)
     half = CropDamage(**{name: 0.5 if name == "noise" else 0.0 for name in KINDS})
@@ -76,7 +76,7 @@ def test_holes_are_background_and_leave_most_of_the_disc() -> None:
     assert 0.005 < float(gone.sum() / (before < 1).sum()) < 0.4
 
 
-def test_objects_are_only_nearer_than_what_was_seen_and_round() -> None:
+def test_objects_are_round_and_only_decrease_depth() -> None:
     held, before = damaged("objects"), disc()
     assert (held <= before).all()
     assert (held < before).flatten(1).any(dim=1).sum() >= 4  # some lie behind the disc
@@ -158,6 +158,6 @@ def test_the_hash_is_even_and_neighbours_do_not_go_together() -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(CropDamage) if field.name in KINDS])
-def test_a_share_above_one_is_refused(name: str) -> None:
+def test_a_share_above_one_raises(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=1.5: expected 0 to 1"):
         CropDamage(**{name: 1.5})

@@ -31,7 +31,7 @@ def take(first: int, total: int, workers: int = 0) -> list[RenderedBatch]:
         return list(batches)
 
 
-def test_a_stream_that_goes_on_gives_what_it_would_have_given() -> None:
+def test_a_resumed_stream_gives_the_same_batches() -> None:
     whole = take(0, 5)
     assert len(whole) == 5
     assert len(whole[0].side) == 8

@@ -237,7 +237,7 @@ def test_going_back_while_live_stays_there_though_answers_are_late(browser: Any,
     moves(page)
 
 
-def test_the_page_says_what_is_wrong_and_comes_back(browser: Any, live: Live) -> None:
+def test_the_page_reports_an_error_and_recovers(browser: Any, live: Live) -> None:
     page = open_page(browser, live.server.url)
     live.reading.close()
     live.state.closed = False

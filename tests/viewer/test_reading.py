@@ -60,7 +60,7 @@ def test_frames_are_kept_for_some_seconds(tmp_path: Path) -> None:
         assert said(state, 0)[0]["frame"]["number"] == kept["first"], "what is forgotten becomes the oldest"
 
 
-def test_a_message_says_everything_of_a_frame(tmp_path: Path) -> None:
+def test_a_message_contains_everything_of_a_frame(tmp_path: Path) -> None:
     with reading(Frames(), OneHand(), tmp_path) as state:
         until(lambda: last(state) > 10, "frames come")
         head, _ = said(state)
@@ -150,7 +150,7 @@ def test_closing_waits_until_a_slow_disk_has_everything(tmp_path: Path, monkeypa
     assert len(Recording(state.status.saved)) == state.status.recorded
 
 
-def test_a_writer_that_fails_in_any_way_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_writer_does_not_block_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> Path:
         raise MemoryError
 
@@ -164,7 +164,7 @@ def test_a_writer_that_fails_in_any_way_holds_up_nobody(tmp_path: Path, monkeypa
         until(lambda: last(state) > before, "frames still come")
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with reading(Frames(), None, tmp_path / "file" / "records") as state:
         until(lambda: last(state) > 2, "frames come")
@@ -184,14 +184,14 @@ def test_a_failure_is_shown_and_the_frames_stay(tmp_path: Path) -> None:
         assert said(state)[0]["frame"]["number"] == 11
 
 
-def test_a_source_without_a_frame_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_without_a_frame_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with reading(Frames(0), None, tmp_path) as state:
         until(lambda: state.status.message, "it is told")
         assert state.status.message == "Stopped: frames gave no frame."
     assert capsys.readouterr().err == "Stopped: frames gave no frame.\n"
 
 
-def test_a_camera_that_is_back_is_no_longer_lost_while_paused(tmp_path: Path) -> None:
+def test_a_camera_that_returns_during_a_pause_is_not_reported_as_lost(tmp_path: Path) -> None:
     camera = Frames()
     camera.live = True
     with reading(camera, None, tmp_path) as state:
@@ -201,7 +201,7 @@ def test_a_camera_that_is_back_is_no_longer_lost_while_paused(tmp_path: Path) ->
         assert state.status.paused
 
 
-def test_who_waits_is_woken() -> None:
+def test_waiting_readers_wake_up() -> None:
     state = LiveState("frames", None, 1.0)
     threading.Timer(0.1, lambda: state.update(message="new")).start()
     began = time.monotonic()
@@ -216,7 +216,7 @@ def test_who_waits_is_woken() -> None:
     assert time.monotonic() - began < 3
 
 
-def test_a_source_that_begins_again_forgets_what_was_kept() -> None:
+def test_a_source_that_starts_again_drops_kept_frames() -> None:
     state = LiveState("frames", None, 9.0)
     pinhole = Pinhole(1.0, 1.0, 0.0, 0.0)
     for number, time_s in enumerate([1.0, 2.0, 0.5]):

@@ -51,7 +51,7 @@ def ask(
     return found
 
 
-def test_every_part_of_the_page_is_there_and_nothing_is_from_elsewhere(server: LiveServer) -> None:
+def test_every_part_of_the_page_is_served_by_this_server(server: LiveServer) -> None:
     for path, (_, kind) in _PARTS.items():
         status, body, headers = ask(server, path)
         assert (status, headers["Content-Type"]) == (200, kind)
@@ -112,7 +112,7 @@ def test_commands(server: LiveServer) -> None:
         ("/command", {"pause": True}, {"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
     ],
 )
-def test_what_is_refused(server: LiveServer, path: str, body: object, headers: dict[str, str], status: int) -> None:
+def test_rejected_requests(server: LiveServer, path: str, body: object, headers: dict[str, str], status: int) -> None:
     found, said, _ = ask(server, path, body, headers or None)
     assert found == status
     assert said
@@ -155,7 +155,7 @@ def test_other_addresses_need_the_token(public: LiveServer, server: LiveServer) 
     assert ask(public, "/command", {"pause": True}, elsewhere)[0] == 403
 
 
-def test_too_many_connections_are_refused_and_free_places_are_used_again(
+def test_connections_are_limited_and_free_places_are_used_again(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_OF_ONE", 3)
