@@ -75,7 +75,7 @@ class Lines:
 
     def __init__(self, repetitions: int) -> None:
         self._repetitions = repetitions
-        print(f"{processor_name()}, one thread; medians of {repetitions}")
+        print(f"{processor_name()}, one thread, medians of {repetitions}")
         print(f"{'':50}{'processor':>12}{'wall clock':>12}")
 
     def rate(self, name: str, count: int, work: Callable[[], object]) -> float:
@@ -223,7 +223,7 @@ def compare(lines: Lines) -> None:
     }
     meshes = [triangles(one_of(hands, k)) for k in range(_FRAMES)]
     trees = [tree(mesh) for mesh in meshes]
-    print(f"The same {_FRAMES} hands, without noise; meshes of {np.mean([len(m) for m in meshes]):,.0f} triangles")
+    print(f"The same {_FRAMES} hands without noise, as meshes of {np.mean([len(m) for m in meshes]):,.0f} triangles")
     lines.each("ms a hand, Embree, building its tree", _FRAMES, lambda: [tree(mesh) for mesh in meshes])
     for what, (xs, ys) in sets.items():
         rays = [rays_of(*pair) for pair in zip(xs, ys, strict=True)]
@@ -247,8 +247,8 @@ def agreement(ours_mm: np.ndarray, theirs_mm: np.ndarray) -> str:
     share = 100 * (both & (apart <= AGREE_MM)).sum() / hand.sum()
     one = 100 * (hand & ~both).sum() / hand.sum()
     return (
-        f"  depths agree within {AGREE_MM} mm on {share:.2f} % of {hand.sum():,} hand pixels; {one:.2f} % only one "
-        f"sees; median difference {np.median(apart[both]):.4f} mm"
+        f"  depths agree within {AGREE_MM} mm on {share:.2f} % of {hand.sum():,} hand pixels. Only one sees {one:.2f} "
+        f"%. The median difference is {np.median(apart[both]):.4f} mm"
     )
 
 

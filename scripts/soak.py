@@ -62,7 +62,9 @@ def main() -> None:
         lines.append({"frames": (number + 1) * part, "resident_mb": resident_mb(), "ms_a_frame": ms})
         print(f"{lines[-1]['frames']:>9,} frames  {lines[-1]['resident_mb']:7.1f} MB  {ms:.3f} ms a frame", flush=True)
     growth = lines[-1]["resident_mb"] - lines[0]["resident_mb"]
-    print(f"Memory grew by {growth:.1f} MB between the first and the last {part:,} frames; a hand in {found:,} frames.")
+    print(
+        f"Memory grew by {growth:.1f} MB between the first and the last {part:,} frames. Frames with a hand: {found:,}."
+    )
     write_text(given.out, json.dumps({"parts": lines, "growth_mb": growth, "with_a_hand": found}, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What scripts would find out only after hours of training or scoring."""
+"""Parts of scripts whose errors would show only after hours of training or scoring."""
 
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +34,7 @@ def test_unknown_sides_do_not_count_as_right() -> None:
     scores = script("detector_scores")
 
     class Finder:
-        """Sees a right hand where there is one, and another where there is none."""
+        """Detects the right hand, and a hand at an empty place."""
 
         def find(self, depth_mm: np.ndarray, camera: Pinhole) -> list[Detection]:
             places = ((0.9, [0, 0, 500]), (0.5, [300, 0, 500]))

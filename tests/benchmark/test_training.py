@@ -1,4 +1,4 @@
-"""The benchmark of training: what it measures and what it refuses."""
+"""The benchmark of training: its measurements and invalid options."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Exported networks say what torch says, in every runtime that is installed."""
+"""Exported networks agree with torch in every installed runtime."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def test_every_runtime_agrees_with_torch(exported: tuple[Estimator, Path], runti
     first = loaded.run(images[:1])
     kept = first.joints.copy()
     assert not np.array_equal(loaded.run(images[1:]).joints, kept)
-    np.testing.assert_array_equal(first.joints, kept, "what was said stays, whatever is asked next")
+    np.testing.assert_array_equal(first.joints, kept, "the next call does not change earlier results")
     if whole.maps:
         spoken = loaded.speaking(CVAR21).estimate(crops()).joints_mm
         np.testing.assert_allclose(spoken, whole.speaking(CVAR21).estimate(crops()).joints_mm, atol=0.01)

@@ -38,7 +38,8 @@ def test_one_pixel_follows_the_map(camera: Pinhole, distance_mm: float) -> None:
         u, v = int(u0) + du, int(v0) + dv
         probe = crop_hand(plane(0, 480, 640), camera, center)
         expected, scale = image_to_crop_px(np.array([u, v], float), probe), probe.to_crop_px[0, 0]
-        # Where the crop shrinks the image it skips pixels; a block wide enough to be hit shows the same middle.
+        # A crop that shrinks the image skips pixels. A block that is wide enough is always sampled and has the same
+        # middle.
         side = 0 if scale >= 1 else 2
         depth = plane(0, 480, 640)
         depth[v - side : v + side + 1, u - side : u + side + 1] = distance_mm
@@ -130,7 +131,7 @@ def test_empty_crop_is_all_background(how: str) -> None:
 
 
 def test_flat_per_frame_crop_is_all_farthest() -> None:
-    """A crop with one single depth is both nearest and farthest; the paper's order makes it +1."""
+    """The only depth of a crop is both the nearest and the farthest. The paper's order of steps makes it +1."""
     assert (normalise(crop_hand(plane(500), CAMERA, CENTER), "per-frame") == 1).all()
 
 

@@ -16,7 +16,7 @@ both = pytest.mark.parametrize("find", [find_center, find_center_slices])
 
 
 def arm(camera: Pinhole, shape: tuple[int, int], palm: np.ndarray = PALM, forearm: bool = True) -> np.ndarray:
-    """A palm with five fingers upwards; a forearm, at the same depth, down to the image's border."""
+    """Draw a palm with five fingers upwards, and a forearm of the same depth down to the border of the image."""
     depth = np.zeros(shape, np.float32)
     mm = camera.fx_px / palm[2]
     u, v, _ = project(palm, camera)
@@ -139,7 +139,7 @@ def test_fast_enough_for_a_live_camera() -> None:
     start = time.process_time()
     for _ in range(5):
         find_center(depth, preset.pinhole)
-    assert (time.process_time() - start) / 5 < 0.05  # about 1.5 ms alone; the rest is for slow machines
+    assert (time.process_time() - start) / 5 < 0.05  # it takes about 1.5 ms, and the limit allows for slow machines
 
 
 @pytest.mark.real

@@ -25,7 +25,7 @@ def test_round_trip_in_float32() -> None:
 
 
 def test_units() -> None:
-    """One unit is 50 mm; t is the reference joint's offset from the centre."""
+    """One unit is 50 mm, and t is the offset of the reference joint from the centre."""
     joints = np.array([[0.0, 0.0, 500.0], [50.0, 0.0, 600.0]])
     pose = normalise_pose(joints, np.array([0.0, 25.0, 550.0]), 0)
     np.testing.assert_allclose(pose.t, [0.0, -0.5, -1.0])

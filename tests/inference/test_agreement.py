@@ -28,7 +28,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers_of(frames: list[HandFrame]) -> list[np.ndarray | None]:
-    """The likeliest hand of each frame by `Tracker.predict`; every other way must give the same."""
+    """The likeliest hand of each frame by `Tracker.predict`. Every other path must give the same hand."""
     tracker = crossnets.load()
     estimator = open_estimator()
     candidates = candidates_of("auto", estimator)

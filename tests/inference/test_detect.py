@@ -1,4 +1,4 @@
-"""Exported detectors say what torch says, in every runtime that is installed."""
+"""Exported detectors agree with torch in every installed runtime."""
 
 from pathlib import Path
 

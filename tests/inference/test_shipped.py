@@ -1,4 +1,4 @@
-"""The model that comes with the package does what the README says."""
+"""The model of the package has the properties that the README states."""
 
 import json
 import pickle

@@ -20,7 +20,8 @@ TEMPLATE -= TEMPLATE.mean(axis=0)
 
 
 class BlobNetwork:
-    """Joints around the middle of what a crop shows; unsure where it shows little. Hands at the left are left."""
+    """Joints around the middle of the visible part of a crop. They are unsure if little is visible. Hands at the left
+    are left hands."""
 
     def __init__(self) -> None:
         self.images_seen = 0
@@ -44,7 +45,7 @@ class BlobNetwork:
 
 
 class Blobs:
-    """Images with discs for hands, and a finder that knows where they are."""
+    """Images with discs as hands, and a finder that knows their places."""
 
     def __init__(self, *centers_mm: np.ndarray) -> None:
         self.centers_mm = list(centers_mm)
@@ -90,7 +91,7 @@ def test_two_hands_in_one_image() -> None:
         assert hand.std_mm is not None
         assert hand.confidence is not None
         assert hand.confidence.min() > 0.5
-    assert network.images_seen == 4, "two looks at two hands"
+    assert network.images_seen == 4, "two passes over two hands"
     assert set(both.stages_ms) == {"find", "crop", "network", "joints"}
     one, _ = tracker(blobs, hands=1)
     assert len(one.predict(blobs.image(), CAMERA)) == 1
@@ -117,7 +118,7 @@ def test_followed_hands_are_searched_for_now_and_then_only() -> None:
 
 
 def test_a_followed_hand_that_is_found_elsewhere_stays_one() -> None:
-    """The detector is wrong about the depth; the estimator puts both looks at the same hand."""
+    """The detector is wrong about the depth, and the estimator places both candidates on the same hand."""
     blobs = Blobs(LEFT_MM)
     follow, _ = tracker(blobs)
     follow.track(blobs.image(), CAMERA)
@@ -156,7 +157,7 @@ def test_an_unsure_estimate_yields_no_hands() -> None:
 
 
 def test_a_followed_hand_that_is_no_longer_detected_is_dropped() -> None:
-    """A hand that was followed onto something that is none."""
+    """A followed hand whose place no longer shows a hand."""
     blobs = Blobs(LEFT_MM)
     follow, _ = tracker(blobs)
     image = blobs.image()

@@ -16,7 +16,7 @@ SHARED = {
     "pos_head": Complexity(123_158, 12_398_609),
     "discriminator": Complexity(658_350, 79_912_977),
 }
-"""Spec 2.2 to 2.4; the multiply-adds, which it rounds, are its layers multiplied out by hand."""
+"""Costs of spec 2.2 to 2.4. The spec rounds multiply-adds. These are computed from its layers by hand."""
 
 BY_JOINTS = {
     16: {

@@ -36,7 +36,7 @@ def test_votes_start_from_the_place_and_its_depth() -> None:
     place = 16 * (96 // 8) + 40 // 8
     expected = torch.tensor([(5.5 / 8) - 1, (12.5 / 8) - 1, -0.3])
     torch.testing.assert_close(votes.places[0, 0, place], expected, atol=1e-5, rtol=0)
-    assert float(votes.places[0, 0, 0, 2]) == 0, "where nothing is seen, depth starts from the cube's middle"
+    assert float(votes.places[0, 0, 0, 2]) == 0, "without a valid pixel, depth is relative to the middle of the cube"
     torch.testing.assert_close(votes.weights.sum(-1), torch.ones(1, 5))
 
 

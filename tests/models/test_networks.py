@@ -69,7 +69,7 @@ def _convolved(x: Tensor, layers: nn.Sequential) -> Tensor:
 
 
 def with_averages(nets: CrossingNets) -> CrossingNets:
-    """Running averages far from their start, so that a missing normalisation shows; in evaluation mode."""
+    """Move running averages far from their start, so that a missing normalisation shows, and set evaluation mode."""
     generator = rng(5)
     for layer in nets.modules():
         if isinstance(layer, BatchNorm1d | BatchNorm2d):

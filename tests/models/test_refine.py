@@ -29,7 +29,7 @@ def met(nets: CrossingNets, image: Tensor) -> Tensor:
 
 @torch.no_grad()
 def difference(nets: CrossingNets, image: Tensor, z: Tensor) -> Tensor:
-    """Met(x) - Met(Gen(Ali(z))), or what the variant puts in its place."""
+    """Met(x) - Met(Gen(Ali(z))), or the difference of the variant."""
     a, b = met(nets, image), met(nets, nets.gen(nets.ali(z)))
     if nets.disc.metric_kind == "separate":
         return a - b

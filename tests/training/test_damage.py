@@ -124,7 +124,7 @@ def test_damaged_scenes_have_the_channels_of_their_depth(kind: str) -> None:
     changed = (inverse - before).abs() > 1e-4
     assert changed.any()
     depth = torch.where(inverse > 0, 500 / inverse.clamp_min(1e-6), 0.0)
-    if kind != "mixing":  # mixed pixels may be nearer than the inverse depth tells
+    if kind != "mixing":  # mixed pixels may be nearer than the inverse depth shows
         torch.testing.assert_close(found, image_of(depth[:, None]), rtol=1e-3, atol=1e-3)
     if kind in ("edges", "holes"):
         assert (inverse[changed] == 0).all()

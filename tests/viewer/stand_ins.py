@@ -19,7 +19,7 @@ CAMERA = CameraPreset(Pinhole(50.0, 50.0, 15.5, 11.5), 32, 24, 0.5, "test")
 
 
 class Frames(Closing):
-    """`count` frames, endless if None; the depth of frame n is 400 + n % 100 mm everywhere."""
+    """A source of `count` frames, or without end if None. The depth of frame n is 400 + n % 100 mm everywhere."""
 
     name, live = "frames", False
     skeleton: Skeleton | None = None

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 class Knows:
-    """A tracker that is told the joints: the source's own frames, at the same times."""
+    """A tracker that knows the joints from the frames of the source at the same times."""
 
     def __init__(self) -> None:
         self.stages_ms = {"find": 1.0, "crop": 2.0, "network": 3.0, "joints": 0.5}
@@ -70,7 +70,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
 def browser() -> Iterator[Any]:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("there is no Chromium here; apt-get install chromium")
+        pytest.skip("Chromium is missing. Run apt-get install chromium.")
     api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     with api.sync_playwright() as player:
         found = player.chromium.launch(executable_path=path, args=["--no-sandbox"])

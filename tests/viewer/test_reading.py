@@ -1,4 +1,4 @@
-"""What the viewers are shown: kept frames, pause, recordings, and a source that ends or fails."""
+"""The state for viewers: kept frames, pause, recordings, and a source that ends or fails."""
 
 import threading
 import time
@@ -57,7 +57,7 @@ def test_frames_are_kept_for_some_seconds(tmp_path: Path) -> None:
         counts = np.frombuffer(older, "<u2")
         assert (counts == 4 * (400 + middle["frame"]["number"] % 100)).all()
         assert len(image) == 2 * 24 * 32
-        assert said(state, 0)[0]["frame"]["number"] == kept["first"], "what is forgotten becomes the oldest"
+        assert said(state, 0)[0]["frame"]["number"] == kept["first"], "a dropped frame becomes the oldest kept one"
 
 
 def test_a_message_contains_everything_of_a_frame(tmp_path: Path) -> None:
@@ -179,14 +179,14 @@ def test_a_read_only_folder_is_reported(tmp_path: Path) -> None:
 
 def test_a_failure_is_shown_and_the_frames_stay(tmp_path: Path) -> None:
     with reading(Frames(fails_at=12), None, tmp_path) as state:
-        until(lambda: state.status.message, "the failure is told")
+        until(lambda: state.status.message, "the failure is reported")
         assert state.status.message == "Stopped: the cable burns"
         assert said(state)[0]["frame"]["number"] == 11
 
 
 def test_a_source_without_a_frame_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with reading(Frames(0), None, tmp_path) as state:
-        until(lambda: state.status.message, "it is told")
+        until(lambda: state.status.message, "it is reported")
         assert state.status.message == "Stopped: frames gave no frame."
     assert capsys.readouterr().err == "Stopped: frames gave no frame.\n"
 

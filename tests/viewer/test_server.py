@@ -1,4 +1,4 @@
-"""The page over HTTP: what is asked for, who may ask, and ports that cannot be had."""
+"""The page over HTTP: requests, permissions, and ports that cannot be opened."""
 
 import http.client
 import json

@@ -27,7 +27,7 @@ _OFF_MIDDLE = 0.15
 """Largest usual distance of the principal point from the image's middle, over the image's side."""
 _FEW_INVALID = 0.001
 _MANY_INVALID = 0.97
-"""Shares of invalid pixels. Every depth camera leaves out pixels at the edges of things. In CVAR's images, which show
+"""Shares of invalid pixels. Every depth camera leaves out pixels at the edges of objects. In CVAR's images, which show
 the hand alone, the share is 0.6 to 0.9."""
 _MANY_UNSUPPORTED = 0.12
 """Share of the valid pixels without support. It is 0.002 (rendered D435) to 0.08 (CVAR's P1) as cameras deliver images,
@@ -123,7 +123,7 @@ def _invalid(frames: Sequence[HandFrame]) -> Check:
         return Check(
             "invalid pixels",
             "warning",
-            f"{found}, expected some at the edges of things",
+            f"{found}, expected some at the edges of objects",
             "Switch hole filling off. It continues the background over the edge of the hand.",
         )
     if share > _MANY_INVALID:

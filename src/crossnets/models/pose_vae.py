@@ -18,7 +18,7 @@ class PoseVAEConfig:
     hidden_dim: int = 40
     latent_dim: int = 20
     noise_std: float = 0.05
-    """Deviation of e in z = mu + exp(s / 2) e. The textbook has 1; the authors limit it on purpose (spec 3.1)."""
+    """Deviation of e in z = mu + exp(s / 2) e. The textbook has 1, and the authors use less on purpose (spec 3.1)."""
 
     def __post_init__(self) -> None:
         if self.num_joints < 2:

@@ -208,7 +208,8 @@ class Recorder:
                     writer.add(frame.depth_mm.astype(np.float32), frame.joints_mm)
                     self.count += 1
                     self._state.update(recorded=self.count)
-        except Exception as error:  # such as a full disk; the thread that adds frames must be told
+        # Any error, such as a full disk, must reach the thread that adds frames, which would wait forever.
+        except Exception as error:
             self.failed = str(error) or type(error).__name__
 
 
