@@ -1,11 +1,13 @@
 """Signals at random moments: is every file whole, and does the same command continue or start again?
 
     python scripts/faults.py --minutes 15 --out faults.json
+    sudo python scripts/faults.py --full-disk --out full.json
 
 Each round runs one command on tiny inputs, sends it SIGKILL, SIGTERM or SIGINT at a random moment, opens every file
 that it left, and gives the same command again, which must end well. All but export run in forks of a process that
-has imported the package, so that the moments fall into the work and not into the imports. Exits with 1 if a file was
-lost or a command did not continue.
+has imported the package, so that the moments fall into the work and not into the imports. With --full-disk each command
+runs on two disks in memory that are too small for it, and again after they grew. Exits with 1 if a file was lost or a
+command did not continue.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -40,7 +43,10 @@ from crossnets.training import session  # noqa: F401
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FRAMES = 12
-_LONGEST_S = 240.0
+_PAGE = 4096
+_SHARES = (0.35, 0.8)
+"""Room on a disk that is too small, over the room that the files of a command take."""
+_LONGEST_S = 900.0
 _SWEEP = """
 [train]
 preset = "paper"
@@ -86,6 +92,7 @@ def jobs(made: Path) -> dict[str, Job]:
         "data pack": Job(lambda out: ["data", "pack", data, "--frames-per-shard", "4", "--out", str(out)]),
         "record": Job(lambda out: ["record", "virtual", "--frames", "40", "--out", str(out)], refuses=True),
         "evaluate": Job(lambda out: ["evaluate", "--data", data, "--out", str(out)], refuses=True),
+        "predict": Job(lambda out: ["predict", data, "--draw", "--out", str(out)], refuses=True),
         "export": Job(lambda out: ["export", str(made / "run"), "--out", str(out / "model.onnx")]),
         "sweep": Job(lambda out: ["sweep", str(made / "sweep.toml"), "--out", str(out)]),
     }
@@ -237,6 +244,47 @@ def one_round(name: str, job: Job, number: signal.Signals, after_s: float, folde
     return Result(name, number.name, ended, faults)
 
 
+def on_full_disk(name: str, job: Job, room: int, share: float, folder: Path) -> list[str]:
+    """Run a command on a disk with a share of the room that it needs, and again after the disk grew. Faults found."""
+    disk, log = folder / "disk", folder / "log.txt"
+    disk.mkdir()
+    size = max(2, int(room * share) // _PAGE) * _PAGE
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], check=True)
+    try:
+        words = job.words(disk / "out")
+        code, _ = run(words, log)
+        faults = damaged(disk)
+        if code != 2 or "No space left on device" not in log.read_text():
+            faults.append(f"ended with {code}: {log.read_text()[-600:]}")
+        subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
+        code, _ = run(words, log)
+        faults += damaged(disk)
+        if code:
+            faults.append(f"the same command ended with {code}: {log.read_text()[-600:]}")
+        if left := left_over(disk):
+            faults.append(f"left behind: {', '.join(left[:5])}")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    for fault in faults:
+        print(f"{name}, room for {share:.0%}: {fault}", flush=True)
+    return faults
+
+
+def full_disks(tried: dict[str, Job], folder: Path) -> dict[str, object]:
+    """Run every command on disks that are too small. Counts for JSON."""
+    faults: list[str] = []
+    for name, job in tried.items():
+        whole = Path(tempfile.mkdtemp(dir=folder))
+        code, _ = run(job.words(whole / "out"), whole / "log.txt")
+        if code:
+            raise SystemExit(f"{name} fails on a large disk:\n{(whole / 'log.txt').read_text()[-2000:]}")
+        files = [path for path in (whole / "out").rglob("*") if path.is_file()]
+        room = sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files)
+        for share in _SHARES:
+            faults += on_full_disk(name, job, room, share, Path(tempfile.mkdtemp(dir=folder)))
+    return {"full disks": len(_SHARES) * len(tried), "commands": list(tried), "faults": faults}
+
+
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,6 +292,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1_000_000, help="most rounds")
     parser.add_argument("--only", nargs="*", default=[], help="commands, such as record")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--full-disk", action="store_true", help="fill disks instead of sending signals; needs root")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -255,6 +304,11 @@ def main() -> None:
         made = Path(temporary) / "made"
         make_inputs(made)
         all_jobs = {name: job for name, job in jobs(made).items() if not given.only or name in given.only}
+        if given.full_disk:
+            counts = full_disks(all_jobs, Path(temporary))
+            write_text(given.out, json.dumps(counts, indent=2) + "\n")
+            print(json.dumps(counts, indent=2))
+            raise SystemExit(bool(counts["faults"]))
         lasts = {}
         for name, job in all_jobs.items():
             folder = Path(temporary) / "whole"

@@ -9,13 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+MAKE_ROOM = "Make room and give the same command again. Whatever was finished stays and is used."
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that the disk is full, or the user's share of it."""
+    # safetensors raises an error of its own, which has the number in its text alone.
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, to write to; on success it replaces `path`, on an error it is removed.
 
     Raises:
-        OSError: its folder cannot be made.
+        OSError: its folder cannot be made, or the disk is full.
     """
     make_folder(path.parent)
     part = path.with_name(path.name + ".part")
@@ -23,6 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         part.chmod(path.parent.stat().st_mode & 0o666)  # readable by whom the folder is; some writers make it private
         part.replace(path)
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise OSError(f"No space left on device: {path} was not written. {MAKE_ROOM}") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from types import FrameType
 
 import tyro
 
+from crossnets.atomic import MAKE_ROOM, is_full
 from crossnets.cli import (
     benchmark,
     compare,
@@ -121,4 +122,5 @@ def main() -> None:
     except (ValueError, OSError, FrameError) as error:
         if os.environ.get(TRACEBACK):
             raise
-        end(str(error), 2)
+        # The error of a full disk names no file where a stream was written.
+        end(f"{error}. {MAKE_ROOM}" if is_full(error) else str(error), 2)
