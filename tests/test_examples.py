@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import crossnets
+from crossnets.cli.predict import predict
 from crossnets.synth.writing import write_dataset
 from tests.loading import module_at
 
@@ -73,13 +74,17 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_javascript_gives_the_joints_of_python(javascript: Path, recording: Path) -> None:
+def test_python_the_command_and_javascript_give_the_same_joints(
+    javascript: Path, recording: Path, tmp_path: Path
+) -> None:
+    predict((str(recording),), out=tmp_path / "found", draw=False)
+    _, *lines = map(json.loads, (tmp_path / "found" / "predictions.jsonl").read_text().splitlines())
     weights = Path(crossnets.__file__).parent / "weights"
     tracker = crossnets.load()
     with crossnets.open(str(recording)) as source:
         frames = list(source)
     compared = 0
-    for frame in frames:
+    for frame, line in zip(frames, lines, strict=True):
         depth = frame.depth_mm.astype("<u2")
         depth.tofile(javascript / "frame.u16")
         camera = dict(zip(("fx", "fy", "cx", "cy"), frame.camera, strict=True))
@@ -92,7 +97,8 @@ def test_javascript_gives_the_joints_of_python(javascript: Path, recording: Path
         )  # fmt: skip
         theirs, ours = json.loads(done.stdout), tracker.predict(depth.astype(np.uint16), frame.camera)
         assert [hand["side"] for hand in theirs] == [hand.side for hand in ours]
-        for hand, other in zip(ours, theirs, strict=True):
+        for hand, other, written in zip(ours, theirs, line["hands"], strict=True):
+            np.testing.assert_allclose(written["joints_mm"], hand.joints_mm, rtol=0, atol=0.01)
             np.testing.assert_allclose(other["joints"], hand.joints_mm, rtol=0, atol=0.01)
             np.testing.assert_allclose(other["std"], hand.std_mm, rtol=0, atol=0.01)
             compared += 1
