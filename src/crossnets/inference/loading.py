@@ -51,8 +51,8 @@ def load(
 
     Args:
         path: A run of `crossnets train`, a model folder, or a file of `crossnets export`. The default is the model of
-            the package. A run that was not exported needs torch (crossnets[train]). A detector.onnx in the folder replaces
-            the detector of the package.
+            the package. A run that was not exported needs torch (crossnets[train]). A detector.onnx in the folder
+            replaces the detector of the package.
         runtime: `auto` chooses OpenVINO if it is installed (crossnets[fast]), else ONNX Runtime.
         threads: Threads of the processor for each network. One thread is best for one hand.
         precision: bfloat16 needs OpenVINO and is faster. It moves joints by some tenths of a millimetre in the mean and

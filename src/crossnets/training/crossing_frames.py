@@ -14,7 +14,7 @@ from crossnets.geometry.pose import NormalisedPose, pose_in_crop
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
-from crossnets.synth.hand.sampler import sample_scene
+from crossnets.synth.hand.sampler import sample_views
 from crossnets.training.augment import RealConfig, RealHands, draw_changes, turned
 from crossnets.training.config import CrossingConfig
 from crossnets.training.crops import KeptCrops, TrainingFrames, identity, keep_crops, prepare, seed_of
@@ -98,7 +98,8 @@ def _poses(rng: np.random.Generator, real: RealHands, skeleton: Skeleton, *, sam
     cameras = [Pinhole(*map(float, camera)) for camera in real.patches.cameras[rows]]
     found = [_in_crops(rng, real.patches.joints_mm[rows], real.patches.sizes[rows], cameras, real.config)]
     if sampled:
-        hands = np.asarray(joints(forward(*sample_scene(rng, many, _CAMERA)), skeleton)).astype(np.float32)
+        scene = sample_views(rng, many, _CAMERA)
+        hands = np.asarray(joints(forward(scene.shape, scene.pose), skeleton)).astype(np.float32)
         found.append(_in_crops(rng, hands, sizes_of(hands, skeleton), [_CAMERA.pinhole], real.config))
     y, t = pose_in_crop(np.concatenate(found), skeleton.reference)
     return NormalisedPose(y.astype(np.float32), t.astype(np.float32))
