@@ -28,7 +28,7 @@ from crossnets.inference.hands import estimate_hands
 from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, candidates_of, open_estimator
 from crossnets.inference.torch_models import Estimator
 from crossnets.models.blocks import BatchNorm2d
-from crossnets.models.crossnet import CrossNet
+from crossnets.models.crossnet import DensePosterior
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.damage import damage_crops
 from crossnets.training.presets import crossnets
@@ -57,7 +57,7 @@ def settled(estimator: Estimator, seed: int) -> Estimator:
     kind.
     """
     networks = estimator.networks
-    assert isinstance(networks, CrossNet)
+    assert isinstance(networks, DensePosterior)
     config = crossnets(seed=seed).rendered
     layers = [layer for layer in networks.dense.modules() if isinstance(layer, BatchNorm2d)]
     for layer in layers:

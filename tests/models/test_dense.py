@@ -3,8 +3,8 @@ import torch
 
 from crossnets.geometry.pose import pose_in_crop
 from crossnets.models.complexity import complexity
-from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense import DenseConfig, DenseNet
+from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.networks import build
 from crossnets.training import presets
 from tests.models.nets import rng
@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 def test_the_latent_of_an_image_is_that_of_its_estimated_pose() -> None:
     nets = build(presets.crossnets_networks(), rng())
-    assert isinstance(nets, CrossNet)
+    assert isinstance(nets, DenseCrossing)
     nets.eval()
     image = torch.rand(3, 1, 128, 128, generator=rng(1)) * 2 - 1
     with torch.no_grad():
@@ -65,6 +65,6 @@ def test_the_latent_of_an_image_is_that_of_its_estimated_pose() -> None:
         z = nets.estimate_latent(image)
         y, t = pose_in_crop(joints.numpy(), nets.config.reference)
         torch.testing.assert_close(z[:, -3:], torch.from_numpy(t))
-        torch.testing.assert_close(z[:, :-3], nets.crossing.vae.encode(torch.from_numpy(y)).mean)
+        torch.testing.assert_close(z[:, :-3], nets.vae.encode(torch.from_numpy(y)).mean)
         torch.testing.assert_close(nets.joints(nets.pose(joints)), joints, atol=1e-6, rtol=0)
     assert np.all(y[:, nets.config.reference] == 0)

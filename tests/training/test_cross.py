@@ -188,6 +188,7 @@ def test_generator_and_discriminator_take_turns(frames: TrainingFrames) -> None:
 def test_the_estimator_learns_nothing_from_a_teacher_s_gradient(frames: TrainingFrames) -> None:
     nets = networks()
     step(nets, frames, settings(), "joint")
+    assert nets.teacher is not None
     assert all(parameter.grad is None for parameter in nets.teacher.parameters())
     assert all(parameter.grad is None for parameter in nets.vae.parameters())
 

@@ -32,7 +32,7 @@ SOURCE = SyntheticConfig(camera="realsense-sr300", seed=9, noise=(0.0, 0.0))
 
 def settings(steps: int = 2) -> CrossnetsConfig:
     whole = presets.crossnets(precision="32-true", checkpoint_s=0.0)
-    batches = {"pose_vae": 8, "estimate": 4, "depth_gan": 4, "warm_up": 4, "joint": 4}
+    batches = {"pose_vae": 8, "estimate": 4, "draw": 4}
     stages = tuple(replace(s, batch=batches[s.name], epochs=0, min_steps=steps) for s in whole.stages)
     rendered = RenderedConfig(sources=(SOURCE,), kept_frames=16)
     return replace(whole, stages=stages, rendered=rendered)

@@ -37,7 +37,7 @@ from crossnets.inference.engines import load_exported
 from crossnets.inference.estimator import CropEstimator, Raw
 from crossnets.inference.loading import DETECTOR, NETWORK
 from crossnets.inference.tracker import Tracker
-from crossnets.models.crossnet import CrossNet
+from crossnets.models.crossnet import DensePosterior
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
@@ -67,7 +67,7 @@ def estimator_file(config: FramesConfig | CrossnetsConfig, folder: Path, *, may_
     if may_be_shipped and (SHIPPED / NETWORK).is_file():
         return NetworkFile(config.preset, SHIPPED / NETWORK, "shipped")
     networks = build(config.networks, torch.Generator().manual_seed(_SEED))
-    maps = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(networks, CrossNet) else None
+    maps = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(networks, DensePosterior) else None
     path = folder / f"{config.preset}.onnx"
     to_onnx(config.model(networks, maps or {}), path)
     return NetworkFile(config.preset, path, "random")

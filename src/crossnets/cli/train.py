@@ -130,15 +130,21 @@ class PaperOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossingAblations:
+class DrawingAblations:
     """Parts that can be left out."""
 
     use_unlabelled: bool = True
     """--no-use-unlabelled leaves unlabelled frames out."""
-    synthesised: bool = True
-    """--no-synthesised does not show generated maps to the estimator."""
     adversarial: bool = True
     """--no-adversarial trains the generator without a discriminator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingAblations(DrawingAblations):
+    """Parts that can be left out."""
+
+    synthesised: bool = True
+    """--no-synthesised does not show generated maps to the estimator."""
     augmentation: bool = True
     """--no-augmentation neither turns nor mirrors nor moves nor scales crops."""
     sampled_poses: bool = True
@@ -148,10 +154,12 @@ class CrossingAblations:
 Run = tyro.conf.OmitArgPrefixes[RunOptions]
 Data = tyro.conf.OmitArgPrefixes[DataOptions]
 Leaving = tyro.conf.OmitArgPrefixes[Ablations]
+Drawn = tyro.conf.OmitArgPrefixes[DrawingAblations]
 Parts = tyro.conf.OmitArgPrefixes[CrossingAblations]
 Paper = tyro.conf.OmitArgPrefixes[PaperOptions]
 _DATA = DataOptions()
 _ABLATIONS = Ablations()
+_DRAWN = DrawingAblations()
 _PARTS = CrossingAblations()
 _PAPER = PaperOptions()
 _CROPS = CropOptions()
@@ -255,14 +263,16 @@ def train_crossing(run: Run, data: Data = _DATA, ablations: Parts = _PARTS) -> N
     _train(partial(presets.crossing, terms=terms, **_common(run)), run, data)
 
 
-def train_crossnets(run: Run, data: Data = _DATA, ablations: Leaving = _ABLATIONS) -> None:
+def train_crossnets(run: Run, data: Data = _DATA, ablations: Drawn = _DRAWN) -> None:
     """Train our own networks on rendered hands, and on real frames beside them if there are any.
 
     The same command resumes after a kill. Example: crossnets train --preset crossnets --budget 2h --out runs/ours
     """
     from crossnets.training import presets
+    from crossnets.training.config import DrawingTerms
 
-    _train(presets.crossnets(terms=_terms(ablations), **_common(run)), run, data)
+    terms = DrawingTerms(unlabelled=ablations.use_unlabelled, adversarial=ablations.adversarial)
+    _train(presets.crossnets(terms=terms, **_common(run)), run, data)
 
 
 def train_detector(run: Run) -> None:

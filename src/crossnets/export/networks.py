@@ -22,7 +22,7 @@ from crossnets.inference import detector as detect
 from crossnets.inference.description import KEY, OUTPUTS, digest, to_text
 from crossnets.inference.engines import openvino_core
 from crossnets.inference.torch_models import Detector, Estimator
-from crossnets.models.crossnet import CrossNet
+from crossnets.models.crossnet import DensePosterior
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
 from crossnets.models.own import Found
@@ -55,7 +55,7 @@ class _Outputs(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = self.networks(image)
-        if isinstance(self.networks, CrossNet):
+        if isinstance(self.networks, DensePosterior):
             return found.joints, found.log_spread, found.side, found.log_size
         if isinstance(found, Found):
             return tuple(part.float() for part in found if part is not None)

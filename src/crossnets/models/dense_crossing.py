@@ -1,4 +1,4 @@
-"""The networks of the preset `crossing`: the roles of the paper's networks around one latent space, by today's means.
+"""The networks of the presets `crossing` and `crossnets`: the roles of the paper's networks around one latent space.
 
 The posterior is a dense estimator, whose joints the pose VAE's encoder takes into the latent space. The generator draws
 the bones of the pose at a latent. The discriminator judges parts of maps. Distances in the latent space are those of
@@ -29,6 +29,8 @@ class DenseCrossingConfig:
     """Pairs of joints between which the generator draws."""
     reference: int
     """The joint that poses are relative to."""
+    teacher: bool = False
+    """Whether an average of the past estimators is kept, which the preset `crossing` learns from."""
 
     def __post_init__(self) -> None:
         joints = self.dense.num_joints
@@ -61,7 +63,7 @@ class DenseCrossing(DensePosterior):
         self.vae = PoseVAE(config.pose_vae, generator)
         self.gen = BoneGenerator(config.bones, generator)
         self.dis = PatchDiscriminator(generator)
-        self.teacher = copy.deepcopy(self.dense).requires_grad_(False)
+        self.teacher = copy.deepcopy(self.dense).requires_grad_(False) if config.teacher else None
         """Average of the estimators of past steps."""
 
     @property

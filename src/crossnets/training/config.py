@@ -11,7 +11,6 @@ from jaxtyping import Float32
 from crossnets.geometry.skeleton import SavedSkeleton
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
 from crossnets.models.crossing import CrossingNetsConfig
-from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks
@@ -22,7 +21,9 @@ from crossnets.training.augment import RealConfig
 from crossnets.training.crops import CropConfig
 from crossnets.training.damage import CropDamage, SceneDamage
 
-StageName: TypeAlias = Literal["pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "detect", "own"]
+StageName: TypeAlias = Literal[
+    "pose_vae", "depth_gan", "warm_up", "joint", "regression", "estimate", "draw", "detect", "own"
+]
 Precision: TypeAlias = Literal["auto", "bf16-mixed", "32-true"]
 
 
@@ -135,15 +136,21 @@ class PaperConfig(FramesConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossingTerms:
-    """Parts of the preset `crossing`. Each False is an ablation."""
+class DrawingTerms:
+    """Parts of the training of a generator that draws bones. Each False is an ablation."""
 
     unlabelled: bool = True
-    """Frames without labels: their poses, which an average of the past estimators sees, in another view."""
-    synthesised: bool = True
-    """Generated maps, whose poses are known, for the estimator."""
+    """Frames without labels, drawn with the joints that are estimated in them."""
     adversarial: bool = True
     """The discriminator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingTerms(DrawingTerms):
+    """Parts of the preset `crossing`. Unlabelled frames teach its estimator as well."""
+
+    synthesised: bool = True
+    """Generated maps, whose poses are known, for the estimator."""
     augmentation: bool = True
     """Turns, mirrors, and other places and sides of the cube."""
     sampled_poses: bool = True
@@ -177,9 +184,9 @@ class OwnConfig(FramesConfig):
 class CrossnetsConfig(TrainConfig):
     """A training of the preset `crossnets`: rendered hands, and real frames beside them."""
 
-    networks: CrossNetConfig
+    networks: DenseCrossingConfig
     crop: CropConfig
-    terms: Terms = Terms()
+    terms: DrawingTerms = DrawingTerms()
     passes: int = 1
     """Passes of the model over a frame, see `CropModel.passes`."""
     rendered: RenderedConfig
@@ -204,7 +211,7 @@ class DetectorTraining(TrainConfig):
         return Detector(DetectorConfig(preset=self.preset, networks=self.networks), networks)
 
 
-def terms_of(config: TrainConfig) -> Terms | CrossingTerms:
+def terms_of(config: TrainConfig) -> Terms | DrawingTerms:
     """Terms of a training. The detector and registered networks have other losses, and no unlabelled frames."""
     if isinstance(config, PaperConfig | CrossnetsConfig | CrossingConfig):
         return config.terms

@@ -1,4 +1,4 @@
-"""The stages of the preset `crossing` in which its estimator, generator and discriminator learn."""
+"""The stages of the presets `crossing` and `crossnets` in which generator and discriminator learn."""
 
 from typing import ClassVar
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
-from crossnets import losses
+from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.dense_crossing import DenseCrossing
-from crossnets.tensors import RenderedBatch
+from crossnets.tensors import PoseBatch, RenderedBatch
 from crossnets.training.batches import Draw, part_of
-from crossnets.training.config import CrossingTerms, StageConfig
+from crossnets.training.config import CrossingTerms, DrawingTerms, StageConfig
 from crossnets.training.estimate import VOTES, WEIGHT_DECAY, distances, estimation_terms, vote_distances
 from crossnets.training.steps import BETAS, Losses, descend, noisy_latent, only_trains, random_walk
 
@@ -34,58 +34,24 @@ ADVERSARIAL = 0.01
 """Weight of the discriminator's judgement in the generator's loss."""
 
 
-class CrossingStage:
-    """One update of estimator, generator and discriminator.
+class Drawing:
+    """Updates of generator and discriminator in turn."""
 
-    The warm-up has labelled frames alone. Then come unlabelled frames, whose joints in one view the teacher estimates
-    and the estimator finds in another, and generated maps of poses on random walks in the latent space.
-    """
-
-    trains_pose: ClassVar[bool] = True
-
-    def __init__(self, nets: DenseCrossing, config: StageConfig, terms: CrossingTerms) -> None:
+    def __init__(self, nets: DenseCrossing, lr: float, *, adversarial: bool) -> None:
         self.nets = nets
-        self.terms = terms
-        self.whole = config.name == "joint"
-        dense = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
-        self.optimisers: dict[str, Adam] = {
-            "estimator": dense,
-            "generator": Adam(nets.gen.parameters(), config.lr, BETAS, fused=True),
-        }
-        if self.whole and terms.adversarial:
-            self.optimisers["discriminator"] = Adam(nets.dis.parameters(), config.lr, BETAS, fused=True)
+        self.adversarial = adversarial
+        self.optimisers: dict[str, Adam] = {"generator": Adam(nets.gen.parameters(), lr, BETAS, fused=True)}
+        if adversarial:
+            self.optimisers["discriminator"] = Adam(nets.dis.parameters(), lr, BETAS, fused=True)
 
-    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
-        """One update."""
+    def joints(self, z: Float[Tensor, "N Z"], count: int, generator: torch.Generator) -> Float[Tensor, "M J 3"]:
+        """Joints to draw: those at these latents, and those of `count` latents, on all ranks, on random walks between them."""
         nets = self.nets
-        labelled = draw.augmented()
-        images = [labelled.image]
-        joints = [labelled.joints]
-        pairs = draw.pairs(CUBE_MM) if self.whole else None
-        sure = None
-        if pairs is not None:
-            nets.teacher.eval()
-            with torch.no_grad():
-                votes = nets.teacher(pairs.image)
-                taught = pairs.changed(votes.joints.float())
-            sure = SURE / (SURE + votes.log_spread.float().exp())
-            images.append(pairs.changed_image)
-            joints.append(taught)
-        ramp = min(1.0, (draw.step + 1) / RAMP_STEPS)
-        real = torch.cat(images)
-        z = noisy_latent(nets, nets.pose(torch.cat(joints)), generator)
-        z_hat = random_walk(z, generator)[: part_of(draw.stage.batch)]
+        z_hat = random_walk(z, generator)[: max(1, count // ranks.size())]
         with torch.no_grad():
-            drawn = nets.joints(nets.decode_pose(torch.cat([z, z_hat])))
-        learned, x_hat = self._generate(real, drawn, draw.step)
-        terms = self._estimator_terms(labelled, real, joints[-1], sure, ramp)
-        if self.whole and self.terms.synthesised:
-            terms["synthesised"] = ramp * SYNTHESISED * self._synthesised(x_hat, drawn[len(z) :])
-        descend(self.optimisers["estimator"], terms)
-        self._teach(draw.step)
-        return {**terms, **learned}
+            return nets.joints(nets.decode_pose(torch.cat([z, z_hat])))
 
-    def _generate(
+    def update(
         self, real: Float[Tensor, "N 1 S S"], drawn: Float[Tensor, "M J 3"], step: int
     ) -> tuple[Losses, Float[Tensor, "R 1 S S"]]:
         """An update of the generator, and in every second step of the discriminator instead.
@@ -99,8 +65,7 @@ class CrossingStage:
             The loss terms, and the maps at the other latents, without gradients.
         """
         nets = self.nets
-        adversarial = "discriminator" in self.optimisers
-        if adversarial and step % 2 == 1:
+        if self.adversarial and step % 2 == 1:
             with torch.no_grad(), frozen_averages(nets.gen):
                 x_hat = nets.gen(drawn[len(real) :])
             # The hinge loss (Lim & Ye 2017) learns nothing more from patches that are told apart by a margin.
@@ -112,11 +77,59 @@ class CrossingStage:
             return terms, x_hat
         x_self, x_hat = nets.gen(drawn).tensor_split([len(real)])
         terms = {"g_reconstruction": losses.depth_reconstruction(x_self.float(), real).mean()}
-        if adversarial:
+        if self.adversarial:
             with only_trains(nets, nets.gen.parameters()):
                 terms["g_adversarial"] = -ADVERSARIAL * nets.dis(x_hat).float().mean()
         descend(self.optimisers["generator"], terms)
         return terms, x_hat.detach()
+
+
+class CrossingStage:
+    """One update of estimator, generator and discriminator.
+
+    The warm-up has labelled frames alone. Then come unlabelled frames, whose joints in one view the teacher estimates
+    and the estimator finds in another, and generated maps of poses on random walks in the latent space.
+    """
+
+    trains_pose: ClassVar[bool] = True
+
+    def __init__(self, nets: DenseCrossing, config: StageConfig, terms: CrossingTerms) -> None:
+        assert nets.teacher is not None
+        self.nets = nets
+        self.teacher = nets.teacher
+        self.terms = terms
+        self.whole = config.name == "joint"
+        dense = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
+        self.drawing = Drawing(nets, config.lr, adversarial=self.whole and terms.adversarial)
+        self.optimisers: dict[str, Adam] = {"estimator": dense, **self.drawing.optimisers}
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        nets = self.nets
+        labelled = draw.augmented()
+        images = [labelled.image]
+        joints = [labelled.joints]
+        pairs = draw.pairs(CUBE_MM) if self.whole else None
+        sure = None
+        if pairs is not None:
+            teacher = self.teacher.eval()
+            with torch.no_grad():
+                votes = teacher(pairs.image)
+                taught = pairs.changed(votes.joints.float())
+            sure = SURE / (SURE + votes.log_spread.float().exp())
+            images.append(pairs.changed_image)
+            joints.append(taught)
+        ramp = min(1.0, (draw.step + 1) / RAMP_STEPS)
+        real = torch.cat(images)
+        z = noisy_latent(nets, nets.pose(torch.cat(joints)), generator)
+        drawn = self.drawing.joints(z, part_of(draw.stage.batch), generator)
+        learned, x_hat = self.drawing.update(real, drawn, draw.step)
+        terms = self._estimator_terms(labelled, real, joints[-1], sure, ramp)
+        if self.whole and self.terms.synthesised:
+            terms["synthesised"] = ramp * SYNTHESISED * self._synthesised(x_hat, drawn[len(z) :])
+        descend(self.optimisers["estimator"], terms)
+        self._teach(draw.step)
+        return {**terms, **learned}
 
     def _estimator_terms(
         self,
@@ -146,9 +159,37 @@ class CrossingStage:
     def _teach(self, step: int) -> None:
         """Move the teacher towards the estimator. In the warm-up it begins as a plain mean."""
         decay = TEACHER_DECAY if self.whole else min(TEACHER_DECAY, (step + 1) / (step + 10))
-        teacher, student = self.nets.teacher.state_dict(), self.nets.dense.state_dict()
-        for name, value in teacher.items():
+        student = self.nets.dense.state_dict()
+        for name, value in self.teacher.state_dict().items():
             if value.is_floating_point():
                 value.lerp_(student[name], 1 - decay)
             else:
                 value.copy_(student[name])
+
+
+class DrawStage:
+    """One update of generator or discriminator of the preset `crossnets`, whose estimator has learned before.
+
+    The generator draws the poses of rendered hands, and those that the estimator finds in unlabelled frames.
+    """
+
+    trains_pose: ClassVar[bool] = False
+
+    def __init__(self, nets: DenseCrossing, config: StageConfig, terms: DrawingTerms) -> None:
+        self.nets = nets
+        self.drawing = Drawing(nets, config.lr, adversarial=terms.adversarial)
+        self.optimisers = self.drawing.optimisers
+
+    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
+        """One update."""
+        nets = self.nets
+        batch = draw.paired()
+        real = batch.image
+        pose = batch.pose
+        if len(batch.unlabelled):
+            real = torch.cat([real, batch.unlabelled])
+            with torch.no_grad():
+                found = nets.pose(nets.dense.eval()(batch.unlabelled).joints.float())
+            pose = PoseBatch(*(torch.cat(parts) for parts in zip(pose, found, strict=True)))
+        drawn = self.drawing.joints(noisy_latent(nets, pose, generator), part_of(draw.stage.batch), generator)
+        return self.drawing.update(real, drawn, draw.step)[0]

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
-from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense import Votes
+from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.tensors import RealBatch, RenderedBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig
@@ -25,7 +25,7 @@ class EstimateStage:
 
     trains_pose: ClassVar[bool] = True
 
-    def __init__(self, nets: CrossNet, config: StageConfig) -> None:
+    def __init__(self, nets: DenseCrossing, config: StageConfig) -> None:
         self.nets = nets
         optimiser = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
         self.optimisers: dict[str, Adam] = {"estimator": optimiser}

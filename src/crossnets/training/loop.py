@@ -24,7 +24,6 @@ from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
-from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged
@@ -245,10 +244,9 @@ def train(
     started = time.monotonic()
     set_up(machine.device, exact=config.precision == "32-true")
     networks = _networks(config)
-    crossing = networks.crossing if isinstance(networks, CrossNet) else networks
-    if isinstance(crossing, CrossingNets | DenseCrossing):
+    if isinstance(networks, CrossingNets | DenseCrossing):
         assert frames is not None
-        crossing.vae.init_from_pca(torch.from_numpy(frames.y if frames.poses is None else frames.poses.y))
+        networks.vae.init_from_pca(torch.from_numpy(frames.y if frames.poses is None else frames.poses.y))
     if init is not None:
         _start_from(init, networks, config)
     freeze(networks, config.freeze)

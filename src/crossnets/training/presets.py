@@ -6,7 +6,6 @@ from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.models.crossing import CrossingNetsConfig
-from crossnets.models.crossnet import CrossNetConfig
 from crossnets.models.dense import DenseConfig
 from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.depth_gan import MetricKind
@@ -23,6 +22,7 @@ from crossnets.training.config import (
     CrossingTerms,
     CrossnetsConfig,
     DetectorTraining,
+    DrawingTerms,
     OwnConfig,
     PaperConfig,
     Precision,
@@ -96,6 +96,18 @@ CROSSING_STAGES = (
 """A batch has half as many unlabelled frames and generated maps as labelled crops."""
 
 
+def dense_crossing_networks(skeleton: Skeleton, *, teacher: bool) -> DenseCrossingConfig:
+    """A dense estimator, and a latent space whose generator draws the bones of a skeleton."""
+    joints = len(skeleton)
+    return DenseCrossingConfig(
+        dense=DenseConfig(num_joints=joints),
+        pose_vae=PoseVAEConfig(num_joints=joints, hidden_dim=256, latent_dim=min(32, 3 * joints)),
+        bones=skeleton.bones,
+        reference=skeleton.reference,
+        teacher=teacher,
+    )
+
+
 def crossing(
     skeleton: Skeleton,
     *,
@@ -111,16 +123,10 @@ def crossing(
         if terms.augmentation
         else RealConfig(roll_deg=0.0, mirrored=0.0, center_spread_mm=0.0, cube_mm=(CUBE_MM, CUBE_MM))
     )
-    joints = len(skeleton)
     return CrossingConfig(
         preset="crossing",
         skeleton=skeleton.saved(),
-        networks=DenseCrossingConfig(
-            dense=DenseConfig(num_joints=joints),
-            pose_vae=PoseVAEConfig(num_joints=joints, hidden_dim=256, latent_dim=min(32, 3 * joints)),
-            bones=skeleton.bones,
-            reference=skeleton.reference,
-        ),
+        networks=dense_crossing_networks(skeleton, teacher=True),
         crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers=centers),
         stages=CROSSING_STAGES,
         terms=terms,
@@ -159,25 +165,21 @@ def own(
 
 
 CROSSNETS_STAGES = (
-    StageConfig(name="pose_vae", batch=200, lr=3e-4, epochs=400, decay=0.95, min_steps=2000, log_every=20),
+    StageConfig(name="pose_vae", batch=200, lr=1e-3, epochs=400, decay=0.95, min_steps=10_000, log_every=20),
     StageConfig(name="estimate", batch=128, lr=3e-3, epochs=600, schedule="cosine", log_every=20),
-    StageConfig(name="depth_gan", batch=100, lr=3e-4, epochs=10),
-    StageConfig(name="warm_up", batch=200, lr=1e-2, epochs=2),
-    StageConfig(name="joint", batch=200, lr=1e-3, epochs=20),
+    StageConfig(name="draw", batch=32, lr=3e-3, epochs=40, schedule="cosine", log_every=20),
 )
 """An epoch is the 8,192 rendered hands that are kept; `estimate` sees others, 2.5 million, each twice."""
 
 
-def crossnets_networks() -> CrossNetConfig:
-    """Our own estimator, and the paper's networks around the latent space."""
-    return CrossNetConfig(
-        dense=DenseConfig(num_joints=len(MSRA21)), crossing=paper_networks(len(MSRA21)), reference=MSRA21.reference
-    )
+def crossnets_networks() -> DenseCrossingConfig:
+    """The estimator that ships, and the latent space around it."""
+    return dense_crossing_networks(MSRA21, teacher=False)
 
 
 def crossnets(
     *,
-    terms: Terms = Terms(),  # noqa: B008 (frozen)
+    terms: DrawingTerms = DrawingTerms(),  # noqa: B008 (frozen)
     precision: Precision = "auto",
     seed: int = 42,
     checkpoint_s: float = 60.0,
@@ -202,7 +204,7 @@ def crossnets(
         skeleton=MSRA21.name,
         networks=crossnets_networks(),
         crop=CropConfig(cube_mm=CUBE_MM, normalisation="metric", centers="image"),
-        stages=_stages(CROSSNETS_STAGES, terms),
+        stages=CROSSNETS_STAGES,
         terms=terms,
         precision=precision,
         seed=seed,

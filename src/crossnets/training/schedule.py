@@ -16,6 +16,7 @@ BUDGET_SHARES: dict[StageName, float] = {
     "regression": 100,
     "own": 100,
     "estimate": 240,
+    "draw": 100,
     "detect": 100,
 }
 """Shares of the stages in a time budget, in any unit.
@@ -26,7 +27,7 @@ stage three updates in three minutes, and 62.5 mm.
 """
 _MOST_LEAST = 0.3
 """Largest share of a budget that the least steps of a stage may take. The pose VAE would use up a short budget."""
-EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "detect", "own")
+EXTENDABLE: tuple[StageName, ...] = ("joint", "regression", "estimate", "draw", "detect", "own")
 """Stages that a finished run may be trained longer in. The others prepare what these rely on, such as the pose VAE,
 whose latent space must not move afterwards."""
 _RISE = 0.05
