@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
 
 from crossnets import metrics
 
@@ -43,6 +44,38 @@ def test_scale_is_finite_and_not_negative() -> None:
     )
     point = np.broadcast_to(LABELS[:, :1], LABELS.shape)
     assert np.isfinite(metrics.align_roots_and_scale(point, LABELS, 0)).all()
+
+
+def _toolkit_error_mm(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Errors of one frame by the steps of FreiHAND's evaluation, which DexYCB's toolkit uses."""
+    one, other = label - label.mean(0), predicted - predicted.mean(0)
+    size = np.linalg.norm(one)
+    turn, scale = orthogonal_procrustes(one / size, other / np.linalg.norm(other))
+    fitted = other / np.linalg.norm(other) @ turn.T * scale * size + label.mean(0)
+    return np.linalg.norm(fitted - label, axis=1)
+
+
+def test_procrustes_removes_place_turn_and_size() -> None:
+    turn, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
+    np.testing.assert_allclose(metrics.align_procrustes(LABELS @ turn * 1.3 + [5, 6, 900], LABELS), LABELS, atol=1e-9)
+    noisy = LABELS + RNG.normal(size=LABELS.shape) * 15
+    errors = metrics.joint_errors_mm(metrics.align_procrustes(noisy, LABELS), LABELS)
+    expected = [_toolkit_error_mm(label, one) for label, one in zip(LABELS, noisy, strict=True)]
+    np.testing.assert_allclose(errors, expected, atol=1e-9)
+    assert errors.mean() < metrics.joint_errors_mm(metrics.align_roots(noisy, LABELS, 0), LABELS).mean()
+
+
+def test_procrustes_of_a_point_is_a_point() -> None:
+    point = np.broadcast_to(LABELS[:, :1], LABELS.shape)
+    center = np.broadcast_to(LABELS.mean(1, keepdims=True), LABELS.shape)
+    np.testing.assert_allclose(metrics.align_procrustes(point, LABELS), center, atol=1e-9)
+    assert np.isfinite(metrics.align_procrustes(LABELS, point)).all()
+
+
+def test_area_to_50_mm() -> None:
+    assert metrics.near_area(np.zeros((2, 3))) == pytest.approx(1)
+    assert metrics.near_area(np.full((2, 3), 50.1)) == 0
+    assert metrics.near_area(np.array([[25.0, np.inf]])) == pytest.approx(0.25, abs=0.01)
 
 
 def test_success_includes_errors_at_the_threshold() -> None:

@@ -12,6 +12,9 @@ from jaxtyping import Float, Int
 THRESHOLDS_MM: Int[np.ndarray, "T"] = np.arange(81)
 """Grid of both success curves: 0, 1, ... 80 mm (spec 6.1)."""
 
+NEAR_THRESHOLDS_MM: Float[np.ndarray, "N"] = np.linspace(0, 50, 100)
+"""Grid of the area from 0 to 50 mm in the public evaluation code of FreiHAND and DexYCB."""
+
 SIGMAS: Float[np.ndarray, "K"] = np.arange(31) / 10
 """Grid of the coverage: 0, 0.1, ... 3 standard deviations."""
 
@@ -47,6 +50,12 @@ def area_under_curve(curve: Float[np.ndarray, "81"]) -> float:
     return float(np.trapezoid(curve, THRESHOLDS_MM) / THRESHOLDS_MM[-1])
 
 
+def near_area(errors_mm: Float[np.ndarray, "F J"]) -> float:
+    """Area under the fraction of joints within t = 0 to 50 mm, divided by 50, as FreiHAND and DexYCB report it."""
+    within = np.searchsorted(np.sort(errors_mm.ravel()), NEAR_THRESHOLDS_MM, side="right") / errors_mm.size
+    return float(np.trapezoid(within, NEAR_THRESHOLDS_MM) / NEAR_THRESHOLDS_MM[-1])
+
+
 def align_roots(
     predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"], reference: int
 ) -> Float[np.ndarray, "F J 3"]:
@@ -70,6 +79,26 @@ def align_roots_and_scale(
     power = (p * p).sum((1, 2))
     s = np.maximum((p * label).sum((1, 2)), 0) / np.where(power > 0, power, 1)
     return p * s[:, None, None] + root
+
+
+def align_procrustes(
+    predicted_mm: Float[np.ndarray, "F J 3"], labels_mm: Float[np.ndarray, "F J 3"]
+) -> Float[np.ndarray, "F J 3"]:
+    r"""Move, turn and scale the prediction of each frame so that its squared error is least.
+
+    With centred poses $p$ and $l$ of unit norm and $l^T p = U W V^T$, the turn is $U V^T$ and the scale is tr W. As in
+    the public evaluation code of FreiHAND, DexYCB and HO-3D, the turn may be a mirror image.
+    """
+    label_center = labels_mm.mean(axis=1, keepdims=True, dtype=np.float64)
+    label = labels_mm - label_center
+    predicted = predicted_mm - predicted_mm.mean(axis=1, keepdims=True, dtype=np.float64)
+    size = np.linalg.norm(label, axis=(1, 2), keepdims=True)
+    predicted_size = np.linalg.norm(predicted, axis=(1, 2), keepdims=True)
+    # A pose whose joints are all at one point has no size. It stays a point.
+    predicted = predicted / np.where(predicted_size > 0, predicted_size, 1)
+    u, w, vt = np.linalg.svd(np.swapaxes(label / np.where(size > 0, size, 1), 1, 2) @ predicted)
+    scale = w.sum(axis=-1)[:, None, None] * size
+    return predicted @ np.swapaxes(u @ vt, 1, 2) * scale + label_center
 
 
 def palm_angles(joints_mm: Float[np.ndarray, "F J 3"], palm_frame: tuple[int, int, int]) -> PalmAngles:

@@ -59,6 +59,7 @@ def test_json_keys() -> None:
     keys = {
         "frames", "missed", "mean_mm", "median_mm", "root_aligned_mean_mm", "scale_aligned_mean_mm", "frames_within_mm",
         "joints_within_mm", "auc_frames", "auc_joints", "per_joint_mm", "by_yaw", "by_pitch",
+        "procrustes_mean_mm", "auc_50_mm",
     }  # fmt: skip
     assert set(result) == keys | {"sequences", "sequence_mean_mm"}
     assert set(result["sequences"]["a"]) == keys
@@ -66,6 +67,19 @@ def test_json_keys() -> None:
     assert (len(result["by_yaw"]), len(result["by_pitch"])) == (40, 50)
     assert result["by_yaw"][0].keys() == {"from_deg", "to_deg", "frames", "mean_mm"}
     assert {part["mean_mm"] for part in result["by_yaw"] if not part["frames"]} <= {None}
+
+
+def test_alignments_leave_less_and_less_error() -> None:
+    rng = np.random.default_rng(3)
+    predicted = (LABELS + rng.normal(size=LABELS.shape) * 4) * 1.1 + np.array([0.0, 30.0, 0.0])
+    predicted[0] = np.nan
+    scores = score(predicted, LABELS, NAMES, CVAR21)
+    assert scores.mean_mm is not None
+    assert scores.root_aligned_mean_mm is not None
+    assert scores.procrustes_mean_mm is not None
+    assert scores.mean_mm > scores.root_aligned_mean_mm > scores.procrustes_mean_mm
+    areas = _strict(scores.to_dict())["auc_50_mm"]
+    assert areas["absolute"] < areas["root_aligned"] < areas["procrustes"] < 1 - 1 / len(LABELS)
 
 
 def test_coverage_of_gaussian_errors() -> None:

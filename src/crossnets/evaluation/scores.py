@@ -62,6 +62,12 @@ class Scores:
     """JS(t), t = 0..80 mm."""
     auc_frames: float
     auc_joints: float
+    procrustes_mean_mm: float | None
+    """Mean error after the best move, turn and scaling of each frame."""
+    near_area: float
+    """Area under the share of joints within 0 to 50 mm, divided by 50, without alignment."""
+    root_aligned_near_area: float
+    procrustes_near_area: float
     per_joint_mm: dict[str, float | None]
     by_yaw: tuple[AngleBin, ...] | None
     """None if the palm's direction is unknown because the joints of the palm are not labelled."""
@@ -89,6 +95,12 @@ class Scores:
             "scale_aligned_mean_mm": self.scale_aligned_mean_mm,
             "auc_frames": self.auc_frames,
             "auc_joints": self.auc_joints,
+            "procrustes_mean_mm": self.procrustes_mean_mm,
+            "auc_50_mm": {
+                "absolute": self.near_area,
+                "root_aligned": self.root_aligned_near_area,
+                "procrustes": self.procrustes_near_area,
+            },
             "frames_within_mm": {str(t): float(value) for t, value in enumerate(self.frames_within_mm)},
             "joints_within_mm": {str(t): float(value) for t, value in enumerate(self.joints_within_mm)},
             "per_joint_mm": dict(self.per_joint_mm),
@@ -164,19 +176,24 @@ def _score_set(
     counted = np.concatenate([errors, missing])
     frame_curve = metrics.frame_success(counted)
     joint_curve = metrics.joint_success(counted)
-    aligned = metrics.align_roots(predicted, labels, skeleton.reference)
+    aligned = metrics.joint_errors_mm(metrics.align_roots(predicted, labels, skeleton.reference), labels)
     scaled = metrics.align_roots_and_scale(predicted, labels, skeleton.reference)
+    turned = metrics.joint_errors_mm(metrics.align_procrustes(predicted, labels), labels)
     return Scores(
         frames=len(answered),
         missed=len(missing),
         mean_mm=_mean(errors),
         median_mm=_median(errors),
-        root_aligned_mean_mm=_mean(metrics.joint_errors_mm(aligned, labels)),
+        root_aligned_mean_mm=_mean(aligned),
         scale_aligned_mean_mm=_mean(metrics.joint_errors_mm(scaled, labels)),
         frames_within_mm=frame_curve,
         joints_within_mm=joint_curve,
         auc_frames=metrics.area_under_curve(frame_curve),
         auc_joints=metrics.area_under_curve(joint_curve),
+        procrustes_mean_mm=_mean(turned),
+        near_area=metrics.near_area(counted),
+        root_aligned_near_area=metrics.near_area(np.concatenate([aligned, missing])),
+        procrustes_near_area=metrics.near_area(np.concatenate([turned, missing])),
         per_joint_mm={name: _mean(errors[:, joint]) for joint, name in enumerate(skeleton.joints)},
         by_yaw=None if angles is None else _bins(errors, angles.yaw_deg[answered], YAW_EDGES_DEG),
         by_pitch=None if angles is None else _bins(errors, angles.pitch_deg[answered], PITCH_EDGES_DEG),

@@ -39,6 +39,9 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
     if len(parts) > 2 and scores.sequence_mean_mm is not None:
         console.print(f"Mean over the {len(parts)} sequences with equal weights: {mm(scores.sequence_mean_mm)}")
     console.print("Errors are in mm. A frame is within t if its worst joint is.", style="dim")
+    areas = f"{scores.near_area:.3f}, root-aligned {scores.root_aligned_near_area:.3f}"
+    procrustes = f"Procrustes-aligned {scores.procrustes_near_area:.3f} (mean {mm(scores.procrustes_mean_mm)})"
+    console.print(f"AUC joints from 0 to 50 mm: absolute {areas}, {procrustes}.", style="dim")
     if scores.found is not None:
         share = f"`Tracker.predict` finds a hand in {100 * scores.found.share:.1f} % of the frames"
         errors = f"mean {mm(scores.found.mean_mm)}, median {mm(scores.found.median_mm)}"
