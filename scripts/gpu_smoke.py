@@ -86,7 +86,8 @@ def main() -> None:
     if not (given.out / "frames").is_dir():
         synthesize("recording", 32 if given.tiny else 600, given.out / "frames", progress=False)
     data = f"recording:{given.out / 'frames'}"
-    small = dict.fromkeys(("pose_vae", "depth_gan", "warm_up", "joint", "estimate", "detect"), 8 if given.tiny else 32)
+    stages = ("pose_vae", "depth_gan", "warm_up", "joint", "estimate", "draw", "detect")
+    small = dict.fromkeys(stages, 8 if given.tiny else 32)
     compared = Table("preset", "stage", "first step", "largest", title="losses on both devices, relative difference")
     for name, config in configs(2 if given.tiny else 20, "32-true", small, 64, given.presets).items():
         its_data = data if name == "paper" else None

@@ -45,7 +45,7 @@ class Drawing:
             self.optimisers["discriminator"] = Adam(nets.dis.parameters(), lr, BETAS, fused=True)
 
     def joints(self, z: Float[Tensor, "N Z"], count: int, generator: torch.Generator) -> Float[Tensor, "M J 3"]:
-        """Joints to draw: those at these latents, and those of `count` latents, on all ranks, on random walks between them."""
+        """Joints to draw: those at these latents, and those on `count` random walks between them (over all ranks)."""
         nets = self.nets
         z_hat = random_walk(z, generator)[: max(1, count // ranks.size())]
         with torch.no_grad():
