@@ -56,6 +56,18 @@ def test_folder_of_image_folders(images: Made) -> None:
     assert source.sequence_of(0) == "images"
 
 
+def test_images_below_a_folder_with_images_are_read_too(images: Made, tmp_path: Path) -> None:
+    first = sorted(images.root.glob("*.png"))[0]
+    for place in (".", "b/c", "a", "overlays"):
+        folder = tmp_path / "top" / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "000000.png").write_bytes(first.read_bytes())
+    make_recording(tmp_path / "top" / "recording")
+    (data,) = open_sources([str(tmp_path / "top")], "msra-senz3d")
+    keys = [data.key_of(index).partition("top/")[2] for index in range(len(data))]
+    assert keys == ["000000.png", "a/000000.png", "b/c/000000.png"]
+
+
 def test_missing_and_repeated_sources_are_refused(images: Made, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*none\.png"):
         open_sources([str(tmp_path / "none.png")], "msra-senz3d")

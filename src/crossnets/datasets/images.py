@@ -194,9 +194,16 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
         return None
     if not images_in(path) and detect_format(path) != "recording":
         return _nested_images(path)
-    folders = [path] if images_in(path) else _folders_in(path)
-    if (path / CAMERA_FILE).is_file() or any((folder / CAMERA_FILE).is_file() for folder in folders):
+    if (path / CAMERA_FILE).is_file():
         return None
+    if images_in(path):
+        # Folders within it may be recordings, or hold the pictures of `crossnets predict`.
+        below = [one for one in _all_folders(path) if not (one / CAMERA_FILE).is_file() and one.name != "overlays"]
+        folders = [path, *below]
+    else:
+        folders = _folders_in(path)
+        if any((folder / CAMERA_FILE).is_file() for folder in folders):
+            return None
     return tuple(image for folder in folders for image in images_in(folder).values())
 
 
@@ -204,9 +211,13 @@ def _nested_images(path: Path) -> tuple[Path, ...] | None:
     """Find the images of folders within folders. None for data sets, and where a folder has its own camera."""
     if detect_format(path) is not None or any(path.rglob(CAMERA_FILE)):
         return None
+    return tuple(image for folder in _all_folders(path) for image in images_in(folder).values()) or None
+
+
+def _all_folders(path: Path) -> list[Path]:
+    """Folders at any depth below a folder, in natural order."""
     folders = [folder for folder in path.rglob("*") if folder.is_dir()]
-    folders.sort(key=lambda folder: [natural_order(part) for part in folder.parts])
-    return tuple(image for folder in folders for image in images_in(folder).values()) or None
+    return sorted(folders, key=lambda folder: [natural_order(part) for part in folder.parts])
 
 
 def _folders_in(path: Path) -> list[Path]:
