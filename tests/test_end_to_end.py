@@ -3,11 +3,13 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tyro
@@ -162,6 +164,31 @@ def test_a_missing_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code, "info"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install '.[train]' in " in done.stderr  # the tests run in a checkout
+
+
+def test_an_installed_package_names_the_checkout_that_pip_took(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    checkout = tmp_path / "clone here"
+    (checkout / "src" / "crossnets").mkdir(parents=True)
+    (checkout / "pyproject.toml").touch()
+    noted = SimpleNamespace(read_text=lambda name: json.dumps({"url": checkout.as_uri(), "dir_info": {}}))
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "crossnets" / "cli" / "__init__.py"))
+    monkeypatch.setattr(cli, "distribution", lambda name: noted)
+    assert cli._install("render") == f"pip install '.[render]' in {checkout}"
+    shutil.rmtree(checkout)
+    assert cli._install("render") == "pip install 'crossnets[render]'"
+
+
+@pytest.mark.parametrize(("word", "guess"), [("predcit", "predict"), ("eval", "evaluate"), ("xyz", None)])
+def test_a_mistyped_command_is_guessed(
+    word: str, guess: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["crossnets", word, "--data", "somewhere"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"'{word}' is not a command." in said
+    assert (f"Did you mean crossnets {guess}?" in said) if guess else ("Did you mean" not in said)
 
 
 def test_ctrl_c_ends_in_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,20 @@
 """Commands: parse, call, print."""
 
 import io
+import json
 import os
 import platform
 import signal
 import sys
 import threading
 import warnings
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import tyro
 
@@ -50,10 +55,29 @@ _EXTRAS = {
 
 def _install(extra: str) -> str:
     """How this installation gets an extra. The package of a checkout is not on PyPI."""
-    checkout = Path(__file__).resolve().parents[3]
-    if (checkout / "pyproject.toml").is_file() and (checkout / "src" / "crossnets").is_dir():
-        return f"pip install '.[{extra}]' in {checkout}"
+    for checkout in (Path(__file__).resolve().parents[3], _installed_from()):
+        if checkout and (checkout / "pyproject.toml").is_file() and (checkout / "src" / "crossnets").is_dir():
+            return f"pip install '.[{extra}]' in {checkout}"
     return f"pip install 'crossnets[{extra}]'"
+
+
+def _installed_from() -> Path | None:
+    """The folder that pip installed the package from, as it noted (PEP 610)."""
+    try:
+        noted = json.loads(distribution("crossnets").read_text("direct_url.json") or "{}")
+        url = urlparse(noted.get("url", ""))
+    except (PackageNotFoundError, ValueError, AttributeError):
+        return None
+    return Path(url2pathname(url.path)) if url.scheme == "file" else None
+
+
+def _check_command(words: Sequence[str], commands: Iterable[str]) -> None:
+    """End with a guess if the first word is not a command."""
+    if not words or words[0].startswith("-") or words[0] in commands:
+        return
+    near = get_close_matches(words[0], commands, 1, 0.5)
+    guess = f" Did you mean crossnets {near[0]}?" if near else ""
+    end(f"{words[0]!r} is not a command.{guess} The commands are {', '.join(commands)}.", 2)
 
 
 def _with_huge_pages() -> None:
@@ -102,6 +126,7 @@ def main() -> None:
             "data": data.data,
             "synthesize": synthesize.synthesize,
         }
+        _check_command(sys.argv[1:], commands)
         tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
