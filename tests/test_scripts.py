@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from crossnets.inference import bundle
 from crossnets.inference.detector import Detection, load_detector
 from crossnets.inference.loading import DETECTOR
+from crossnets.synth.stream import SyntheticHands
+from crossnets.tensors import RenderedBatch
 from crossnets.training import presets
 from crossnets.types import Pinhole
 from crossnets.weights import SHIPPED
@@ -82,3 +85,27 @@ def test_the_unfolded_detector_agrees_with_the_exported_one() -> None:
     exported = load_detector(SHIPPED / DETECTOR).maps(image.numpy())
     np.testing.assert_allclose(maps, exported, atol=1e-4)
     np.testing.assert_allclose(trained, exported, atol=1e-3)  # its statistics are those of these images
+
+
+def test_both_directions_of_a_perfect_latent_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that returns the images that were encoded overlaps them, and leaves the estimator's own error."""
+    both = script("both_directions")
+    estimator = bundle.load()
+    space = estimator.latent_networks()
+    seen: list[torch.Tensor] = []
+    rendered = both.rendered
+
+    def remembered(hands: SyntheticHands, rows: np.ndarray) -> RenderedBatch:
+        batch = rendered(hands, rows)
+        seen.append(batch.image.float())
+        return batch
+
+    monkeypatch.setattr(both, "rendered", remembered)
+    monkeypatch.setattr(space, "render", lambda z: seen[-1])
+    found = both.measure(estimator, 7)
+    assert sum(map(len, seen)) == 7
+    assert found.overlap == 1
+    assert found.depth_mm == 0
+    assert 0 < found.cycle_mm < 40
+    monkeypatch.setattr(space, "render", lambda z: torch.ones_like(seen[-1]))
+    assert both.measure(estimator, 7).overlap == 0

@@ -1,3 +1,7 @@
+import base64
+import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator, EstimatorConfig
 from crossnets.latent import drawing
 from crossnets.latent.drawing import find_frame, generate_command
-from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, walk
+from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, sample, walk
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.networks import build
 from crossnets.synth.hand.joint_places import joints
@@ -47,14 +51,16 @@ def estimator(shared_latent: bool = True) -> Estimator:
 def whole() -> Estimator:
     found = estimator()
     with torch.no_grad():
-        for parameter in found.latent_networks().vae.parameters():  # fresh, they are so small that all poses look alike
+        for (
+            parameter
+        ) in found.refining_networks().vae.parameters():  # fresh, they are so small that all poses look alike
             parameter.normal_(0.0, 0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     return found
 
 
 @pytest.fixture
 def nets(whole: Estimator) -> CrossingNets:
-    return whole.latent_networks()
+    return whole.refining_networks()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,7 @@ def test_latents_of_images_are_those_of_the_posterior(cvar: str) -> None:
     _, _, crops = hands(cvar)
     whole = estimator()
     with torch.no_grad():
-        expected = whole.latent_networks().estimate_latent(whole.images(crops))
+        expected = whole.refining_networks().estimate_latent(whole.images(crops))
     torch.testing.assert_close(whole.latents(crops), expected)
 
 
@@ -124,7 +130,17 @@ def test_walk_files(model: Path, cvar: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = OPTIONS | {"start": "cvar/P1/000000", "end": "5"}
     paths = generate_command("walk", model, data=cvar, out=out, **options)
-    assert paths == [out / "walk.png", out / "walk.gif"] == sorted(out.iterdir(), reverse=True)
+    assert paths == [out / "walk.png", out / "walk.gif", out / "walk.html"]
+    assert set(paths) == set(out.iterdir())
+    page = paths[2].read_text()
+    found = re.search(r"const pictures = (.*);", page)
+    assert found is not None
+    pictures = json.loads(found[1])
+    assert {name: len(steps) for name, steps in pictures.items()} == {"drawn": 4, "plain": 4}
+    with Image.open(io.BytesIO(base64.b64decode(pictures["plain"][0]))) as first:
+        assert first.size == (384, 384)
+    assert 'max="3"' in page
+    assert "cvar/P1/000000 to cvar/P4/000002" in page
     with Image.open(paths[0]) as strip, Image.open(paths[1]) as film:
         assert strip.size == (4 + 6 * (256 + 4), 20 + 2 * (256 + 4))
         assert film.n_frames == 2 * 4 - 2  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,6 +158,25 @@ def test_pair_files(model: Path, cvar: str, tmp_path: Path, action: Any) -> None
     assert paths == [tmp_path / f"{action}.png"]
     with Image.open(paths[0]) as picture:
         assert picture.size == (4 + 2 * (384 + 4), 20 + 2 * (384 + 4))
+
+
+def test_random_hands_depend_on_the_seed_and_are_centred(model: Path, nets: CrossingNets, tmp_path: Path) -> None:
+    made = sample(nets, 3, 5)
+    assert made.depth.shape == (3, 128, 128)
+    torch.testing.assert_close((made.pose.y + made.pose.t[:, None]).mean(1), torch.zeros(3, 3), atol=1e-5, rtol=0)
+    assert torch.equal(made.z, sample(nets, 3, 5).z)
+    assert not torch.equal(made.z, sample(nets, 3, 6).z)
+    with pytest.raises(ValueError, match="Found a sample of 0 hands"):
+        sample(nets, 0, 5)
+    paths = generate_command("sample", model, data=None, out=tmp_path, **OPTIONS, count=3)
+    assert paths == [tmp_path / "sample.png"]
+    with Image.open(paths[0]) as picture:
+        assert picture.size == (4 + 3 * (256 + 4), 20 + 2 * (256 + 4))
+
+
+def test_an_action_on_frames_needs_data(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"walk needs frames\. Give --data"):
+        generate_command("walk", tmp_path, data=None, out=tmp_path, **OPTIONS)
 
 
 def test_frames_are_found_by_key_and_by_index(cvar: str) -> None:
@@ -170,6 +205,7 @@ def test_a_broken_frame_is_named_when_a_key_is_not_found(tmp_path: Path) -> None
         ("walk", {"start": "0", "end": "1", "steps": 1}, "--steps 1, expected 2"),
         ("pose-to-depth", {}, "pose-to-depth needs one frame. Give --frame"),
         ("depth-to-pose", {"frame": "0", "by_image": True}, "leave --from, --to and --by-image out"),
+        ("sample", {}, "sample draws random hands. Leave --data"),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path: Path, action: Any, options: dict[str, Any], message: str) -> None:

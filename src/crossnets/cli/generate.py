@@ -7,31 +7,38 @@ import tyro
 
 
 def generate(
-    action: tyro.conf.Positional[Literal["pose-to-depth", "depth-to-pose", "walk"]],
+    action: tyro.conf.Positional[Literal["pose-to-depth", "depth-to-pose", "walk", "sample"]],
     model: tyro.conf.Positional[Path],
-    data: str,
+    data: str | None = None,
     frame: str | None = None,
     start: Annotated[str | None, tyro.conf.arg(name="from")] = None,
     end: Annotated[str | None, tyro.conf.arg(name="to")] = None,
     steps: int = 9,
+    count: int = 8,
+    seed: int = 0,
     by_image: bool = False,
     split: Literal["train", "test"] = "test",
     out: Path = Path("generated"),
 ) -> None:
-    """Draw the latent space of a model: a depth map from a pose, a pose from a depth map, or a walk.
+    """Draw the latent space of a model: a depth map from a pose, a pose from a depth map, a walk, or random hands.
+
+    Example: crossnets generate sample src/crossnets/weights
 
     Args:
         action: pose-to-depth starts from the label of a frame, depth-to-pose from its image. walk goes straight
-            from the latent of one frame to that of another, and draws a depth map and a pose at each step.
+            from the latent of one frame to that of another, and draws a depth map and a pose at each step. sample
+            draws random hands and needs no data.
         model: Run or model folder.
         data: Data set with the frames, such as cvar:PATH#P5. Labels of another skeleton are converted.
         frame: Frame of the first two actions: its key, such as cvar/P5/000100, or its index from 0.
         start: First frame of a walk: key or index.
         end: Last frame of a walk.
         steps: Steps of a walk, both ends included.
+        count: Number of hands of a sample.
+        seed: Seed of a sample.
         by_image: Walk between the latents of the two images instead of their labels.
         split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB.
-        out: Folder for ACTION.png and, for a walk, walk.gif. Old ones are replaced.
+        out: Folder for ACTION.png and, for a walk, walk.gif and walk.html. Old ones are replaced.
     """
     from crossnets.latent.drawing import generate_command
 
@@ -44,6 +51,8 @@ def generate(
         start=start,
         end=end,
         steps=steps,
+        count=count,
+        seed=seed,
         by_image=by_image,
         out=out,
     )

@@ -10,22 +10,25 @@ from torch import Tensor
 
 from crossnets.datasets.dataset import FrameError, HandDataset
 from crossnets.datasets.opening import open_dataset
-from crossnets.geometry.camera import project
+from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.geometry.localise import center_of
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator
-from crossnets.latent.film import map_to_rgb, save_gif, save_png, sheet, with_skeleton
-from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, walk
+from crossnets.latent.film import map_to_rgb, save_gif, save_png, save_walk_page, sheet, with_skeleton
+from crossnets.latent.generate import Generated, generate, joints_in_crop_px, latent_of_pose, sample, walk
 from crossnets.types import HandCrop, HandFrame
 
-Action: TypeAlias = Literal["pose-to-depth", "depth-to-pose", "walk"]
+Action: TypeAlias = Literal["pose-to-depth", "depth-to-pose", "walk", "sample"]
 
 _LARGE = 3
 """Enlargement of crops in large pictures."""
 _MOST_STEPS = 200
 _SHOWN_KEYS = 5
+_SAMPLE_CAMERA = CAMERAS["realsense-sr300"].pinhole
+_SAMPLE_MM = 500.0
+"""Camera and distance for which skeletons of random hands are projected."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def generate_command(
     action: Action,
     model: Path,
     *,
-    data: str,
+    data: str | None,
     split: Literal["train", "test"],
     frame: str | None,
     start: str | None,
@@ -53,8 +56,10 @@ def generate_command(
     steps: int,
     by_image: bool,
     out: Path,
+    count: int = 8,
+    seed: int = 0,
 ) -> list[Path]:
-    """Draw generated depth maps and poses for frames of a data set. Return the files.
+    """Draw generated depth maps and poses, of frames of a data set or random ones. Return the files.
 
     Raises:
         OSError: the model or the data is missing.
@@ -62,9 +67,12 @@ def generate_command(
         ValueError: the arguments do not fit the action, the frame does not exist, it has no label or no hand, or the
             model has no latent space.
     """
-    _check(action, frame, start, end, steps, by_image)
+    _check(action, data, frame, start, end, steps, by_image)
     estimator = bundle.load(model)
-    estimator.latent_networks()  # raises before the data is opened if the model has no latent space
+    nets = estimator.latent_networks()  # raises before the data is opened if the model has no latent space
+    if action == "sample":
+        return [_draw_sample(estimator, sample(nets, count, seed), out / "sample.png")]
+    assert data is not None
     dataset = open_dataset(data, split)
     if action == "walk":
         assert start is not None
@@ -77,7 +85,21 @@ def generate_command(
     return [_draw_pair(estimator, hand, out / f"{action}.png")]
 
 
-def _check(action: Action, frame: str | None, start: str | None, end: str | None, steps: int, by_image: bool) -> None:
+def _check(
+    action: Action,
+    data: str | None,
+    frame: str | None,
+    start: str | None,
+    end: str | None,
+    steps: int,
+    by_image: bool,
+) -> None:
+    if action == "sample":
+        if data is not None or frame is not None or start is not None or end is not None or by_image:
+            raise ValueError("sample draws random hands. Leave --data, --frame, --from, --to and --by-image out.")
+        return
+    if data is None:
+        raise ValueError(f"{action} needs frames. Give --data, such as cvar:PATH#P5.")
     if action == "walk":
         if frame is not None or start is None or end is None:
             raise ValueError("walk needs two frames. Give --from and --to, and leave --frame out.")
@@ -185,6 +207,18 @@ def _draw_pair(estimator: Estimator, hand: _Hand, path: Path) -> Path:
     return path
 
 
+def _draw_sample(estimator: Estimator, hands: Generated, path: Path) -> Path:
+    """Draw each map with the skeleton of its pose, and without, in crops at half a metre."""
+    centers_mm = np.tile(np.array([0, 0, _SAMPLE_MM], np.float32), (len(hands.z), 1))
+    points_px = joints_in_crop_px(estimator, hands.pose, centers_mm, _SAMPLE_CAMERA)
+    columns = []
+    for number, (depth, points) in enumerate(zip(hands.depth.numpy(), points_px, strict=True), 1):
+        picture = map_to_rgb(depth)
+        columns.append((str(number), with_skeleton(picture, points, estimator.skeleton), picture))
+    save_png(path, sheet(columns))
+    return path
+
+
 def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) -> list[Path]:
     """Draw `walk.png` with the real crops at both ends and the maps between them, and `walk.gif`, which also returns.
 
@@ -209,4 +243,5 @@ def _draw_walk(estimator: Estimator, a: _Hand, b: _Hand, steps: int, out: Path) 
         ends.append((hand.frame.key, with_skeleton(picture, hand.points_px, estimator.skeleton), picture))
     save_png(out / "walk.png", sheet([ends[0], *columns, ends[1]]))
     save_gif(out / "walk.gif", plain, drawn)
-    return [out / "walk.png", out / "walk.gif"]
+    save_walk_page(out / "walk.html", f"{a.frame.key} to {b.frame.key}", drawn, plain)
+    return [out / "walk.png", out / "walk.gif", out / "walk.html"]

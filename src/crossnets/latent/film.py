@@ -1,6 +1,10 @@
 """Pictures of generated hands: depth maps, skeletons on them, sheets of both, and films."""
 
+import base64
+import io
+import json
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
-from crossnets.atomic import replacing
+from crossnets.atomic import replacing, write_text
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.skeleton import Skeleton
@@ -85,6 +89,48 @@ def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> 
         images[0].save(
             part, format="GIF", save_all=True, append_images=images[1:], duration=_GIF_FRAME_MS, loop=0, optimize=False
         )
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px system-ui, sans-serif; margin: 1.5rem auto; max-width: 50rem; padding: 0 1rem; }}
+.maps {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 0.5rem; }}
+.maps img {{ width: 100%; }}
+input {{ width: 100%; }}
+</style></head>
+<body><h1>{title}</h1>
+<p>Each step is one point of the latent space. On the left it is decoded to joints and to a depth map, on the right to
+the depth map alone.</p>
+<div class="maps"><img id="drawn" alt="depth map with joints"><img id="plain" alt="depth map"></div>
+<input id="step" type="range" min="0" max="{last}" value="0" aria-label="step">
+<p>Step <output id="number">0</output> of {last}</p>
+<script>
+const pictures = {pictures};
+const slider = document.getElementById("step");
+function show() {{
+  const step = Number(slider.value);
+  for (const name of ["drawn", "plain"])
+    document.getElementById(name).src = "data:image/png;base64," + pictures[name][step];
+  document.getElementById("number").value = step;
+}}
+slider.addEventListener("input", show);
+show();
+</script></body></html>
+"""
+
+
+def save_walk_page(path: Path, title: str, drawn: Sequence[Picture], plain: Sequence[Picture]) -> None:
+    """Write a page with a slider over the steps of a walk. It needs no other files."""
+    pictures = {"drawn": [_png_base64(p) for p in drawn], "plain": [_png_base64(p) for p in plain]}
+    write_text(path, _PAGE.format(title=escape(title), last=len(plain) - 1, pictures=json.dumps(pictures)))
+
+
+def _png_base64(picture: Picture) -> str:
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, format="PNG")
+    return base64.b64encode(encoded.getvalue()).decode("ascii")
 
 
 def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:

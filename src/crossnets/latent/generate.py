@@ -49,6 +49,20 @@ def generate(nets: LatentNetworks, z: Float[Tensor, "N Z"]) -> Generated:
     return Generated(z, nets.render(z)[:, 0], nets.decode_pose(z))
 
 
+@torch.no_grad()
+def sample(nets: LatentNetworks, count: int, seed: int) -> Generated:
+    """Generate random hands: z_y from the prior N(0, I), and t so that the mean of the joints is the crop's centre.
+
+    Raises:
+        ValueError: `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"Found a sample of {count} hands, expected 1 or more.")
+    z_y = torch.randn(count, nets.latent_dim - 3, generator=torch.Generator().manual_seed(seed))
+    y = nets.decode_pose(torch.cat([z_y, torch.zeros(count, 3)], dim=1)).y
+    return generate(nets, torch.cat([z_y, -y.mean(1)], dim=1))
+
+
 def walk(nets: LatentNetworks, z_a: Float[Tensor, "Z"], z_b: Float[Tensor, "Z"], steps: int) -> Generated:
     """Generate images and poses at `steps` points of the line between two latents, from z_a to z_b.
 

@@ -38,6 +38,11 @@ class CrossingNetsConfig:
 class LatentNetworks(Protocol):
     """Networks around a shared latent space."""
 
+    @property
+    def latent_dim(self) -> int:
+        """Size of z = [z_y ; t]."""
+        ...
+
     def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
         """The latent of a pose, without noise."""
         ...
@@ -63,6 +68,11 @@ class CrossingNets(nn.Module):
         self.gen = Generator(dim, generator)
         self.disc = Discriminator(dim, config.metric, generator)
         channels_last(self)
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of z = [z_y ; t]."""
+        return self.config.latent_dim
 
     def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
         """The latent of a pose, without noise."""

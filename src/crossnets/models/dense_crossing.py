@@ -71,6 +71,11 @@ class DenseCrossing(DensePosterior):
         """These networks."""
         return self
 
+    @property
+    def latent_dim(self) -> int:
+        """Size of z = [z_y ; t]."""
+        return self.config.latent_dim
+
     def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
         """The latent of a pose, without noise."""
         return torch.cat([self.vae.encode(pose.y).mean, pose.t], dim=1)
