@@ -266,7 +266,7 @@ def test_times_in_milliseconds_are_warned_about_and_a_pause_is_not() -> None:
     follow.track(blobs.image(), CAMERA, 0.0)
     follow.track(blobs.image(), CAMERA, 33.0)
     follow.track(blobs.image(), CAMERA, 66.0)
-    with pytest.warns(UserWarning, match="divide milliseconds by 1000"):
+    with pytest.warns(UserWarning, match="Divide milliseconds by 1000"):
         follow.track(blobs.image(), CAMERA, 100.0)
 
 
