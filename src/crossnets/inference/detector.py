@@ -173,11 +173,7 @@ class HandDetector:
         """Run the network on images of `as_image`. The maps have one channel for each field of `Maps`."""
         return self._network(images)
 
-    def __call__(
-        self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: Pinhole | LensCamera
-    ) -> list[Detection]:
-        """The same as `find`."""
-        return self.find(depth_mm, camera)
+    __call__ = find
 
 
 FORMAT = "crossnets-detector"
