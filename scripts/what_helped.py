@@ -39,7 +39,7 @@ ROWS: dict[str, Change] = {
     ),
     "without fists": lambda source: replace(source, without=("fist", "thumbs up", "pointing", "counting")),
     "centres always right": lambda source: replace(source, center_spread_mm=0.0),
-    "without crops as of a second look": lambda source: replace(source, again_share=0.0),
+    "without crops of a second pass": lambda source: replace(source, again_share=0.0),
     "without clutter (forearms alone)": lambda source: replace(source, clutter=None),
     "shapes twice as different as people's": lambda source: replace(source, people=People(shapes=2.0)),
 }
