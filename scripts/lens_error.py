@@ -27,7 +27,6 @@ from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.lens import lens_of, lens_table
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.synth.casting.raster import render, render_through_lens
-from crossnets.synth.casting.spheremesh import SphereMesh
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
 from crossnets.synth.hand.sampler import sample_views
@@ -71,8 +70,8 @@ def shown(camera: LensCamera, count: int, seed: int) -> list[Shown]:
         joints_mm = joints_mm + move
         if not inside(joints_mm, camera):
             continue
-        mesh = surface(forward(shape, replace(pose, translation_mm=pose.translation_mm + move)), shape)
-        one = SphereMesh(mesh.centers_mm[0], mesh.radii_mm[0], mesh.topology)
+        moved = replace(pose, translation_mm=pose.translation_mm + move)
+        one = surface(forward(shape, moved), shape).take(0)
         images = render_through_lens(one, camera, 3), render(one, table.ideal, width, height)
         sensor = noise.SENSORS["azure-kinect-nfov"]
         images[1][table.pixel < 0] = 0  # pixels that the lens does not see

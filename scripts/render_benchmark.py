@@ -52,11 +52,6 @@ def scenes(seed: int, count: int, camera: str, **options: Any) -> tuple[SphereMe
     return surface(frames, shape), joints(frames, MSRA21)[:, MSRA21.center], shape.forearm_mm
 
 
-def one_of(meshes: SphereMesh, index: int) -> SphereMesh:
-    """Return one mesh of a batch."""
-    return SphereMesh(meshes.centers_mm[index], meshes.radii_mm[index], meshes.topology)
-
-
 def median(work: Callable[[], object], repetitions: int) -> tuple[float, float]:
     """Measure seconds of processor time and of elapsed time. The first call may compile and does not count."""
     work()
@@ -156,7 +151,7 @@ def frame_hands() -> tuple[SphereMesh, np.ndarray]:
     """Sample hands with forearms at the distance of a user. Return them with their middle knuckles."""
     meshes, centers, forearm_mm = scenes(1, 20 * _FRAMES, _CAMERA, distance_mm=_FRAME_MM)
     chosen = np.flatnonzero(forearm_mm >= _FOREARM_MM)[:_FRAMES]
-    return SphereMesh(meshes.centers_mm[chosen], meshes.radii_mm[chosen], meshes.topology), centers[chosen]
+    return meshes.take(chosen.tolist()), centers[chosen]
 
 
 def time_frames(lines: Lines) -> None:
@@ -164,7 +159,7 @@ def time_frames(lines: Lines) -> None:
     hands, _ = frame_hands()
     camera = CAMERAS[_CAMERA].pinhole
     model = SENSORS[_CAMERA]
-    singles = [one_of(hands, k) for k in range(_FRAMES)]
+    singles = [hands.take(k) for k in range(_FRAMES)]
     lines.each(
         "ms, 640x480, hand and forearm",
         _FRAMES,
@@ -221,7 +216,7 @@ def compare(lines: Lines) -> None:
         "crops": (grid.x, grid.y),
         "640x480 frames": (np.tile(x, (_FRAMES, 1)), np.tile(y, (_FRAMES, 1))),
     }
-    meshes = [triangles(one_of(hands, k)) for k in range(_FRAMES)]
+    meshes = [triangles(hands.take(k)) for k in range(_FRAMES)]
     trees = [tree(mesh) for mesh in meshes]
     print(f"The same {_FRAMES} hands without noise, as meshes of {np.mean([len(m) for m in meshes]):,.0f} triangles")
     lines.each("ms a hand, Embree, building its tree", _FRAMES, lambda: [tree(mesh) for mesh in meshes])

@@ -105,8 +105,7 @@ def picture(
     """
     batch = mirror(HandPose(pose.rotation[None], pose.translation_mm[None], pose.angles_rad[None]), shape.side)
     frames = forward(shape, batch)
-    mesh = surface(frames, shape)
-    one = type(mesh)(mesh.centers_mm[0], mesh.radii_mm[0], mesh.topology)
+    one = surface(frames, shape).take(0)
     seen_by = camera.camera
     if isinstance(seen_by, LensCamera):
         depth_mm = render_through_lens(one, seen_by)
