@@ -54,13 +54,16 @@ async function detect(model, image, camera) {
   const columns = Math.ceil((image.width - first) / stride);
   const rows = Math.ceil((image.height - first) / stride);
   const [width, height] = [columns, rows].map((side) => Math.ceil(side / 16) * 16);
-  const thinned = new Float32Array(width * height);
+  const kept = new Float32Array(width * height);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++) {
       const [x, y] = [first + column * stride, first + row * stride];
       if (supported(image.depth, image.width, image.height, x, y, 1))
-        thinned[row * width + column] = image.depth[y * image.width + x];
+        kept[row * width + column] = image.depth[y * image.width + x];
     }
+  // Specks of wrong pixels support themselves, but are alone among the pixels that are left.
+  const alone = (at) => !supported(kept, width, height, at % width, Math.floor(at / width), 1, 40, 2);
+  const thinned = kept.map((depth, at) => (depth > 0 && !alone(at) ? depth : 0));
   const input = new Float32Array(2 * width * height);
   for (let row = 0; row < height; row++)
     for (let column = 0; column < width; column++) {
@@ -128,8 +131,8 @@ function samePlace(a, b) {
   return distance(a, b) < 70 || aside < 45;
 }
 
-// A pixel is kept if three of its eight neighbours are within 20 mm of its depth (geometry/support.py).
-function supported(depth, width, height, x, y, step) {
+// A pixel is kept if four of its eight neighbours are within 20 mm of its depth (geometry/support.py).
+function supported(depth, width, height, x, y, step, within = 20, least = 4) {
   const here = depth[y * width + x];
   if (!(here >= 120)) return false;
   let near = 0;
@@ -138,9 +141,9 @@ function supported(depth, width, height, x, y, step) {
       if (!down && !right) continue;
       const inside = x + right >= 0 && x + right < width && y + down >= 0 && y + down < height;
       const there = inside ? depth[(y + down) * width + x + right] : 0;
-      if (Math.abs(here - there) <= 20) near++;
+      if (Math.abs(here - there) <= within) near++;
     }
-  return near >= 3;
+  return near >= least;
 }
 
 // ---- Crops (geometry/crop.py) ----

@@ -27,6 +27,10 @@ WINDOW_PX = 9
 """The second channel of an image is the distance of a pixel in front of the mean of a window of this side."""
 RELIEF_MM = 40.0
 """Distance that becomes 1 in the second channel."""
+# Both were chosen on rendered frames of five sensors that were resized or blurred (docs/cameras.md).
+_ALONE_MM = 40
+_LEAST_LEFT = 2
+"""A thinned pixel with fewer neighbours within this depth of its own is not part of a surface."""
 _NONE = np.float32(1e-9)
 """Added to the number of valid pixels, so that the mean of an empty window is not NaN. It does not change 1 or more."""
 DEPTH_UNIT_MM = 100.0
@@ -74,7 +78,8 @@ def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
 def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], stride: int) -> Float32[np.ndarray, "h w"]:
     """Keep every `stride`-th pixel if its neighbours support it, and pad the frame to multiples of 16.
 
-    Invalid and padded pixels are 0.
+    A zero means that nothing is seen. A few wrong pixels before a hand are enough to hide it from the detector, so a
+    pixel must also have neighbours at its depth among the pixels that are left.
     """
     part = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
     height, width = (-(-side // MULTIPLE_PX) * MULTIPLE_PX for side in part.shape)
@@ -83,6 +88,7 @@ def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], strid
     if part.dtype.kind != "u":  # unsigned integers are always valid
         out[~((out > 0) & (out < np.inf))] = 0
     out[: part.shape[0], : part.shape[1]][unsupported(depth_mm, stride) > 0] = 0
+    out[unsupported(out, within_mm=_ALONE_MM, least=_LEAST_LEFT) > 0] = 0
     return out
 
 

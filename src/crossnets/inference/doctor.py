@@ -29,9 +29,9 @@ _FEW_INVALID = 0.001
 _MANY_INVALID = 0.97
 """Shares of invalid pixels. Every depth camera leaves out pixels at the edges of objects. In CVAR's images, which show
 the hand alone, the share is 0.6 to 0.9."""
-_MANY_UNSUPPORTED = 0.12
-"""Share of the valid pixels without support. It is 0.002 (rendered D435) to 0.08 (CVAR's P1) as cameras deliver images,
-and up to 0.4 after an image was blurred or resized with interpolation."""
+_LEAST_SUPPORT, _MANY_UNSUPPORTED = 3, 0.12
+"""Least number of supporting neighbours, and share of the valid pixels with fewer: 0.002 (rendered D435) to 0.08
+(CVAR's P1) as cameras deliver images, and up to 0.4 after an image was blurred or resized with interpolation."""
 _LEAST_FOUND = 0.5
 """Least share of frames with a hand where frames should show one."""
 
@@ -151,7 +151,8 @@ def _mixed(frames: Sequence[HandFrame]) -> Check:
 
 def _unsupported_share(depth_mm: Float32[np.ndarray, "H W"]) -> float:
     valid = depth_mm > 0
-    return float(np.count_nonzero(valid & (unsupported(depth_mm) > 0)) / max(1, np.count_nonzero(valid)))
+    wrong = valid & (unsupported(depth_mm, least=_LEAST_SUPPORT) > 0)
+    return float(np.count_nonzero(wrong) / max(1, np.count_nonzero(valid)))
 
 
 def _frozen(frames: Sequence[HandFrame]) -> Check:
