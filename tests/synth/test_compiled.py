@@ -12,14 +12,16 @@ def folder_of(sources: Path) -> Path | None:
     return cache_folder(sources)
 
 
-def test_a_change_of_any_source_starts_a_new_folder(tmp_path: Path) -> None:
+def test_a_change_of_any_source_starts_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "caller.py").write_text("a")
     (tmp_path / "below" / "called.py").write_text("b")
     first = folder_of(tmp_path)
     assert first is not None
     assert first.parent == tmp_path / "__pycache__"
+    assert "compiling the renderer for this machine, once" in capsys.readouterr().err
     assert folder_of(tmp_path) == first
+    assert not capsys.readouterr().err
     (tmp_path / "below" / "called.py").write_text("c")
     assert folder_of(tmp_path) != first
 

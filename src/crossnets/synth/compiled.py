@@ -53,10 +53,13 @@ def cache_folder(sources: Path) -> Path | None:
         digest.update(source.relative_to(sources).as_posix().encode() + b"\0" + source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
     for parent in (sources / "__pycache__", Path.home() / ".cache" / "crossnets"):
+        known = (parent / name).is_dir()
         try:
             (parent / name).mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
+        if not known:
+            print("crossnets: compiling the renderer for this machine, once; it takes about a minute.", file=sys.stderr)
         return parent / name
     print("crossnets: cannot write to any cache folder, so every process compiles the renderer again.", file=sys.stderr)
     return None
