@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import crossnets
+from crossnets.cameras.record import record
 from crossnets.cli.predict import predict
 from crossnets.synth.writing import write_dataset
 from tests.loading import module_at
@@ -58,6 +59,20 @@ def test_point_cloud_writes_a_file(recording: Path, tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="rerun-sdk is not installed")
     example("point_cloud").main(str(recording), str(tmp_path / "hands.rrd"))
     assert (tmp_path / "hands.rrd").stat().st_size > 100_000
+
+
+def test_the_readme_s_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with crossnets.open("virtual") as camera:
+        record(camera, tmp_path / "my-recording", frames=3)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+        assert re.search(r"^(left|right) \[", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
