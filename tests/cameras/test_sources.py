@@ -177,6 +177,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, text: str, mo
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert f"pip install '.[{extra}]' in " in done.stderr  # the tests run in a checkout
+    assert ("A recording or a folder of PNGs needs no extra." in done.stderr) == (text == "virtual")
 
 
 def test_a_folder_gives_frames_as_they_were_taken_through_its_lens(pngs: Path) -> None:

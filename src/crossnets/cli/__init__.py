@@ -71,6 +71,12 @@ def _installed_from() -> Path | None:
     return Path(url2pathname(url.path)) if url.scheme == "file" else None
 
 
+def _virtual(words: Sequence[str]) -> bool:
+    """Whether a command reads the rendered hand, which is the default source of `live`."""
+    sources = [word for word in words[1:] if not word.startswith("-")]
+    return (list(words[:1]) == ["live"] and not sources) or any(word.partition(":")[0] == "virtual" for word in sources)
+
+
 def _check_command(words: Sequence[str], commands: Iterable[str]) -> None:
     """End with a guess if the first word is not a command."""
     if not words or words[0].startswith("-") or words[0] in commands:
@@ -133,7 +139,8 @@ def main() -> None:
         if package == "crossnets":
             raise
         extra = _EXTRAS.get(package, "train")
-        end(f"{package} is not installed, but this command needs it: {_install(extra)}.", 2)
+        without = " A recording or a folder of PNGs needs no extra." if _virtual(sys.argv[1:]) else ""
+        end(f"{package} is not installed, but this command needs it: {_install(extra)}.{without}", 2)
     except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
         end("stopped; what was not finished is not written.", 130)
     except BrokenPipeError:  # who read our output, such as `head`, has enough
