@@ -2,8 +2,8 @@
 
 Cameras deliver such pixels at the edges of objects. Resizing and smoothing filters also produce them, because they mix
 a surface with the background or with invalid pixels. A pixel of a surface has neighbours of about its depth. At an edge
-these are five of eight neighbours, and at a corner they are three. Mixed pixels have two along a straight edge, and three
-or four where the distance of the edge from the pixels changes slowly.
+these are five of eight neighbours, and at a corner they are three. Mixed pixels have two along a straight edge, and
+three or four where the distance of the edge from the pixels changes slowly.
 """
 
 import cv2

@@ -78,7 +78,7 @@ def thinned_camera(camera: Pinhole, stride: int) -> Pinhole:
 def thin(depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], stride: int) -> Float32[np.ndarray, "h w"]:
     """Keep every `stride`-th pixel if its neighbours support it, and pad the frame to multiples of 16.
 
-    A zero means that nothing is seen. A few wrong pixels before a hand are enough to hide it from the detector, so a
+    Invalid and padded pixels are 0. A few wrong pixels before a hand are enough to hide it from the detector, so a
     pixel must also have neighbours at its depth among the pixels that are left.
     """
     part = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
