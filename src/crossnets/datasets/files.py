@@ -3,7 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -153,17 +154,28 @@ def read_lines(path: Path, dataset: str) -> list[str]:
         PermissionError: the file cannot be read.
         ValueError: the file is empty.
     """
-    try:
+    with _explained(path, dataset):
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    if not text.strip():
+        raise _empty(path, dataset)
+    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+@contextmanager
+def _explained(path: Path, dataset: str) -> Iterator[None]:
+    """Explain why a label file cannot be opened."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There are no {dataset} labels at {path}. See docs/datasets.md for the files and where they go."
         ) from error
     except PermissionError as error:
         raise PermissionError(_denied(path)) from error
-    if not text.strip():
-        raise ValueError(f"The {dataset} label file {path} is empty. Get the file from the data set's release again.")
-    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def _empty(path: Path, dataset: str) -> ValueError:
+    return ValueError(f"The {dataset} label file {path} is empty. Get the file from the data set's release again.")
 
 
 def numbered_rows(path: Path, dataset: str) -> list[tuple[int, str]]:
@@ -172,7 +184,26 @@ def numbered_rows(path: Path, dataset: str) -> list[tuple[int, str]]:
     Raises:
         OSError, ValueError: see `read_lines`.
     """
-    return [(number, line) for number, line in enumerate(read_lines(path, dataset), 1) if line.strip()]
+    return list(iterate_rows(path, dataset))
+
+
+def iterate_rows(path: Path, dataset: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number, text) of the lines of a label file that are not blank. The file is not held in memory.
+
+    Raises:
+        OSError, ValueError: see `read_lines`.
+    """
+    empty = True
+    with _explained(path, dataset):
+        opened = path.open("rb")
+    with opened as file:
+        for number, data in enumerate(file, 1):
+            text = data.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").rstrip("\r\n")
+            if text.strip():
+                empty = False
+                yield number, text
+    if empty:
+        raise _empty(path, dataset)
 
 
 def counted_rows(path: Path, dataset: str, problems: list[Problem]) -> list[tuple[int, str]] | None:
