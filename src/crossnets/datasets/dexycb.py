@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import broken, counts_to_mm, read_image_bytes, require_folder, sound_joints
+from crossnets.datasets.files import MAX_IMAGE_BYTES, broken, counts_to_mm, read_file, require_folder, sound_joints
 from crossnets.datasets.png import read_png16
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import MEDIAPIPE21, Skeleton
@@ -255,7 +255,7 @@ def read_joints(path: Path) -> Float32[np.ndarray, "21 3"] | None:
     Raises:
         FrameError: the file is missing or damaged, or a coordinate is invalid.
     """
-    data = read_image_bytes(path, "label file")
+    data = read_file(path, "the label", MAX_IMAGE_BYTES)
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             member = archive.getinfo("joint_3d.npy")
@@ -323,7 +323,8 @@ def read_intrinsics(path: Path) -> Pinhole:
 
 
 def _text(path: Path) -> str:
-    return re.sub("#.*", "", read_image_bytes(path, "file").decode("utf-8-sig", errors="replace"))
+    data = read_file(path, "the description", MAX_IMAGE_BYTES)
+    return re.sub("#.*", "", data.decode("utf-8-sig", errors="replace"))
 
 
 def _section(text: str, key: str, path: Path) -> str:

@@ -327,24 +327,29 @@ def natural_order(name: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(part if index % 2 == 0 else int(part) for index, part in enumerate(parts)), name
 
 
-def read_image_bytes(path: Path, what: str = "image") -> bytes:
-    """Read a whole file. `what` names it in messages.
+def read_image_bytes(path: Path) -> bytes:
+    """Read a whole image file, as `read_file` does."""
+    return read_file(path, "the image", MAX_IMAGE_BYTES)
+
+
+def read_file(path: Path, what: str, max_bytes: int) -> bytes:
+    """Read a whole file. `what` names it in messages, such as `the image`.
 
     Raises:
-        FrameError: the file is missing or empty, or cannot be read.
+        FrameError: the file is missing or empty, has more than `max_bytes`, or cannot be read.
     """
     try:
         # Reading a device or a pipe, such as through a link to /dev/zero, might never end.
         state = path.stat()
         plain = stat.S_ISREG(state.st_mode)
-        if not (plain or stat.S_ISDIR(state.st_mode)) or state.st_size > MAX_IMAGE_BYTES:
+        if not (plain or stat.S_ISDIR(state.st_mode)) or state.st_size > max_bytes:
             found = f"found {state.st_size} bytes" if plain else "it is not a plain file"
-            raise broken(path, f"{found}; expected a plain file of at most {MAX_IMAGE_BYTES} bytes")
+            raise broken(path, f"{found}; expected a plain file of at most {max_bytes} bytes")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise broken(path, f"the {what} is missing") from error
+        raise broken(path, f"{what} is missing") from error
     except OSError as error:
-        raise broken(path, f"the {what} cannot be read: {error.strerror}") from error
+        raise broken(path, f"{what} cannot be read: {error.strerror}") from error
     if not data:
-        raise broken(path, f"the {what} is empty" if what != "image" else "the image file is empty")
+        raise broken(path, f"{what} file is empty")
     return data
