@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import random
 import re
 import resource
@@ -66,16 +67,17 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.datasets.images import ArrayFile, ImageFiles
     from crossnets.datasets.opening import open_dataset, parse_spec
     from crossnets.datasets.packing import PackConfig, pack
+    from crossnets.datasets.pickled import numbers_of, read_pickle
     from crossnets.datasets.png import read_png_rgb, save_png
     from crossnets.datasets.recording import Recording, RecordingWriter
-    from crossnets.datasets.writers import set_writer
+    from crossnets.datasets.writers import old_pickle, set_writer
     from crossnets.evaluation.compare import read_predicted
     from crossnets.evaluation.predictions import PredictionHeader, write_predictions, write_uvd_text
     from crossnets.evaluation.protocols import PROTOCOLS
     from crossnets.evaluation.sweep import read_results, read_sweep
     from crossnets.geometry.camera import CAMERAS, parse_camera
     from crossnets.geometry.lens import lens_table
-    from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36
+    from crossnets.geometry.skeleton import CVAR21, HANDS17_21, HO3D_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36
     from crossnets.inference import bundle
     from crossnets.inference import detector as exported_detector
     from crossnets.inference.description import KEY, to_text
@@ -198,6 +200,22 @@ def dexycb() -> Target:
         paths = (image, label, image.parent.parent / "meta.yml", camera)
         files = {str(path.relative_to(root)): path.read_bytes() for path in paths}
     return Target(files, lambda root: read_frames(open_dataset(f"dexycb:{root}")))
+
+
+def pickled() -> Target:
+    """Labels of HO-3D in pickles of several protocols."""
+    label = {"camMat": np.eye(3), "handJoints3D": -_joints(21), "scale": np.float64(2.0)}
+    label |= {"handBoundingBox": [1, 2.5], "objName": "box", "objRot": None}
+    files = {f"{protocol}.pkl": pickle.dumps(label, protocol) for protocol in (0, 2, 4, 5)}
+    files["old.pkl"] = old_pickle(label)
+
+    def read(root: Path) -> None:
+        for name in files:
+            fields = read_pickle(root / name)
+            for name_of_array in ("camMat", "handJoints3D", "scale"):
+                numbers_of(fields, name_of_array, [(3, 3), (21, 3), ()], root / name)
+
+    return Target(files, read)
 
 
 def _make_recording(root: Path, lens: Lens | None) -> None:
@@ -485,6 +503,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "hands17": lambda: released("hands17", HANDS17_21, "realsense-sr300"),
     "fpha": lambda: released("fpha", HANDS17_21, "realsense-sr300"),
     "dexycb": dexycb,
+    "ho3d": lambda: released("ho3d", HO3D_21, "ho3d-sr300"),
+    "pickled": pickled,
     "images": images,
     "recording": recording,
     "shards": shards,

@@ -32,10 +32,10 @@ from tests.datasets.make import (
 )
 
 
-def make_hands17(root: Path) -> None:
-    camera, skeleton = CAMERAS["realsense-sr300"], FIXED["hands17"][1]
+def make_fixed(name: str, root: Path) -> None:
+    camera, skeleton = CAMERAS[FIXED[name][0]], FIXED[name][1]
     made = hands(skeleton, camera, 2)
-    writer = set_writer("hands17", root, "test", 2, camera, skeleton)
+    writer = set_writer(name, root, "test", 2, camera, skeleton)
     for joints_mm, depth_mm in zip(made.joints_mm, made.depth_mm, strict=True):
         writer.add(depth_mm, joints_mm)
     writer.close()
@@ -46,7 +46,8 @@ SOURCES: dict[str, Callable[[Path], object]] = {
     "icvl": make_icvl,
     "msra": lambda root: make_msra(root, ("P0", "P1"), ("1", "5")),
     "cvar": lambda root: make_cvar(root, {"P1": 1.0, "P4": 0.8}),
-    "hands17": make_hands17,
+    "hands17": lambda root: make_fixed("hands17", root),
+    "ho3d": lambda root: make_fixed("ho3d", root),
     "recording": lambda root: make_recording(root / "one", unlabelled=(1,), unit=0.125),
     "shards": make_shards,
 }
@@ -265,3 +266,12 @@ def test_a_key_belongs_to_one_frame(tmp_path: Path) -> None:
     (tmp_path / "take" / KEYS_FILE).write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"found the key 'same' twice in keys\.jsonl"):
         Recording(tmp_path / "take")
+
+
+def test_a_format_that_states_its_camera_takes_another(tmp_path: Path) -> None:
+    camera = CAMERAS["ho3d-sr300"]._replace(pinhole=CAMERAS["realsense-sr300"].pinhole)
+    record(tmp_path / "source", camera, FIXED["ho3d"][1])
+    converted = convert(Recording(tmp_path / "source"), "ho3d", tmp_path / "out")
+    assert converted.changed == 0
+    found = open_dataset(f"ho3d:{tmp_path / 'out'}")
+    assert found[0].camera == camera.pinhole

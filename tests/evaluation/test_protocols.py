@@ -17,6 +17,7 @@ def test_protocols_have_the_published_sizes() -> None:
         "hands17": None,
         "fpha": None,
         "dexycb": None,
+        "ho3d": None,
     }
 
 

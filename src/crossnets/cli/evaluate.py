@@ -12,11 +12,13 @@ from rich.console import Console
 
 from crossnets.atomic import UnfinishedMark, held, make_folder, write_text
 from crossnets.datasets.dataset import HandDataset, Problem
+from crossnets.datasets.ho3d import HO3D
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.some_frames import restricted
 from crossnets.evaluation import compare
+from crossnets.evaluation.challenge import write_challenge
 from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
-from crossnets.evaluation.predictions import PredictionHeader, write_predictions
+from crossnets.evaluation.predictions import PredictionHeader, read_predictions, write_predictions
 from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
 from crossnets.evaluation.table import print_table
 from crossnets.geometry.camera import CAMERAS
@@ -81,8 +83,8 @@ def evaluate(
         camera: Camera of the text files or images: a name or fx,fy,cx,cy. The data set's by default.
         list_file: Paths of the labelled frames, one a line. Their first folder names the sequence.
         first: Score only this many first frames or label lines.
-        out: Folder for a model's predictions and scores. Old predictions are not overwritten. The same command
-            continues after a kill.
+        out: Folder for a model's predictions and scores, and for the pred.json of HO-3D's challenge. Old predictions
+            are not overwritten. The same command continues after a kill.
         report: Folder for a page with curves, bars and frames, index.html.
         json: Print JSON, and nothing else, to standard output.
     """
@@ -126,6 +128,11 @@ def _run(
         }
         mark = UnfinishedMark(out, "evaluation", request)
         predictions = (_predict(model, work, how, out, mark),)
+        if isinstance(frames, HO3D):
+            _write_challenge(out, frames, predictions[0])
+            if not frames.labelled:
+                mark.remove()
+                return
     if frames is None:
         assert labels is not None
         evaluation = _score_text(choice, predictions, labels)
@@ -177,7 +184,7 @@ def open_chosen(choice: Choice, data: str) -> HandDataset:
     if choice.camera is not None:
         own = next((p for p in CAMERAS.values() if p.pinhole == choice.protocol.camera), None)
         if own is None:
-            raise ValueError("A recording says its camera in camera.json; leave --camera out.")
+            raise ValueError(f"The files of {choice.protocol.name} state their camera. Leave --camera out.")
         preset = own._replace(pinhole=choice.camera)
     whole = open_dataset(data, "test", preset)
     if whole.name != choice.protocol.name:
@@ -262,6 +269,18 @@ def _predict(
         mark.set()
         write_predictions(path, header, predicted)
     return path
+
+
+def _write_challenge(out: Path, frames: HO3D, predictions: Path) -> None:
+    """Write `out/pred.json` for HO-3D's challenge, and say what it lacks.
+
+    Raises:
+        ValueError: the model has other joints.
+    """
+    missed = write_challenge(out / "pred.json", frames, read_predictions(predictions))
+    zero = f" {missed} frames without a prediction are zero." if missed else ""
+    scored = "" if frames.labelled else " Nothing is scored here, because evaluation_xyz.json is missing."
+    print(f"Joints for HO-3D's challenge: {out / 'pred.json'}. Vertices are zero.{zero}{scored}", file=sys.stderr)
 
 
 def _predictions(

@@ -9,7 +9,8 @@ import tyro
 
 def synthesize(
     as_format: Annotated[
-        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "recording"], tyro.conf.arg(name="as")
+        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "recording"],
+        tyro.conf.arg(name="as"),
     ],
     out: Path,
     frames: int | None = None,
@@ -37,10 +38,11 @@ def synthesize(
         seed: The same seed gives the same frames.
         noise: Strength of the sensor's noise. 0 gives exact depth.
         camera: Camera of a recording: a preset such as realsense-d435.
-        skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21 or hands17-21,
-            or a JSON file that declares one.
+        skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21, hands17-21 or
+            ho3d-21, or a JSON file that declares one.
         left_share: Share of left hands, 0 to 1.
-        test_frames: Frames of the test split of nyu, icvl, hands17, fpha and dexycb. A tenth of --frames by default.
+        test_frames: Frames of the test split of nyu, icvl, hands17, fpha, dexycb and ho3d. A tenth of --frames by
+            default.
         clutter: Render sleeves, other hands, things, a desk, the person and the room as well.
     """
     from crossnets.synth.writing import write_dataset

@@ -27,7 +27,7 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.packing import to_counts
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.datasets.recording_format import KEYS_FILE, MAX_COUNT, keys_text
-from crossnets.datasets.writers import FIXED, WITH_SPLIT, require_new_folder, set_writer
+from crossnets.datasets.writers import FIXED, OWN_CAMERA, WITH_SPLIT, require_new_folder, set_writer
 from crossnets.geometry.camera import CAMERAS, CameraPreset
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame
@@ -38,7 +38,7 @@ JOINTS_OFF_MM = 0.1
 """A written joint farther from its source than this is an error."""
 _MARK = "conversion"
 _WHOLE = "whole"
-_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "recording", "image")
+_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "recording", "image")
 """Formats whose images hold whole counts of one unit."""
 
 
@@ -85,9 +85,9 @@ def convert(
 
     Args:
         dataset: The source.
-        to: Format: recording, nyu, icvl, msra, cvar, hands17, fpha or dexycb.
+        to: Format: recording, nyu, icvl, msra, cvar, hands17, fpha, dexycb or ho3d.
         out: A new or empty folder.
-        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB that is written.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D that is written.
         on_progress: Called with the number of frames that are done and the total. Each counts twice, as it is written
             and compared.
 
@@ -299,16 +299,22 @@ def _write_set(
     Raises:
         ValueError: a frame has another camera than the format.
     """
+    frames = _readable(dataset, range(len(dataset)), problems)
+    first = next(frames, None)
+    if first is None:
+        return []
     camera = CAMERAS[FIXED[to][0]]
+    if to in OWN_CAMERA:
+        camera = camera._replace(pinhole=first[1].camera.pinhole)
     if to == "icvl" and split == "test" and len(dataset) < 2:
         raise ValueError("ICVL has two test sequences, so one frame is too few. Use --split train, or another format.")
     writer = set_writer(to, root, split if to in WITH_SPLIT else "train", len(dataset), camera, FIXED[to][1])
     written: list[int] = []
-    for index, frame in _readable(dataset, range(len(dataset)), problems):
+    for index, frame in (first, *frames):
         if frame.camera.lens is not None or frame.camera[:3] != camera[:3]:
             raise ValueError(
                 f"{frame.key} has the camera {frame.camera.pinhole} with {frame.camera.width_px}x"
-                f"{frame.camera.height_px} pixels, but {to} always has {camera.pinhole} with {camera.width_px}x"
+                f"{frame.camera.height_px} pixels, but {to} has {camera.pinhole} with {camera.width_px}x"
                 f"{camera.height_px} and no lens. Convert the source with --to recording, which takes any camera."
             )
         if frame.joints_mm is None:

@@ -61,7 +61,7 @@ class HandDataset(Protocol):
     """A sequence of frames read from disk one at a time."""
 
     name: str
-    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, recording, shards, or image for single files."""
+    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, recording, shards, or image for single files."""
     skeleton: Skeleton | None
     """None when the data set has no labels."""
     camera: Pinhole

@@ -10,6 +10,7 @@ from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.dexycb import INTRINSICS, DexYCB
 from crossnets.datasets.files import require_folder
 from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
+from crossnets.datasets.ho3d import HO3D
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.msra import MSRA
 from crossnets.datasets.nyu import NYU
@@ -27,6 +28,7 @@ FORMATS = {
     "hands17": "training and frame with images, and Training_Annotation.txt in training",
     "fpha": "Video_files and Hand_pose_annotation_v1_1 with Subject_1 to Subject_6",
     "dexycb": "calibration/intrinsics and 20200709-subject-01 and so on, each with sequences that hold meta.yml",
+    "ho3d": "train.txt, evaluation.txt, and train and evaluation with sequences that have depth and meta",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
     "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
 }
@@ -43,11 +45,13 @@ def open_dataset(
             selects parts: `cvar:PATH#P1,P4` sequences, `msra:PATH#P0` subjects, `nyu:PATH#1,2` cameras,
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
             `icvl:PATH#2014,45` the first characters of training lines, `icvl:PATH#all` all training lines,
-            `fpha:PATH#objects` the cross-object split, or `dexycb:PATH#s1` the split of that name and
-            `dexycb:PATH#s1-val` its validation. FORMAT may be one that `own_readers.reader` registered.
-        split: For `nyu`, `icvl`, `hands17`, `fpha`, `dexycb` and readers of one's own. The other formats are released
-            without a split.
-        camera: Replaces the preset of the format or camera.json of a recording. Shards do not accept one.
+            `fpha:PATH#objects` the cross-object split, `dexycb:PATH#s1` the split of that name,
+            `dexycb:PATH#s1-val` its validation, or `ho3d:PATH#SM1` sequences. FORMAT may be one that
+            `own_readers.reader` registered.
+        split: For `nyu`, `icvl`, `hands17`, `fpha`, `dexycb`, `ho3d` and readers of one's own. The other formats are
+            released without a split.
+        camera: Replaces the preset of the format or camera.json of a recording. Shards, DexYCB and HO-3D do not accept
+            one.
 
     Raises:
         OSError: the folder or its labels are missing, empty or cannot be read.
@@ -82,8 +86,8 @@ def _open(
         if parts is not None:
             raise ValueError(f"Found the parts {','.join(parts)} of HANDS17, which has none. Omit the # and the parts.")
         return Hands17(root, split, camera=camera)
-    if name in ("fpha", "dexycb"):
-        return (fpha.FPHA if name == "fpha" else DexYCB)(root, split, parts, camera=camera)
+    if name in ("fpha", "dexycb", "ho3d"):
+        return {"fpha": fpha.FPHA, "dexycb": DexYCB, "ho3d": HO3D}[name](root, split, parts, camera=camera)
     reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
     return reader(root, parts, camera=camera)
 
@@ -162,6 +166,10 @@ def _looks_like_recordings(root: Path) -> bool:
     return any(looks_like_recording(folder) for folder in folders)
 
 
+def _looks_like_ho3d(root: Path) -> bool:
+    return any((root / f"{name}.txt").is_file() and (root / name).is_dir() for name in ("train", "evaluation"))
+
+
 def _has_any(root: Path, *names: str) -> bool:
     return any((root / name).exists() for name in names)
 
@@ -176,6 +184,7 @@ _LOOKS: dict[str, Callable[[Path], bool]] = {
     "hands17": lambda root: _has_any(root, *(f"{FOLDERS[split]}/{LABELS[split]}" for split in FOLDERS)),
     "fpha": lambda root: _has_any(root, *fpha.LABELS),
     "dexycb": lambda root: _has_any(root, INTRINSICS),
+    "ho3d": _looks_like_ho3d,
     "msra": lambda root: next(root.glob("P*/*/joint.txt"), None) is not None,
     "cvar": lambda root: next(root.glob("*/joint.txt"), None) is not None or _has_any(root, "joint.txt"),
     "recording": _looks_like_recordings,

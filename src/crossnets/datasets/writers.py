@@ -4,21 +4,25 @@ Frames are written one at a time, and each image appears whole or not at all. La
 set without them is not finished.
 """
 
+import json
+import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
-from crossnets.datasets import dexycb, fpha
+from crossnets.datasets import dexycb, fpha, ho3d
 from crossnets.datasets.files import NOTHING_SEEN
 from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, HO3D_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
+from crossnets.types import Pinhole
 
 ICVL_FARTHEST_MM = 499
 """In ICVL's test images every farther pixel is background."""
@@ -32,9 +36,12 @@ FIXED: dict[str, tuple[str, Skeleton]] = {
     "hands17": ("realsense-sr300", HANDS17_21),
     "fpha": ("realsense-sr300", HANDS17_21),
     "dexycb": ("dexycb-d415", MEDIAPIPE21),
+    "ho3d": ("ho3d-sr300", HO3D_21),
 }
 """Camera and skeleton of the formats that have fixed ones."""
-WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb")
+OWN_CAMERA = ("ho3d",)
+"""Formats of these whose files state their camera. It may be another one with images of that size."""
+WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb", "ho3d")
 """Formats with a training and a test split."""
 
 
@@ -197,6 +204,53 @@ class DexYCBWriter:
                     write_text(meta, "\n".join(lines) + "\n")
 
 
+class HO3DWriter:
+    """Writes `train` or `evaluation` with depth, labels and a list. It leaves out colour, objects and MANO."""
+
+    _PIECE = 10_000
+    """Frames of a sequence, whose names have four digits."""
+
+    def __init__(self, root: Path, split: str, camera: Pinhole) -> None:
+        self._root = root
+        self._train = split == "train"
+        self._name = ho3d.FOLDERS[split]
+        self._camera = np.array([[camera.fx_px, 0, camera.cx_px], [0, camera.fy_px, camera.cy_px], [0, 0, 1]])
+        self._pinhole = camera
+        self._lines: list[str] = []
+        self._joints_m: list[Float[np.ndarray, "21 3"]] = []
+
+    def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
+        """Write the next frame. Red is the low byte of the depth's count, and green is the high byte."""
+        sequence = f"SYN{1 + len(self._lines) // self._PIECE}"
+        name = f"{len(self._lines) % self._PIECE:04d}"
+        folder = self._root / self._name / sequence
+        counts = to_counts(depth_mm / np.float32(CAMERAS["ho3d-sr300"].depth_unit_mm), 65535)
+        rgb = np.stack([counts & 255, counts >> 8, counts * 0], axis=-1).astype(np.uint8)
+        save_png(folder / "depth" / f"{name}.png", rgb)
+        joints_m = joints_mm.astype(np.float64) / 1000 * ho3d.OPENGL
+        label: dict[str, Any] = {"camMat": self._camera, "handJoints3D": joints_m}
+        if not self._train:
+            uv = project(joints_mm, self._pinhole)[:, :2]
+            box = np.concatenate([np.floor(uv.min(axis=0)), np.ceil(uv.max(axis=0))])
+            label = {"camMat": self._camera, "handJoints3D": joints_m[0], "handBoundingBox": box.astype(int).tolist()}
+        with replacing(folder / "meta" / f"{name}.pkl") as part:
+            part.write_bytes(old_pickle(label))
+        self._lines.append(f"{sequence}/{name}")
+        self._joints_m.append(joints_m)
+
+    def close(self) -> None:
+        """Write the list of the frames and, for the evaluation, their joints in one file."""
+        if not self._train:
+            joints = [joints_m.tolist() for joints_m in self._joints_m]
+            write_text(self._root / ho3d.TEST_LABELS, json.dumps(joints) + "\n")
+        write_text(self._root / f"{self._name}.txt", "\n".join(self._lines) + "\n")
+
+
+def old_pickle(label: dict[str, Any]) -> bytes:
+    """Pickle a label of arrays as Python 2 and numpy 1 can read it, for which the data set's tools are written."""
+    return pickle.dumps(label, protocol=2).replace(b"cnumpy._core.", b"cnumpy.core.")
+
+
 class MSRAWriter:
     """Writes subjects P0 to P8 with a folder for each gesture. The frames are spread evenly over the folders."""
 
@@ -279,9 +333,9 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB. The other formats have none.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D. The other formats have none.
         frames: Number of frames that will be written.
-        camera: Camera of a recording. The other formats have a fixed camera.
+        camera: Camera of a recording or of HO-3D. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
         resume: Continue a recording that was not closed. The other formats replace what is there.
         every_folder: Use all folders of MSRA. Otherwise a small data set has fewer.
@@ -289,21 +343,21 @@ def set_writer(
     Raises:
         ValueError: the format is unknown.
     """
-    if name == "nyu":
-        return NYUWriter(root, split)
-    with_frames = {"icvl": ICVLWriter, "fpha": FPHAWriter, "dexycb": DexYCBWriter}
-    if name in with_frames:
-        return with_frames[name](root, split, frames)
-    if name == "hands17":
-        return Hands17Writer(root, split)
-    if name == "msra":
-        return MSRAWriter(root, frames, every_folder=every_folder)
-    if name == "cvar":
-        return CVARWriter(root, frames)
-    if name == "recording":
-        rendered = camera._replace(lens=None)  # rendered without a lens
-        return RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume)
-    raise ValueError(f"Cannot write {name!r}; known: {', '.join(FIXED)}, recording.")
+    rendered = camera._replace(lens=None)  # rendered without a lens
+    writers: dict[str, Callable[[], SetWriter]] = {
+        "nyu": lambda: NYUWriter(root, split),
+        "icvl": lambda: ICVLWriter(root, split, frames),
+        "hands17": lambda: Hands17Writer(root, split),
+        "fpha": lambda: FPHAWriter(root, split, frames),
+        "dexycb": lambda: DexYCBWriter(root, split, frames),
+        "ho3d": lambda: HO3DWriter(root, split, camera.pinhole),
+        "msra": lambda: MSRAWriter(root, frames, every_folder=every_folder),
+        "cvar": lambda: CVARWriter(root, frames),
+        "recording": lambda: RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume),
+    }
+    if name not in writers:
+        raise ValueError(f"Cannot write {name!r}; known: {', '.join(writers)}.")
+    return writers[name]()
 
 
 def _dexycb_sequence(subject: int, sequence: int) -> str:

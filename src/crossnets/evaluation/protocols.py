@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from crossnets.geometry.camera import CAMERAS, parse_camera, without_lens
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, HO3D_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
-DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb"]
+DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "hands17": Protocol("hands17", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
     "fpha": Protocol("fpha", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
     "dexycb": Protocol("dexycb", MEDIAPIPE21, CAMERAS["dexycb-d415"].pinhole, ()),
+    "ho3d": Protocol("ho3d", HO3D_21, CAMERAS["ho3d-sr300"].pinhole, ()),
 }
 """Splits from spec 1.8. NYU's first 2,440 frames show the training subject. ICVL has two recordings."""
 

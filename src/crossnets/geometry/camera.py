@@ -73,6 +73,13 @@ CAMERAS: dict[str, CameraPreset] = {
     "realsense-sr300": CameraPreset(
         Pinhole(475.065948, 475.065857, 315.944855, 245.287079), 640, 480, 1.0, "BigHand2.2M and Hands 2017, in mm"
     ),
+    "ho3d-sr300": CameraPreset(
+        Pinhole(614.627, 614.101, 320.262, 238.469),
+        640,
+        480,
+        0.12498664727900177,
+        "camMat of HO-3D's sequences AP10 and MPM10, whose depth is aligned to the colour camera",
+    ),
     "realsense-sr305": CameraPreset(
         Pinhole(476.007, 476.007, 313.683, 242.755), 640, 480, 0.125, "one device, as its recordings state"
     ),

@@ -154,6 +154,21 @@ _HANDS17_PARENTS = (-1, 0, 0, 0, 0, 0, *(1 + k // 3 if k % 3 == 0 else 5 + k for
 HANDS17_21 = Skeleton("hands17-21", _HANDS17_NAMES, _HANDS17_PARENTS, reference=0, center=3, palm_frame=(0, 3, 5))
 """The joints of MSRA in the order of BigHand2.2M and HANDS17: the wrist, the first joints of all fingers with the thumb
 first, then the other joints finger by finger."""
+_HO3D_FINGERS = ("index", "middle", "little", "ring", "thumb")
+HO3D_21 = Skeleton(
+    "ho3d-21",
+    (
+        "wrist",
+        *(joint_name(finger, part) for finger in _HO3D_FINGERS for part in ("mcp", "pip", "dip")),
+        *(joint_name(finger, "tip") for finger in FINGERS),
+    ),
+    (*(0 if k % 3 == 1 else k - 1 for k in range(16)), 15, 3, 6, 12, 9),
+    reference=0,
+    center=4,
+    palm_frame=(0, 4, 7),
+)
+"""The joints of MSRA in the order of HO-3D, which is that of the hand model MANO with the tips, thumb first, at the
+end."""
 CVAR21 = Skeleton("cvar21", *_chain(_INDEX_FIRST, _FOUR_PARTS, "palm"), reference=0, center=5, palm_frame=(0, 5, 13))
 """The root lies in the palm, well above the wrist, so it is not MSRA's wrist."""
 ICVL16 = Skeleton(
@@ -180,7 +195,7 @@ NYU14 = Skeleton(
     center=13,
 )
 
-SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21, HANDS17_21)}
+SKELETONS = {s.name: s for s in (NYU36, NYU14, ICVL16, MSRA21, CVAR21, MEDIAPIPE21, HANDS17_21, HO3D_21)}
 EVALUATED = {"nyu36": NYU14}
 
 

@@ -27,7 +27,7 @@ def open_frames(
     Args:
         texts: Sources, as for `datasets.images.open_sources` and `crossnets.open`.
         camera: Camera of images and arrays without a camera file.
-        split: Split of NYU, ICVL, HANDS17, FPHA and DexYCB.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D.
         seed: Seed of the virtual camera.
 
     Raises:

@@ -41,10 +41,12 @@ class Clip:
 _NYU_TRAIN = 72_757
 NYU_TEST = (Clip(0, 2440), Clip(1, 5812))
 """Test 1 shows the person of the training, test 2 another one (spec 1.8)."""
-_HANDS17_TRAIN = 957_032
-_HANDS17_TEST = 295_510
-_HANDS17_PEOPLE = 5
-"""People of the training. The test shows them, and as many others."""
+_TWO_SPLITS = {
+    "hands17": (range(5), 957_032, range(10), 295_510),
+    "ho3d": (range(8), 83_325, range(8, 10), 20_137),
+}
+"""People and frames of the training, then of the test. The test of HANDS17 shows the people of the training and as many
+others. HO-3D's version 3 shows ten people, and how many of them are in each split is our choice."""
 _ICVL_TRAIN = 22_059
 """Frames that are not rotated copies."""
 _ICVL_PEOPLE = 10
@@ -102,9 +104,9 @@ def _whole(as_format: str, scale: float, frames: int | None, test_frames: int | 
     if as_format == "icvl":
         test = [Clip(_ICVL_PEOPLE + number, count) for number, count in enumerate(_ICVL_TEST)]
         return _spread(range(_ICVL_PEOPLE), _scaled(_ICVL_TRAIN, scale, frames)), test
-    if as_format == "hands17":
-        test = _spread(range(2 * _HANDS17_PEOPLE), _HANDS17_TEST)
-        return _spread(range(_HANDS17_PEOPLE), _scaled(_HANDS17_TRAIN, scale, frames)), test
+    if as_format in _TWO_SPLITS:
+        trained, train, tested, test = _TWO_SPLITS[as_format]
+        return _spread(trained, _scaled(train, scale, frames)), _spread(tested, test)
     if as_format == "msra":
         pairs = [(person, held) for person in range(_MSRA_PEOPLE) for held in MSRA_GESTURES.values()]
         each = -(-_scaled(_MSRA_FRAMES * len(pairs), scale, frames) // len(pairs))

@@ -16,6 +16,7 @@ from crossnets.geometry.skeleton import (
     CVAR21,
     FINGERS,
     HANDS17_21,
+    HO3D_21,
     ICVL16,
     MEDIAPIPE21,
     MSRA21,
@@ -136,9 +137,10 @@ PLACES = {
     CVAR21.name: _CVAR,
     MEDIAPIPE21.name: _places(MEDIAPIPE21, _ANATOMY, {}),
     HANDS17_21.name: _places(HANDS17_21, _ANATOMY, {}),
+    HO3D_21.name: _places(HO3D_21, _ANATOMY, {}),
 }
-"""Places by name of the skeleton. MSRA's are anatomical, because no labels were available. The joints of MediaPipe and
-HANDS17 are the same."""
+"""Places by name of the skeleton. MSRA's are anatomical, because no labels were available. The joints of MediaPipe,
+HANDS17 and HO-3D are the same."""
 
 
 @functools.cache

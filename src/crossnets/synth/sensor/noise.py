@@ -220,6 +220,7 @@ SENSORS: dict[str, NoiseModel] = {
     "msra-senz3d": _SENZ3D,
     "cvar-senz3d": _SENZ3D,
     "realsense-sr300": replace(_SR300, unit_mm=1.0),
+    "ho3d-sr300": replace(_SR300, unit_mm=0.12498664727900177),
     "realsense-sr305": _SR300,
     "realsense-d415": _D400,
     "dexycb-d415": _D400,
