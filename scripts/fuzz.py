@@ -504,6 +504,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "fpha": lambda: released("fpha", HANDS17_21, "realsense-sr300"),
     "dexycb": dexycb,
     "ho3d": lambda: released("ho3d", HO3D_21, "ho3d-sr300"),
+    "h2o": lambda: released("h2o", MEDIAPIPE21, "h2o-azure-kinect"),
     "pickled": pickled,
     "images": images,
     "recording": recording,

@@ -48,6 +48,7 @@ SOURCES: dict[str, Callable[[Path], object]] = {
     "cvar": lambda root: make_cvar(root, {"P1": 1.0, "P4": 0.8}),
     "hands17": lambda root: make_fixed("hands17", root),
     "ho3d": lambda root: make_fixed("ho3d", root),
+    "h2o": lambda root: make_fixed("h2o", root),
     "recording": lambda root: make_recording(root / "one", unlabelled=(1,), unit=0.125),
     "shards": make_shards,
 }

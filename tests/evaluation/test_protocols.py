@@ -18,6 +18,7 @@ def test_protocols_have_the_published_sizes() -> None:
         "fpha": None,
         "dexycb": None,
         "ho3d": None,
+        "h2o": None,
     }
 
 

@@ -106,6 +106,31 @@ def test_more_candidates_are_tried_only_where_no_hand_is_found() -> None:
     assert predicted(force=True).joints_mm is None, "no candidate at all"
 
 
+class NearIsRight:
+    """A network that is sure of all crops, and takes what lies in the nearer half of its crop for a right hand."""
+
+    def __call__(self, images: np.ndarray) -> Raw:
+        count = len(images)
+        right = np.where(images.min(axis=(1, 2, 3)) < -0.5, 1.0, -1.0)
+        spread = np.full((count, 21), np.log(0.02), np.float32)
+        return Raw(np.zeros((count, 21, 3), np.float32), spread, right, np.full(count, np.log(0.75)))
+
+
+@pytest.mark.parametrize("key", ["h2o/test/subject4/h1/0/cam4/000000/left", "h2o/test/subject4/h1/0/cam4/000000/right"])
+def test_a_frame_about_one_of_two_hands_gets_the_hand_of_its_side(key: str) -> None:
+    depth = np.zeros((240, 320), np.float32)
+    depth[60:120, 60:120], depth[60:120, 200:260] = 600, 500
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric")
+    found = [candidate(FAR_AT, 0.7), candidate(NEAR_AT, 0.7)]
+    places = Candidates("detector", lambda _: found, lambda _: ())
+    frame = HandFrame(key, "", depth, CAMERA, None)
+    (answer,) = predict_frames(CropEstimator(model, NearIsRight()), [frame], places, force=True)
+    assert answer.center_mm is not None
+    assert (answer.center_mm[0] > 0) == key.endswith("right")
+    (one,) = answer.hands
+    assert one.side == key.rpartition("/")[2]
+
+
 @pytest.mark.parametrize(("length", "cause"), [(118.0, "a larger image"), (290.0, "a smaller image")])
 def test_hands_of_no_person_are_warned_about_once(length: float, cause: str) -> None:
     sizes = SizeWatch()

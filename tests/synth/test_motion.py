@@ -102,13 +102,14 @@ def test_a_person_has_one_hand_and_other_people_have_others() -> None:
 def test_the_whole_sets_have_the_sizes_of_the_real_ones() -> None:
     counts = {
         name: {split: sum(clip.frames for clip in clips) for split, clips in clips_of(name).items()}
-        for name in ("nyu", "icvl", "msra", "hands17", "ho3d", "cvar")
+        for name in ("nyu", "icvl", "msra", "hands17", "ho3d", "h2o", "cvar")
     }
     assert counts["nyu"] == {"train": 72_757, "test": 8_252}
     assert counts["icvl"] == {"train": 22_059, "test": 1_596}
     assert counts["msra"] == {"frames": 76_500}
     assert counts["hands17"] == {"train": 957_032, "test": 295_510}
     assert counts["ho3d"] == {"train": 83_325, "test": 20_137}
+    assert counts["h2o"] == {"train": 55_742, "test": 23_391}
     assert counts["cvar"] == {"frames": 1_800}
     sixth = clips_of("nyu", 1 / 6)
     assert sixth["train"] == (Clip(0, 12_126),)
@@ -138,7 +139,7 @@ def test_invalid_sizes_raise(arguments: tuple, message: str) -> None:
         clips_of(*arguments)
 
 
-@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d"])
+@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o"])
 def test_sets_of_motion_are_read_by_their_readers(name: Format, tmp_path: Path) -> None:
     tests = None if name == "cvar" else 4
     counts = write_dataset(name, 10, tmp_path, motion=True, test_frames=tests, progress=False)

@@ -25,7 +25,7 @@ class Info:
     path: tyro.conf.Positional[str]
     """A folder, or FORMAT:FOLDER#PARTS, such as cvar:PATH#P1,P4."""
     split: Literal["train", "test"] = "train"
-    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D."""
+    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O."""
     json: bool = False
     """Print JSON alone."""
 
@@ -49,7 +49,7 @@ class Pack:
     """Side in mm of a cube around the hand. Only its part of each image is kept, at the resolution of the source.
     Where no hand is found the whole image is kept."""
     split: Literal["train", "test"] = "train"
-    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D."""
+    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O."""
     camera: str | None = None
     """Camera of PNGs without camera.json: a name, or fx,fy,cx,cy in pixels and, after them, the mm of one count. The
     coefficients of a lens may follow after a colon."""
@@ -66,12 +66,12 @@ class Convert:
 
     source: tyro.conf.Positional[str]
     """A data set such as cvar:PATH#P1,P4, a recording, shards, a folder of 16-bit PNGs, or a .npy file."""
-    to: Literal["recording", "nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d"]
+    to: Literal["recording", "nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o"]
     """Format. All but recordings have a fixed camera and skeleton, which the source must have too."""
     out: Path
     """New folder. It gets its name when everything is written and compared."""
     split: Literal["train", "test"] = "train"
-    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D, of the source and of the result."""
+    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O, of the source and of the result."""
     camera: str | None = None
     """Camera of PNGs without camera.json and of .npy files, as for predict."""
     labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -38,7 +38,7 @@ JOINTS_OFF_MM = 0.1
 """A written joint farther from its source than this is an error."""
 _MARK = "conversion"
 _WHOLE = "whole"
-_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "recording", "image")
+_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o", "recording", "image")
 """Formats whose images hold whole counts of one unit."""
 
 
@@ -85,9 +85,9 @@ def convert(
 
     Args:
         dataset: The source.
-        to: Format: recording, nyu, icvl, msra, cvar, hands17, fpha, dexycb or ho3d.
+        to: Format: recording, nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d or h2o.
         out: A new or empty folder.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D that is written.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O that is written.
         on_progress: Called with the number of frames that are done and the total. Each counts twice, as it is written
             and compared.
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -61,7 +61,7 @@ class HandDataset(Protocol):
     """A sequence of frames read from disk one at a time."""
 
     name: str
-    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, recording, shards, or image for single files."""
+    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, h2o, recording, shards, or image for single files."""
     skeleton: Skeleton | None
     """None when the data set has no labels."""
     camera: Pinhole
@@ -129,6 +129,18 @@ class RepeatedMoments(Protocol):
             ValueError: the files do not say it.
         """
         ...
+
+
+BOTH_HANDS = ("h2o",)
+"""Formats whose images show both hands. They have a frame for each hand, whose key ends with its side."""
+
+
+def side_of(key: str) -> Literal["left", "right"] | None:
+    """Side of the hand that a frame is about, by its key. None if its data set has one hand in an image."""
+    data_set, side = key.partition("/")[0], key.rpartition("/")[2]
+    if data_set not in BOTH_HANDS or side not in ("left", "right"):
+        return None
+    return "left" if side == "left" else "right"
 
 
 def readable_frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[tuple[int, HandFrame]]:

@@ -8,14 +8,14 @@ import json
 import pickle
 import struct
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
-from crossnets.datasets import dexycb, fpha, ho3d
+from crossnets.datasets import dexycb, fpha, h2o, ho3d
 from crossnets.datasets.files import NOTHING_SEEN
 from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
@@ -37,11 +37,12 @@ FIXED: dict[str, tuple[str, Skeleton]] = {
     "fpha": ("realsense-sr300", HANDS17_21),
     "dexycb": ("dexycb-d415", MEDIAPIPE21),
     "ho3d": ("ho3d-sr300", HO3D_21),
+    "h2o": ("h2o-azure-kinect", MEDIAPIPE21),
 }
 """Camera and skeleton of the formats that have fixed ones."""
-OWN_CAMERA = ("ho3d",)
+OWN_CAMERA = ("ho3d", "h2o")
 """Formats of these whose files state their camera. It may be another one with images of that size."""
-WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb", "ho3d")
+WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb", "ho3d", "h2o")
 """Formats with a training and a test split."""
 
 
@@ -246,6 +247,38 @@ class HO3DWriter:
         write_text(self._root / f"{self._name}.txt", "\n".join(self._lines) + "\n")
 
 
+class H2OWriter:
+    """Writes frames of `subject1` or `subject4` as right hands, and their list. It leaves out colour and objects."""
+
+    _PIECE = 1000
+    """Frames of a recording."""
+
+    def __init__(self, root: Path, split: str, camera: Pinhole) -> None:
+        self._root = root
+        self._scene = PurePosixPath("subject1" if split == "train" else "subject4", "h1")
+        self._list = h2o.LISTS[split]
+        preset = CAMERAS["h2o-azure-kinect"]
+        self._intrinsics = [*camera, preset.width_px, preset.height_px]
+        self._lines: list[str] = []
+
+    def add(self, depth_mm: Float32[np.ndarray, "H W"], joints_mm: Float32[np.ndarray, "21 3"]) -> None:
+        """Write the next frame. Depth is in whole mm, and 0 is invalid."""
+        take, number = divmod(len(self._lines), self._PIECE)
+        folder = self._scene / str(take) / "cam4"
+        name = f"{number:06d}"
+        if number == 0:
+            write_text(self._root / folder / h2o.INTRINSICS, " ".join(str(one) for one in self._intrinsics) + "\n")
+        save_png(self._root / folder / "depth" / f"{name}.png", to_counts(depth_mm, 65535).astype(np.uint16))
+        joints_m = (joints_mm.astype(np.float64) / 1000).ravel()
+        words = ["0", *["0.0"] * joints_m.size, "1", *(repr(float(value)) for value in joints_m)]
+        write_text(self._root / folder / "hand_pose" / f"{name}.txt", " ".join(words) + " ")
+        self._lines.append(str(folder / "rgb" / f"{name}.png"))
+
+    def close(self) -> None:
+        """Write the list of the colour images, which stand for the frames."""
+        write_text(self._root / h2o.LIST_FOLDERS[0] / self._list, "\n".join(self._lines) + "\n")
+
+
 def old_pickle(label: dict[str, Any]) -> bytes:
     """Pickle a label of arrays as Python 2 and numpy 1 can read it, for which the data set's tools are written."""
     return pickle.dumps(label, protocol=2).replace(b"cnumpy._core.", b"cnumpy.core.")
@@ -333,9 +366,9 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB and HO-3D. The other formats have none.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O. The other formats have none.
         frames: Number of frames that will be written.
-        camera: Camera of a recording or of HO-3D. The other formats have a fixed camera.
+        camera: Camera of a recording, of HO-3D or of H2O. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
         resume: Continue a recording that was not closed. The other formats replace what is there.
         every_folder: Use all folders of MSRA. Otherwise a small data set has fewer.
@@ -351,6 +384,7 @@ def set_writer(
         "fpha": lambda: FPHAWriter(root, split, frames),
         "dexycb": lambda: DexYCBWriter(root, split, frames),
         "ho3d": lambda: HO3DWriter(root, split, camera.pinhole),
+        "h2o": lambda: H2OWriter(root, split, camera.pinhole),
         "msra": lambda: MSRAWriter(root, frames, every_folder=every_folder),
         "cvar": lambda: CVARWriter(root, frames),
         "recording": lambda: RecordingWriter(root, rendered, skeleton, "synthetic", resume=resume),

@@ -9,7 +9,7 @@ from crossnets.geometry.camera import CAMERAS, parse_camera, without_lens
 from crossnets.geometry.skeleton import CVAR21, HANDS17_21, HO3D_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
 from crossnets.types import Pinhole
 
-DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d"]
+DatasetName: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "fpha": Protocol("fpha", HANDS17_21, CAMERAS["realsense-sr300"].pinhole, ()),
     "dexycb": Protocol("dexycb", MEDIAPIPE21, CAMERAS["dexycb-d415"].pinhole, ()),
     "ho3d": Protocol("ho3d", HO3D_21, CAMERAS["ho3d-sr300"].pinhole, ()),
+    "h2o": Protocol("h2o", MEDIAPIPE21, CAMERAS["h2o-azure-kinect"].pinhole, ()),
 }
 """Splits from spec 1.8. NYU's first 2,440 frames show the training subject. ICVL has two recordings."""
 

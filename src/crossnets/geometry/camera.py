@@ -80,6 +80,13 @@ CAMERAS: dict[str, CameraPreset] = {
         0.12498664727900177,
         "camMat of HO-3D's sequences AP10 and MPM10, whose depth is aligned to the colour camera",
     ),
+    "h2o-azure-kinect": CameraPreset(
+        Pinhole(636.6593017578125, 636.251953125, 635.283881879317, 366.8740353496978),
+        1280,
+        720,
+        1.0,
+        "cam_intrinsics.txt of H2O's head-mounted camera, whose depth is aligned to the colour camera",
+    ),
     "realsense-sr305": CameraPreset(
         Pinhole(476.007, 476.007, 313.683, 242.755), 640, 480, 0.125, "one device, as its recordings state"
     ),

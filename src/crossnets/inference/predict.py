@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossnets.cameras import DepthSource
-from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.dataset import HandDataset, Problem, readable_frames, side_of
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Hand, Side
 from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, SurroundingsWatch, estimate_hands, hand_of
@@ -123,6 +123,8 @@ def predict_frame(
 ) -> PredictedHands:
     """Predict the hands in one frame.
 
+    Where the images of a data set show both hands (`side_of`), hands of the frame's side precede the others.
+
     Args:
         estimator: Estimates joints in crops.
         frame: A frame of a reader.
@@ -137,13 +139,23 @@ def predict_frame(
     found = list(candidates.find(frame))
     estimated = estimate_hands(estimator, frame, found) if found else None
     if estimated is not None and estimated.hands:
-        listed = tuple(_hand(estimator, frame, estimated, row, refinement) for row in estimated.hands[:hands])
-        return _predicted(frame, estimated, estimated.hands[0], listed[0], listed)
+        rows = _wanted_first(estimator, frame, estimated)
+        listed = tuple(_hand(estimator, frame, estimated, row, refinement) for row in rows[:hands])
+        return _predicted(frame, estimated, rows[0], listed[0], listed)
     if force and (found := [*found, *candidates.more(frame)]):
         estimated = estimate_hands(estimator, frame, found)
         if (row := estimated.likeliest) is not None:
             return _predicted(frame, estimated, row, _hand(estimator, frame, estimated, row, refinement), ())
     return PredictedHands(frame.key, frame.sequence, None, None)
+
+
+def _wanted_first(estimator: CropEstimator, frame: HandFrame, estimated: EstimatedHands) -> list[int]:
+    """Rows of the hands, the likeliest first. Hands of the side that the frame is about precede the others."""
+    side = side_of(frame.key)
+    if side is None:
+        return list(estimated.hands)
+    sides = {row: hand_of(estimator, frame.camera, estimated.estimates, row).side for row in estimated.hands}
+    return sorted(estimated.hands, key=lambda row: sides[row] != side)
 
 
 def _hand(

@@ -44,6 +44,7 @@ NYU_TEST = (Clip(0, 2440), Clip(1, 5812))
 _TWO_SPLITS = {
     "hands17": (range(5), 957_032, range(10), 295_510),
     "ho3d": (range(8), 83_325, range(8, 10), 20_137),
+    "h2o": (range(3), 55_742, range(3, 4), 23_391),
 }
 """People and frames of the training, then of the test. The test of HANDS17 shows the people of the training and as many
 others. HO-3D's version 3 shows ten people, and how many of them are in each split is our choice."""

@@ -15,7 +15,7 @@ from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 
-Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "recording"]
+Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o", "recording"]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "nyu": (*FIXED["nyu"], 0.0, (450.0, 1000.0)),
     "icvl": (*FIXED["icvl"], 1.0, (250.0, 380.0)),
@@ -25,6 +25,7 @@ FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "fpha": (*FIXED["fpha"], 0.0, (250.0, 700.0)),
     "dexycb": (*FIXED["dexycb"], 0.0, (500.0, 1000.0)),
     "ho3d": (*FIXED["ho3d"], 0.0, (350.0, 900.0)),
+    "h2o": (*FIXED["h2o"], 0.0, (300.0, 800.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
 """Camera, skeleton, share of left hands and distances of each format. The distances are our choice: a Kinect has no

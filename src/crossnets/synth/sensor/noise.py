@@ -226,6 +226,7 @@ SENSORS: dict[str, NoiseModel] = {
     "dexycb-d415": _D400,
     "realsense-d435": replace(_D400, baseline_mm=50.0, shadow_mm=50.0, disparity_noise_px=0.1),
     "realsense-d455": replace(_D400, baseline_mm=95.0, shadow_mm=95.0, min_mm=250.0),
+    "h2o-azure-kinect": _AZURE,
     "azure-kinect-nfov": _AZURE,
     "azure-kinect-wfov": replace(_AZURE, axial_per_m2_mm=0.9),
 }
