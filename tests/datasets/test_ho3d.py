@@ -124,6 +124,14 @@ def test_sequences_are_chosen(root: Path) -> None:
         open_dataset(f"ho3d:{root}#SM2")
 
 
+def test_views_of_several_cameras_are_one_recording(root: Path) -> None:
+    (root / "train" / "SYN1").rename(root / "train" / "ABF10")
+    (root / "train.txt").write_text("ABF10/0000\nABF14/0000\nSM1/0001\n")
+    dataset = HO3D(root, "train")
+    moments = [dataset.moment_of(index) for index in range(len(dataset))]
+    assert moments == [("ABF1", "0000"), ("ABF1", "0000"), ("SM1", "0001")]
+
+
 def test_info_reports_what_it_found(root: Path) -> None:
     (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:300])
     info = describe(str(root))

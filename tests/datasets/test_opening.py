@@ -62,7 +62,7 @@ def test_invalid_folders_and_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is empty\. Expected .*joint_data\.mat"):
         open_dataset(f"nyu:{tmp_path}")
     with pytest.raises(
-        ValueError, match=r"format 'nyuu' .* nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, h2o, recording"
+        ValueError, match=r"format 'nyuu' .* nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, h2o3d, h2o, recording"
     ):
         open_dataset("nyuu:somewhere")
     (tmp_path / "readme.txt").write_text("hello")

@@ -25,7 +25,7 @@ class Info:
     path: tyro.conf.Positional[str]
     """A folder, or FORMAT:FOLDER#PARTS, such as cvar:PATH#P1,P4."""
     split: Literal["train", "test"] = "train"
-    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O."""
+    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O."""
     json: bool = False
     """Print JSON alone."""
 
@@ -49,7 +49,7 @@ class Pack:
     """Side in mm of a cube around the hand. Only its part of each image is kept, at the resolution of the source.
     Where no hand is found the whole image is kept."""
     split: Literal["train", "test"] = "train"
-    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O."""
+    """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O."""
     camera: str | None = None
     """Camera of PNGs without camera.json: a name, or fx,fy,cx,cy in pixels and, after them, the mm of one count. The
     coefficients of a lens may follow after a colon."""

@@ -32,7 +32,7 @@ def doctor(
         source: What `crossnets predict` takes, such as realsense, a recording, a folder of PNGs, or nyu:PATH.
         camera: Camera of PNGs without camera.json and of .npy files.
         frames: Frames to check. They are the first ones.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
     """
     if frames < 1:
         raise ValueError(f"--frames {frames}: expected 1 or more.")

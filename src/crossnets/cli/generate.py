@@ -37,7 +37,7 @@ def generate(
         count: Number of hands of a sample.
         seed: Seed of a sample.
         by_image: Walk between the latents of the two images instead of their labels.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
         out: Folder for ACTION.png and, for a walk, walk.gif and walk.html. Old ones are replaced.
     """
     from crossnets.latent.drawing import generate_command

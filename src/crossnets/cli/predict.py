@@ -81,7 +81,7 @@ def predict(
         centers: How hands are found: by the detector of the package, our finder without a network, or the
             paper's. auto takes the detector for models that refine their estimate, and for others the way that they
             were trained with.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
         draw: --no-draw leaves the pictures out.
         format: File of predictions: JSON lines, which evaluate reads, a CSV row for each joint, or arrays of numpy.
         hands: Largest number of hands in a frame.

@@ -38,7 +38,7 @@ JOINTS_OFF_MM = 0.1
 """A written joint farther from its source than this is an error."""
 _MARK = "conversion"
 _WHOLE = "whole"
-_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o", "recording", "image")
+_ONE_UNIT = ("nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o3d", "h2o", "recording", "image")
 """Formats whose images hold whole counts of one unit."""
 
 

@@ -61,7 +61,8 @@ class HandDataset(Protocol):
     """A sequence of frames read from disk one at a time."""
 
     name: str
-    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, h2o, recording, shards, or image for single files."""
+    """Format: nyu, icvl, msra, cvar, hands17, fpha, dexycb, ho3d, h2o3d, h2o, recording, shards, or image for single
+    files."""
     skeleton: Skeleton | None
     """None when the data set has no labels."""
     camera: Pinhole
@@ -131,7 +132,7 @@ class RepeatedMoments(Protocol):
         ...
 
 
-BOTH_HANDS = ("h2o",)
+BOTH_HANDS = ("h2o", "h2o3d")
 """Formats whose images show both hands. They have a frame for each hand, whose key ends with its side."""
 
 

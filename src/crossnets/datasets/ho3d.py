@@ -1,13 +1,14 @@
-"""Reader of HO-3D v2 and v3 (Hampali et al. 2020), as released: hands that hold objects, seen by a RealSense.
+"""Readers of HO-3D v2 and v3 (Hampali et al. 2020) and of H2O-3D (2022), as released: hands that hold objects.
 
-The layout, the coding of depth and the order of the joints follow the authors' tools (github.com/shreyashampali/ho3d).
-They were tested on files that we wrote, not on a copy of the data set.
+HO-3D has right hands, and H2O-3D has both. The layout, the coding of depth and the order of the joints follow the
+authors' tools (github.com/shreyashampali/ho3d). They were tested on files that we wrote, not on copies of either set.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -20,11 +21,12 @@ from crossnets.datasets.files import (
     choose,
     counts_to_mm,
     numbered_rows,
+    read_file,
     relative_image,
     require_folder,
     sound_joints,
 )
-from crossnets.datasets.pickled import numbers_of, read_pickle
+from crossnets.datasets.pickled import MAX_BYTES, numbers_of, read_pickle
 from crossnets.datasets.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset, as_camera
 from crossnets.geometry.skeleton import HO3D_21, Skeleton
@@ -39,8 +41,26 @@ OPENGL = np.array([1.0, -1.0, -1.0])
 _PRESET = CAMERAS["ho3d-sr300"]
 
 
-class HO3D:
-    """Frames in the order of the list of the split."""
+_OF_A_CAMERA = re.compile(r"(\D+\d)\d")
+"""Name of a sequence that several cameras recorded, such as ABF1, with the number of the camera."""
+
+
+class _Hand(NamedTuple):
+    """A hand of each image, and the names of its values in the labels."""
+
+    suffix: str
+    """End of the key of its frames."""
+    joints: str
+    valid: str | None
+    """Name of the flags that say which joints are labelled. Without it all are."""
+
+
+class _Listed:
+    """Frames in the order of the list of the split, and the hands of an image one after the other."""
+
+    name: str
+    _title: str
+    _hands: tuple[_Hand, ...]
 
     def __init__(
         self,
@@ -64,19 +84,20 @@ class HO3D:
                 or a camera is given.
         """
         root = Path(root)
-        require_folder(root, "HO-3D's train, train.txt, evaluation and evaluation.txt")
+        require_folder(root, f"{self._title}'s train, train.txt, evaluation and evaluation.txt")
         if camera is not None:
-            raise ValueError(f"HO-3D states the camera of each frame, but another camera is given for {root}. Omit it.")
-        self.name = "ho3d"
+            raise ValueError(
+                f"{self._title} states the camera of each frame, but another camera is given for {root}. Omit it."
+            )
         self.skeleton: Skeleton | None = HO3D_21
         self.problems: list[Problem] = []
         self._split = split
         self._folder = root / FOLDERS[split]
         path = root / f"{FOLDERS[split]}.txt"
-        lines = numbered_rows(path, "HO-3D")
+        lines = numbered_rows(path, self._title)
         self.listed = tuple(f"{self.name}/{split}/{line.split()[0]}" for _, line in lines)
         """Key of each line of the list. Frames that are left out have one too."""
-        labels = _read_test_labels(root / TEST_LABELS, len(lines)) if split == "test" else None
+        labels = self._test_labels(root, len(lines)) if split == "test" else None
         self.labelled = split == "train" or labels is not None
         """Whether the frames have labels. Single training frames may still lack them."""
         of_line = {} if labels is None else {number: label for (number, _), label in zip(lines, labels, strict=True)}
@@ -89,24 +110,39 @@ class HO3D:
         self.camera = self._first_camera()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) * len(self._hands)
 
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame. `HandDataset` describes the errors."""
-        row = self._rows[range(len(self))[index]]
+        row, hand = self._place(index)
         path = _label_path(row.image)
         fields = read_pickle(path)
-        joints_mm = row.joints_mm if self._split == "test" else _joints_mm(fields, path)
+        joints_mm = row.joints_mm if self._split == "test" else _joints_mm(fields, hand, path)
         rgb = read_png_rgb(row.image, [(_PRESET.width_px, _PRESET.height_px)])
-        return HandFrame(row.key, row.sequence, decoded_depth(rgb), _camera(fields, path), joints_mm)
+        return HandFrame(row.key + hand.suffix, row.sequence, decoded_depth(rgb), _camera(fields, path), joints_mm)
 
     def sequence_of(self, index: int) -> str:
         """Name of the sequence, such as `SM1`."""
-        return self._rows[range(len(self))[index]].sequence
+        return self._place(index)[0].sequence
+
+    def moment_of(self, index: int) -> tuple[str, str]:
+        """Recording and number of the image, which are the same for all cameras and both hands."""
+        row = self._place(index)[0]
+        several = _OF_A_CAMERA.fullmatch(row.sequence)
+        return several[1] if several else row.sequence, row.image.stem
 
     def depth_unit_of(self, index: int) -> float:
         """Millimetres per count, the same for all images."""
         return _PRESET.depth_unit_mm
+
+    def _test_labels(self, root: Path, frames: int) -> Float64[np.ndarray, "F 21 3"] | None:
+        """Joints of all test frames in mm, if they are known. HO-3D's reader overrides it."""
+        return None
+
+    def _place(self, index: int) -> tuple[Row, _Hand]:
+        """Image and hand of a frame."""
+        line, hand = divmod(range(len(self))[index], len(self._hands))
+        return self._rows[line], self._hands[hand]
 
     def _row(self, path: Path, number: int, words: list[str], label: Float64[np.ndarray, "21 3"] | None) -> Row:
         frame = relative_image(words[0], path, number)
@@ -126,6 +162,42 @@ class HO3D:
             except FrameError:
                 continue
         return _PRESET.pinhole
+
+
+class HO3D(_Listed):
+    """Frames of HO-3D, each with a right hand."""
+
+    name = "ho3d"
+    _title = "HO-3D"
+    _hands = (_Hand("", "handJoints3D", None),)
+
+    def _test_labels(self, root: Path, frames: int) -> Float64[np.ndarray, "F 21 3"] | None:
+        return _read_test_labels(root / TEST_LABELS, frames)
+
+
+class H2O3D(_Listed):
+    """Frames of H2O-3D: two of each image, about its left and its right hand. Test frames are unlabelled.
+
+    A hand of which a joint is not labelled is an unlabelled frame.
+    """
+
+    name = "h2o3d"
+    _title = "H2O-3D"
+    _hands = (
+        _Hand("/left", "leftHandJoints3D", "jointValidLeft"),
+        _Hand("/right", "rightHandJoints3D", "jointValidRight"),
+    )
+
+
+def shows_both_hands(root: Path) -> bool:
+    """Whether a folder in HO-3D's layout is H2O-3D, by the first label that is there."""
+    label = next((path for folder in FOLDERS.values() for path in root.glob(f"{folder}/*/meta/*.pkl")), None)
+    if label is None:
+        return False
+    try:
+        return H2O3D._hands[0].joints.encode() in read_file(label, "the label", MAX_BYTES)
+    except FrameError:
+        return False
 
 
 def decoded_depth(rgb: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:
@@ -148,9 +220,13 @@ def _camera(fields: dict[str, Any], path: Path) -> Pinhole:
         raise broken(path, f"'camMat' is no camera: {error}") from None
 
 
-def _joints_mm(fields: dict[str, Any], path: Path) -> Float32[np.ndarray, "21 3"] | None:
+def _joints_mm(fields: dict[str, Any], hand: _Hand, path: Path) -> Float32[np.ndarray, "21 3"] | None:
     """Joints of a training frame. None if the frame was not labelled."""
-    joints = numbers_of(fields, "handJoints3D", [(21, 3)], path)
+    if hand.valid is not None and hand.valid in fields:
+        valid = numbers_of(fields, hand.valid, [(21,)], path)
+        if valid is not None and not valid.all():
+            return None
+    joints = numbers_of(fields, hand.joints, [(21, 3)], path)
     return None if joints is None else sound_joints(joints * 1000 * OPENGL, path).astype(np.float32)
 
 

@@ -133,7 +133,7 @@ def open_sources(
     Args:
         texts: Paths, or data sets such as cvar:PATH#P5.
         camera: Camera of image files and of folders without camera.json. The other sources have their own camera.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
 
     Raises:
         FileNotFoundError: a path does not exist.

@@ -248,7 +248,8 @@ def info_command(path: str, json: bool = False, split: Literal["train", "test"] 
     Args:
         path: Folder of the data set, or FORMAT:PATH, or FORMAT:PATH#PARTS.
         json: Print JSON instead of a table.
-        split: For nyu, icvl, hands17, fpha, dexycb, ho3d and h2o. The other formats are released without a split.
+        split: For nyu, icvl, hands17, fpha, dexycb, ho3d, h2o3d and h2o. The other formats are released without a
+            split.
     """
     info = describe(path, split, progress=True)
     if json:

@@ -11,7 +11,7 @@ from crossnets.datasets.dexycb import INTRINSICS, DexYCB
 from crossnets.datasets.files import require_folder
 from crossnets.datasets.h2o import H2O, LISTS, list_of
 from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
-from crossnets.datasets.ho3d import HO3D
+from crossnets.datasets.ho3d import H2O3D, HO3D, shows_both_hands
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.msra import MSRA
 from crossnets.datasets.nyu import NYU
@@ -30,6 +30,7 @@ FORMATS = {
     "fpha": "Video_files and Hand_pose_annotation_v1_1 with Subject_1 to Subject_6",
     "dexycb": "calibration/intrinsics and 20200709-subject-01 and so on, each with sequences that hold meta.yml",
     "ho3d": "train.txt, evaluation.txt, and train and evaluation with sequences that have depth and meta",
+    "h2o3d": "the same as ho3d, with labels of both hands",
     "h2o": "label_split with pose_train.txt and pose_test.txt, and subject1 to subject4",
     "recording": "16-bit depth PNGs and camera.json, or folders of such",
     "shards": "index.json and shard-000000.tar and so on, as crossnets data pack writes them",
@@ -48,12 +49,13 @@ def open_dataset(
             `recording:PATH#NAME` recordings, `shards:PATH#P1` sequences, `icvl:PATH#seq1` test sequences,
             `icvl:PATH#2014,45` the first characters of training lines, `icvl:PATH#all` all training lines,
             `fpha:PATH#objects` the cross-object split, `dexycb:PATH#s1` the split of that name,
-            `dexycb:PATH#s1-val` its validation, `ho3d:PATH#SM1` sequences, `h2o:PATH#subject3_k1` subjects and scenes,
-            or `h2o:PATH#val` the frames of the validation. FORMAT may be one that `own_readers.reader` registered.
-        split: For `nyu`, `icvl`, `hands17`, `fpha`, `dexycb`, `ho3d`, `h2o` and readers of one's own. The other
-            formats are released without a split.
-        camera: Replaces the preset of the format or camera.json of a recording. Shards, DexYCB, HO-3D and H2O do not
-            accept one.
+            `dexycb:PATH#s1-val` its validation, `ho3d:PATH#SM1` and `h2o3d:PATH#SM1` sequences,
+            `h2o:PATH#subject3_k1` subjects and scenes, or `h2o:PATH#val` the frames of the validation. FORMAT may be
+            one that `own_readers.reader` registered.
+        split: For `nyu`, `icvl`, `hands17`, `fpha`, `dexycb`, `ho3d`, `h2o3d`, `h2o` and readers of one's own. The
+            other formats are released without a split.
+        camera: Replaces the preset of the format or camera.json of a recording. Shards, DexYCB, HO-3D, H2O-3D and H2O
+            do not accept one.
 
     Raises:
         OSError: the folder or its labels are missing, empty or cannot be read.
@@ -88,7 +90,7 @@ def _open(
         if parts is not None:
             raise ValueError(f"Found the parts {','.join(parts)} of HANDS17, which has none. Omit the # and the parts.")
         return Hands17(root, split, camera=camera)
-    with_split = {"fpha": fpha.FPHA, "dexycb": DexYCB, "ho3d": HO3D, "h2o": H2O}
+    with_split = {"fpha": fpha.FPHA, "dexycb": DexYCB, "ho3d": HO3D, "h2o3d": H2O3D, "h2o": H2O}
     if name in with_split:
         return with_split[name](root, split, parts, camera=camera)
     reader = {"msra": MSRA, "cvar": CVAR, "recording": Recording, "shards": Shards}[name]
@@ -187,6 +189,7 @@ _LOOKS: dict[str, Callable[[Path], bool]] = {
     "hands17": lambda root: _has_any(root, *(f"{FOLDERS[split]}/{LABELS[split]}" for split in FOLDERS)),
     "fpha": lambda root: _has_any(root, *fpha.LABELS),
     "dexycb": lambda root: _has_any(root, INTRINSICS),
+    "h2o3d": lambda root: _looks_like_ho3d(root) and shows_both_hands(root),
     "ho3d": _looks_like_ho3d,
     "h2o": lambda root: any(list_of(root, name) for name in LISTS),
     "msra": lambda root: next(root.glob("P*/*/joint.txt"), None) is not None,

@@ -66,7 +66,7 @@ class PackConfig:
     cube_mm: float | None = None
     """Side of the cube around the hand whose pixels are kept. None keeps the whole image."""
     split: Literal["train", "test"] = "train"
-    """Split with which NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O were opened."""
+    """Split with which NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O were opened."""
     camera: str | None = None
     """Camera that image files were opened with."""
 

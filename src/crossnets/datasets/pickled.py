@@ -1,8 +1,9 @@
 """Reader of pickled dictionaries of numbers, text and numpy arrays. It imports and calls nothing that a pickle names.
 
-HO-3D keeps its labels in pickles. Python's unpickler imports and calls what a pickle names, so a pickle from a stranger
-can run any code. This reader knows the names that numpy's arrays need, old and new. They become marks of our own, and
-the arrays are made from their bytes. Every other name is refused, and so are the instructions that make other objects.
+HO-3D and H2O-3D keep their labels in pickles. Python's unpickler imports and calls what a pickle names, so a pickle of
+a stranger can run any code. This reader knows the names that numpy's arrays need, old and new. They become marks of our
+own, and the arrays are made from their bytes. Every other name is refused, and so are the instructions that make other
+objects.
 """
 
 import io
