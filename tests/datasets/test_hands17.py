@@ -89,6 +89,7 @@ def _image(root: Path) -> Path:
         (lambda root: edit_word(_label(root), 2, 5, "left"), "where a number was expected"),
         (lambda root: edit_word(_label(root), 2, 3, "-4"), "a depth of"),
         (lambda root: edit_word(_label(root), 2, 0, "../a.png"), "expected a path inside the data set"),
+        (lambda root: edit_word(_label(root), 2, 0, "a\0.png"), "expected a path inside the data set"),
         (lambda root: edit_word(_label(root), 2, 0, "image_D00000001.png"), "a second label"),
         (
             lambda root: _label(root).write_text(_label(root).read_text().replace("\t", " ", 1)[:-30]),

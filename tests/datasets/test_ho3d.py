@@ -181,6 +181,7 @@ def test_damaged_frame_is_reported(root: Path, damage: Callable[[Path], object],
     [
         ("0001", "expected a path such as SM1/0000"),
         ("../SYN1/0001", "expected a path inside the data set"),
+        ("SYN1/00\x0001", "expected a path inside the data set"),
         ("SYN1/0000", "a second label of '0000.png'"),
     ],
 )

@@ -292,10 +292,10 @@ def relative_image(name: str, path: Path, line: int) -> PurePosixPath:
     """Parse the image path of a label line. A leading `./` is removed.
 
     Raises:
-        FrameError: the path is empty, absolute or leaves its folder.
+        FrameError: the path is empty, absolute or leaves its folder, or has a null byte, which no file name has.
     """
     image = PurePosixPath(name.replace("\\", "/"))
-    if not image.name or image.is_absolute() or ".." in image.parts:
+    if not image.name or "\0" in name or image.is_absolute() or ".." in image.parts:
         raise broken(path, f"found the image path {name!r}, expected a path inside the data set", line)
     return image
 
