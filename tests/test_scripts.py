@@ -1,5 +1,6 @@
 """Parts of scripts whose errors would show only after hours of training or scoring."""
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from crossnets.tensors import RenderedBatch
 from crossnets.training import presets
 from crossnets.types import Pinhole
 from crossnets.weights import SHIPPED
+from tests.datasets.make import make_cvar
 from tests.loading import module_at
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -74,6 +76,19 @@ def test_filters_of_librealsense_change_images_as_documented() -> None:
     assert half.shape == (24, 32)
     assert halved.fx_px == 25
     np.testing.assert_allclose(back, depth_mm, atol=0.5)
+
+
+def test_reading_speed_counts_frames_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_cvar(tmp_path)
+    monkeypatch.setattr("sys.argv", ["reading_speed.py", f"cvar:{tmp_path}", "--frames", "3"])
+    script("reading_speed").main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["frames"] == 3
+    assert found["reading_ms"] > 0
+    assert found["cropping_ms"] > 0
+    assert found["memory_mb"] > 1
 
 
 def test_the_unfolded_detector_agrees_with_the_exported_one() -> None:

@@ -29,7 +29,7 @@ from crossnets.evaluation.predictions import (
     write_uvd_text,
 )
 from crossnets.geometry.camera import CAMERAS, CameraPreset
-from crossnets.geometry.skeleton import CVAR21, HANDS17_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
+from crossnets.geometry.skeleton import CVAR21, HANDS17_21, HO3D_21, ICVL16, MEDIAPIPE21, MSRA21, NYU36, Skeleton
 from crossnets.inference.description import from_text, to_text
 from crossnets.inference.estimator import CropModel
 from crossnets.types import Pinhole, PredictedFrame
@@ -55,6 +55,8 @@ RELEASED = {
     "hands17": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
     "fpha": (HANDS17_21, CAMERAS["realsense-sr300"], 32000),
     "dexycb": (MEDIAPIPE21, CAMERAS["dexycb-d415"], 32000),
+    "ho3d": (HO3D_21, CAMERAS["ho3d-sr300"], 8000),
+    "h2o": (MEDIAPIPE21, CAMERAS["h2o-azure-kinect"], 32000),
 }
 """Skeleton, camera and farthest depth of each format. 32001 is a pixel without depth in files of a Senz3D."""
 
@@ -104,7 +106,8 @@ def test_released_formats(name: str, data: st.DataObject, seed: int, split: Lite
         for index, (depth_mm, joints_mm) in enumerate(zip(depths, joints, strict=True)):
             frame = dataset[index]
             assert frame.joints_mm is not None
-            np.testing.assert_array_equal(frame.depth_mm, depth_mm)
+            # HO-3D has a unit of 0.125 mm, and the others of 1 mm.
+            np.testing.assert_allclose(frame.depth_mm, depth_mm, atol=0.0635 if name == "ho3d" else 0)
             # Labels have four decimals, in pixels for ICVL and CVAR, where 1e-4 px are 2e-4 mm at 400 mm.
             np.testing.assert_allclose(frame.joints_mm, joints_mm, atol=1e-3)
 

@@ -139,7 +139,7 @@ def test_invalid_sizes_raise(arguments: tuple, message: str) -> None:
         clips_of(*arguments)
 
 
-@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o"])
+@pytest.mark.parametrize("name", ["nyu", "icvl", "cvar", "hands17", "fpha", "dexycb", "ho3d"])
 def test_sets_of_motion_are_read_by_their_readers(name: Format, tmp_path: Path) -> None:
     tests = None if name == "cvar" else 4
     counts = write_dataset(name, 10, tmp_path, motion=True, test_frames=tests, progress=False)
