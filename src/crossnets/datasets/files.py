@@ -35,7 +35,7 @@ class Row:
 
 def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[np.ndarray, "H W"]:
     """Convert depth counts to mm. If the unit is 1 mm, `NOTHING_SEEN` becomes 0."""
-    depth_mm = counts.astype(np.float32) * np.float32(unit_mm)
+    depth_mm = np.multiply(counts, np.float32(unit_mm), dtype=np.float32)
     if unit_mm == 1:
         depth_mm[counts == NOTHING_SEEN] = 0
     return depth_mm

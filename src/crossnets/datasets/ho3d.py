@@ -202,7 +202,8 @@ def shows_both_hands(root: Path) -> bool:
 
 def decoded_depth(rgb: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:
     """Depth in mm: red is the low byte of the count, green the high byte."""
-    counts = rgb[..., 0] | np.left_shift(rgb[..., 1], 8, dtype=np.uint16)
+    counts = np.left_shift(rgb[..., 1], 8, dtype=np.uint16)
+    counts |= rgb[..., 0]
     return counts_to_mm(counts, _PRESET.depth_unit_mm)
 
 
