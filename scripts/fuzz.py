@@ -35,9 +35,10 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,7 +51,8 @@ try:
 except ImportError:
     atheris = None
 
-_READERS = [f"crossnets.{name}" for name in ("atomic", "datasets", "evaluation", "geometry", "inference")]
+_READERS = [f"crossnets.{name}" for name in ("atomic", "cameras", "datasets", "evaluation", "geometry", "inference")]
+_READERS += ["crossnets.viewer"]
 _READERS += [f"crossnets.training.{name}" for name in ("crops", "progress", "run", "schedule", "state")]
 
 # libFuzzer sees which code an input reaches only in modules that are imported in here.
@@ -62,6 +64,8 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
 
     import crossnets
     from crossnets.atomic import UnfinishedMark, write_text
+    from crossnets.cameras.frames import DepthFrame
+    from crossnets.cameras.opening import open_source
     from crossnets.datasets.dataset import FrameError, HandDataset
     from crossnets.datasets.dexycb import INTRINSICS
     from crossnets.datasets.images import ArrayFile, ImageFiles
@@ -81,7 +85,7 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.inference import bundle
     from crossnets.inference import detector as exported_detector
     from crossnets.inference.description import KEY, to_text
-    from crossnets.inference.engines import load_exported
+    from crossnets.inference.engines import Runtime, load_exported
     from crossnets.inference.estimator import CropModel
     from crossnets.inference.torch_models import Detector, DetectorConfig
     from crossnets.models.detector import DetectorNet, DetectorNetConfig
@@ -89,6 +93,8 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.training.crops import parse_labels
     from crossnets.training.schedule import parse_budget
     from crossnets.types import Lens, LensCamera, PredictedFrame
+    from crossnets.viewer import server as live
+    from crossnets.viewer.state import LiveState
     from crossnets.weights import SHIPPED
 
 LONGEST_S = 10
@@ -97,6 +103,8 @@ _FRAMES = 8
 """Most frames of a data set that an execution reads."""
 _REPAIRED = 0x80
 """Bit of an input's first byte: checksums are put right. The other bits choose the file."""
+_RSS_UNITS_PER_MIB = 1024 if sys.platform == "linux" else 1 << 20
+"""Linux counts resident memory in KiB, macOS in bytes."""
 _PACKAGE = str(Path(crossnets.__file__).parent)
 _TOKENS = (
     *(b"0", b"-1", b"1e999", b"-1e-320", b"NaN", b"Infinity", b"99999999999999999999", b"9" * 400, b"null", b"true"),
@@ -355,6 +363,8 @@ def words() -> Target:
         "data": "cvar:PATH#P1,P4",
         "labels": "2%",
         "budget": "1.5h",
+        "source": "virtual:realsense-d455",
+        "film": "film.db3",
     }
 
     def text(root: Path, name: str) -> str:
@@ -369,6 +379,9 @@ def words() -> Target:
         parse_spec(text(root, "data"))
         parse_labels(text(root, "labels"))
         parse_budget(text(root, "budget"))
+        for name in ("source", "film"):
+            with suppress(FileNotFoundError):
+                open_source(text(root, name))
 
     return Target({name: value.encode() for name, value in texts.items()}, read)
 
@@ -439,29 +452,121 @@ def model() -> Target:
 
 
 def exported() -> Target:
-    """Exported networks: an estimator and a detector that only add, with the descriptions that ours carry."""
+    """Exported networks that only average, with the descriptions that ours carry, run by ONNX Runtime."""
+    files = {f"{name}.onnx": data for name, data in _networks().items()}
+    return Target(files, lambda root: _run_networks(root / "estimator.onnx", root / "detector.onnx", "onnxruntime"))
+
+
+def openvino() -> Target:
+    """The same networks in OpenVINO: the estimator in its own format, and the detector as ONNX."""
+    from crossnets.export.networks import to_openvino
+
+    networks = _networks()
+    with TemporaryDirectory() as made:
+        root = Path(made)
+        (root / "estimator.onnx").write_bytes(networks["estimator"])
+        to_openvino(root / "estimator.onnx", root / "own" / "estimator.xml")
+        files = _files_in(root / "own")
+    files["detector.onnx"] = networks["detector"]
+    return Target(files, lambda root: _run_networks(root / "estimator.xml", root / "detector.onnx", "openvino"))
+
+
+def _run_networks(estimator: Path, detector: Path, runtime: Runtime) -> None:
+    raw = load_exported(estimator, runtime).run(np.zeros((1, 1, 128, 128), np.float32))
+    assert raw.joints.shape == (1, 21, 3), "joints of another shape"
+    exported_detector.load_detector(detector, runtime).maps(np.zeros((1, 2, 16, 16), np.float32))
+
+
+def _networks() -> dict[str, bytes]:
     maps = {"icvl16": np.full((16, 21), 1 / 21, np.float32)}
-    descriptions = {
-        "model.onnx": to_text(CropModel(preset="paper", skeleton="cvar21"), maps),
-        "detector.onnx": exported_detector.to_text(exported_detector.DetectorModel(preset="detector")),
+    ones = helper.make_tensor("ones", TensorProto.FLOAT, [1, 21, 3], [1.0] * 63)
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [-1, 1, 1])
+    estimator = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Reshape", ["mean", "shape"], ["one"]),
+        helper.make_node("Mul", ["one", "ones"], ["joints"]),
+    ]
+    detector = [
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Concat", ["cells"] * 3, [exported_detector.OUTPUT], axis=1),
+    ]
+    of_detector = exported_detector.to_text(exported_detector.DetectorModel(preset="detector"))
+    of_estimator = to_text(CropModel(preset="paper", skeleton="cvar21"), maps)
+    return {
+        "estimator": _onnx(of_estimator, ["b", 1, 128, 128], estimator, ["b", 21, 3], [ones, shape]),
+        "detector": _onnx(of_detector, ["b", 2, "h", "w"], detector, ["b", 6, "i", "j"], []),
     }
 
-    def read(root: Path) -> None:
-        load_exported(root / "model.onnx", "onnxruntime")
-        exported_detector.load_detector(root / "detector.onnx", "onnxruntime")
 
-    return Target({name: _onnx(text) for name, text in descriptions.items()}, read)
-
-
-def _onnx(description: str) -> bytes:
-    sides: list[int | str] = ["b", 1, 8, 8]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, sides)
-    answer = helper.make_tensor_value_info("joints", TensorProto.FLOAT, sides)
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
-    graph = helper.make_graph([helper.make_node("Add", ["image", "one"], ["joints"])], "g", [image], [answer], [one])
+def _onnx(description: str, entry: list[Any], nodes: list[Any], exit_: list[Any], constants: list[Any]) -> bytes:
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, entry)
+    answer = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, exit_)
+    graph = helper.make_graph(nodes, "g", [image], [answer], constants)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.helper.set_model_props(made, {KEY: description})
     return made.SerializeToString()
+
+
+class Wire:
+    """One connection of a viewer: the bytes that it sends, and those that it gets."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.answer = data, b""
+
+    def makefile(self, mode: str, size: int = -1) -> io.BytesIO:
+        """Stands in for the socket's."""
+        return io.BytesIO(self._data)
+
+    def sendall(self, data: bytes) -> None:
+        """Stands in for the socket's."""
+        self.answer += bytes(data)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Stands in for the socket's."""
+
+    def setsockopt(self, *options: int) -> None:
+        """Stands in for the socket's."""
+
+
+_COMMAND = b"POST /command HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
+def server() -> Target:
+    """Requests to the server of `crossnets live`, and commands in whole requests. One server needs a token."""
+    texts = {
+        "page": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: a=b\r\n\r\n",
+        "next": b"GET /next?after=-1 HTTP/1.1\r\nHost: localhost:80\r\nOrigin: http://localhost:80\r\n\r\n",
+        "frame": b"GET /frame?number=0 HTTP/1.1\r\nHost: [::1]\r\n\r\n",
+        "post": _COMMAND + b'Content-Length: 15\r\n\r\n{"pause": true}',
+        "command": b'{"record": true}',
+    }
+    servers = [live.LiveServer(_live_state(), "127.0.0.1", 0) for _ in range(2)]
+    for one in servers:
+        one.server_close()  # requests come over a `Wire`
+    servers[1].token = "0123456789abcdef"
+
+    def read(root: Path) -> None:
+        for name in texts:
+            data = (root / name).read_bytes()
+            if name == "command":
+                data = _COMMAND + f"Content-Length: {len(data)}\r\n\r\n".encode() + data
+            for serving in servers:
+                wire = Wire(data)
+                try:
+                    with patch.object(live, "_WAIT_S", 0.0):
+                        live._Handler(wire, ("127.0.0.1", 1), serving)  # pyright: ignore[reportArgumentType]
+                except Exception as error:
+                    raise RuntimeError("the server does not answer") from error
+                assert serving.token is None or b" 200 OK" not in wire.answer, "an answer without the token"
+
+    return Target(texts, read)
+
+
+def _live_state() -> LiveState:
+    state = LiveState("frames", "no hand", 10.0)
+    camera = CAMERAS["msra-senz3d"].pinhole
+    state.add(DepthFrame(np.full((4, 5), 400, np.uint16), camera, 0.0, 0), (), {"find": 1.0}, 30.0)
+    return state
 
 
 def sweep() -> Target:
@@ -516,7 +621,10 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "model": model,
     "exported": exported,
     "sweep": sweep,
+    "server": server,
 }
+if find_spec("openvino") is not None:
+    TARGETS["openvino"] = openvino
 
 
 # --- one execution ---
@@ -583,6 +691,7 @@ class Session:
             "executions": self.executions,
             "refused": dict(self.refused),
             "slowest_s": round(self.slowest_s, 2),
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // _RSS_UNITS_PER_MIB,
             "findings": list(self.findings),
         }
 
@@ -745,7 +854,7 @@ def fuzz(name: str, seconds: float, seed: int, out: Path, engine: str) -> dict[s
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    counts: dict[str, Any] = {"executions": 0, "refused": Counter(), "slowest_s": 0.0, "findings": []}
+    counts: dict[str, Any] = {"executions": 0, "refused": Counter(), "slowest_s": 0.0, "peak_mib": 0, "findings": []}
     ends = time.monotonic() + seconds
     while (left := ends - time.monotonic()) > 1:
         (folder / "counts.json").unlink(missing_ok=True)
@@ -755,7 +864,8 @@ def fuzz(name: str, seconds: float, seed: int, out: Path, engine: str) -> dict[s
             found = json.loads((folder / "counts.json").read_text())
             counts["executions"] += found["executions"]
             counts["refused"] += Counter(found["refused"])
-            counts["slowest_s"] = max(counts["slowest_s"], found["slowest_s"])
+            for most in ("slowest_s", "peak_mib"):
+                counts[most] = max(counts[most], found[most])
             counts["findings"] += [one for one in found["findings"] if one not in counts["findings"]]
         if code == 0:
             break

@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,9 @@ from crossnets.evaluation.report.page import row_html
 from crossnets.evaluation.sweep import read_sweep
 from crossnets.geometry.lens import lens_table
 from crossnets.inference import bundle
-from crossnets.inference.engines import load_exported
+from crossnets.inference.description import KEY, to_text
+from crossnets.inference.engines import Runtime, load_exported
+from crossnets.inference.estimator import CropModel
 from crossnets.training import run, state
 from crossnets.training.progress import cut_log
 from crossnets.types import Lens, LensCamera, Pinhole
@@ -129,6 +132,42 @@ def test_onnx_that_reads_other_files_is_refused(tmp_path: Path) -> None:
     assert onnx.load(str(path), load_external_data=False).graph.initializer
     with pytest.raises(ValueError, match="is not a network that ONNX Runtime can read"):
         load_exported(path, "onnxruntime")
+
+
+def network(path: Path, entry: list[object], inputs: tuple[str, ...] = ("image",)) -> None:
+    """An exported estimator, as its description says, which gives its first input back."""
+    nodes = [helper.make_node("Identity", ["image" if inputs else "one"], ["joints"])]
+    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
+    taken = [helper.make_tensor_value_info(name, TensorProto.FLOAT, entry) for name in inputs]
+    graph = helper.make_graph(
+        nodes, "g", taken, [helper.make_tensor_value_info("joints", TensorProto.FLOAT, entry)], [one]
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.helper.set_model_props(made, {KEY: to_text(CropModel(preset="paper", skeleton="cvar21"), {})})
+    path.write_bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"entry": ["b", 1, 128, 128]},
+            r"outputs arrays of float32 \(1, 1, 128, 128\), expected floats of \(1, 21, 3\)",
+        ),
+        ({"entry": [1], "inputs": ()}, r"model\.onnx is not a network that \w+ ?\w* can read"),
+        ({"entry": ["b", 1, 128, 128], "inputs": ("image", "other")}, r"model\.onnx is not a network that"),
+        ({"entry": ["b", 3]}, r"model\.onnx (cannot be run on an image of shape|outputs arrays of)"),
+    ],
+    ids=["output", "no input", "two inputs", "input"],
+)
+def test_networks_of_other_inputs_and_outputs_are_refused(
+    tmp_path: Path, runtime: Runtime, change: dict[str, Any], message: str
+) -> None:
+    pytest.importorskip(runtime)
+    network(tmp_path / "model.onnx", **change)
+    with pytest.raises(ValueError, match=message):
+        load_exported(tmp_path / "model.onnx", runtime).run(np.zeros((1, 1, 128, 128), np.float32))
 
 
 def test_counts_of_frames_that_a_shard_cannot_hold_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, UInt16
 
 from crossnets.geometry.lens import pinhole_of, ray_at
 from crossnets.geometry.thinned import (
+    CELL_PX,
     DEPTH_UNIT_MM,
     LENGTH_MM,
     Maps,
@@ -24,7 +25,7 @@ from crossnets.geometry.thinned import (
     thinned_camera,
 )
 from crossnets.inference.description import fields_of
-from crossnets.inference.engines import Precision, Runtime, open_network
+from crossnets.inference.engines import Precision, Runtime, check_shapes, open_network
 from crossnets.types import LensCamera, Pinhole
 
 SAME_HAND_MM = 70.0
@@ -220,4 +221,11 @@ def load_detector(
     """
     text, run = open_network(path, runtime, threads=threads, precision=precision, names=(OUTPUT,))
     model = from_text(text, str(path))
-    return HandDetector(lambda image: run(image)[0], model)
+
+    def network(images: Float32[np.ndarray, "B 2 H W"]) -> Float32[np.ndarray, "B 6 h w"]:
+        said = run(images)
+        number, _, height, width = images.shape
+        check_shapes(path, said, [(number, len(Maps._fields), height // CELL_PX, width // CELL_PX)])
+        return said[0]
+
+    return HandDetector(network, model)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Float32
 
+from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.description import KEY, OUTPUTS, digest, from_text, weights_of
 from crossnets.inference.estimator import CropEstimator, Raw
 
@@ -46,7 +47,29 @@ def load_exported(
     model, maps = from_text(text, str(path))
     if weights is not None and weights_of(text) != digest(weights):
         raise ValueError(f"{path} was exported from other weights than {weights}. Run `crossnets export` again.")
-    return CropEstimator(model, lambda images: Raw(*run(images)), maps)
+    joints = len(find_skeleton(model.skeleton))
+
+    def network(images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
+        number = len(images)
+        said = run(images)
+        check_shapes(path, said, [(number, joints, 3), (number, joints), (number,), (number,)])
+        return Raw(*said)
+
+    return CropEstimator(model, network, maps)
+
+
+def check_shapes(path: Path, outputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse outputs of a network that are not floats of these shapes. Only the first may be there.
+
+    Raises:
+        ValueError: they are not.
+    """
+    found = [np.shape(one) for one in outputs]
+    if not found or found != list(shapes[: len(found)]) or any(one.dtype.kind != "f" for one in outputs):
+        raise ValueError(
+            f"{path} outputs arrays of {', '.join(f'{one.dtype} {one.shape}' for one in outputs) or 'no values'}, "
+            f"expected floats of {', '.join(map(str, shapes))}. Export the run again."
+        )
 
 
 def open_network(
@@ -79,10 +102,19 @@ def open_network(
             "leave the runtime out, or export with --to onnx."
         )
     if runtime == "openvino":
-        return _openvino(path, threads, precision, names)
-    if precision != "float32":
+        text, run = _openvino(path, threads, precision, names)
+    elif precision != "float32":
         raise ValueError("ONNX Runtime computes in float32 on processors. bfloat16 needs runtime='openvino'.")
-    return _onnxruntime(path, threads, names)
+    else:
+        text, run = _onnxruntime(path, threads, names)
+
+    def runs(images: np.ndarray) -> list[Any]:
+        try:
+            return run(images)
+        except Exception as error:  # both runtimes raise classes of their own
+            raise ValueError(f"{path} cannot be run on an image of shape {images.shape}: {str(error)[:300]}") from error
+
+    return text, runs
 
 
 def check_settings(runtime: str, threads: int, precision: str) -> None:
@@ -116,9 +148,9 @@ def _onnxruntime(path: Path, threads: int, names: Sequence[str]) -> tuple[str | 
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        (name,) = (entry.name for entry in session.get_inputs())
     except Exception as error:  # onnxruntime does not export the classes of its exceptions
         raise ValueError(f"{path} is not a network that ONNX Runtime can read: {str(error)[:300]}") from error
-    name = session.get_inputs()[0].name
     taken = list(names[: len(session.get_outputs())])
 
     def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
@@ -160,10 +192,10 @@ def _openvino(path: Path, threads: int, precision: Precision, names: Sequence[st
         sides = list(read.input(0).partial_shape)[1:]
         if all(side.is_static for side in sides):
             one(tuple(side.get_length() for side in sides))
-    except RuntimeError as error:
+        found = read.get_rt_info()
+        text = found["framework"][KEY].astype(str) if "framework" in found and KEY in found["framework"] else None
+    except Exception as error:  # its own errors, and IndexError and TypeError of what a file leaves out
         raise ValueError(f"{path} is not a network that OpenVINO can read: {str(error)[:300]}") from error
-    found = read.get_rt_info()
-    text = found["framework"][KEY].astype(str) if "framework" in found and KEY in found["framework"] else None
 
     def run(images: Float32[np.ndarray, "B C H W"]) -> list[Any]:
         infer = one(images.shape[1:])
