@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import crossnets
 from crossnets.atomic import UnfinishedMark, held, write_text
 from crossnets.cameras import SourceError
 from crossnets.cameras.frames import DepthFrame
@@ -192,6 +195,40 @@ def test_a_folder_that_vanishes_ends_a_recording(tmp_path: Path) -> None:
         record(Vanishing(6), tmp_path / "out")
     assert len(list((tmp_path / "elsewhere").glob("*.png"))) == 2
     assert not (tmp_path / "out").exists()
+
+
+BITS = np.frombuffer(np.random.default_rng(0).bytes(4 * 24 * 32), np.float32).reshape(24, 32).copy()
+"""Random bits, some of which are signalling NaNs."""
+GARBAGE = {
+    "nan": np.full((24, 32), np.nan, np.float32),
+    "infinite": np.full((24, 32), np.inf, np.float32),
+    "negative": np.full((24, 32), -5, np.float32),
+    "huge": np.full((24, 32), 1e9, np.float32),
+    "bits": BITS,
+    "shape": np.full((12, 32), 400, np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", list(GARBAGE))
+def test_garbage_of_a_camera_ends_a_recording_with_its_frames(tmp_path: Path, kind: str) -> None:
+    class Broken(Frames):
+        def __iter__(self) -> Iterator[DepthFrame]:
+            frames = super().__iter__()
+            yield from islice(frames, 2)
+            yield replace(next(frames), depth_mm=GARBAGE[kind])
+
+    with pytest.raises(ValueError, match=r"Expected finite depth from 0 to|Found depth of shape \(12, 32\)"):
+        record(Broken(), tmp_path / "out")
+    assert len(Recording(tmp_path / "out")) == 2
+    assert record(Frames(5), tmp_path / "out").continued == 2
+
+
+def test_garbage_of_a_camera_shows_no_hand() -> None:
+    tracker = crossnets.load()
+    for depth_mm in (*GARBAGE.values(), np.random.default_rng(1).uniform(0, 65535, (24, 32)).astype(np.float32)):
+        for find in (tracker.predict, tracker.track):
+            with suppress(ValueError):  # metres, which random bits look like
+                assert find(depth_mm, CAMERA.pinhole) == []
 
 
 def test_a_recording_is_continued_after_its_camera_was_lost(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import multiprocessing
 import signal
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from crossnets.evaluation.predictions import read_predictions
 from crossnets.inference.predict import PredictedHands
 from crossnets.synth.writing import write_dataset
 from crossnets.weights import SHIPPED
+from tests.datasets.make import make_recording
 
 OPTIONS: dict[str, Any] = {
     **{"camera": None, "refinement": "none", "centers": "auto", "split": "test", "draw": False},
@@ -205,3 +209,25 @@ def test_ctrl_c_ends_a_camera_and_loses_nothing(tmp_path: Path, monkeypatch: pyt
     predict_command(SHIPPED, ["virtual"], out=tmp_path, **OPTIONS)
     assert len(read_predictions(tmp_path / "predictions.jsonl").frames) == 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_that_the_system_kills_is_told(tmp_path: Path) -> None:
+    """As it does with the largest process when memory runs out."""
+    ended = threading.Event()
+
+    def kill_one() -> None:
+        while not ended.is_set():
+            for worker in multiprocessing.active_children()[:1]:
+                worker.kill()
+            time.sleep(0.01)
+
+    make_recording(tmp_path / "frames", frames=4)
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        with pytest.raises(OSError, match="One of the 2 processes died, perhaps for lack of memory"):
+            predict_command(SHIPPED, [str(tmp_path / "frames")], out=tmp_path / "out", **OPTIONS, workers=2)
+    finally:
+        ended.set()
+        killer.join()
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

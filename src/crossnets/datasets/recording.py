@@ -268,7 +268,8 @@ class RecordingWriter:
         width, height = self._camera.width_px, self._camera.height_px
         if depth_mm.shape != (height, width):
             raise ValueError(f"Found depth of shape {depth_mm.shape}, expected {(height, width)} as in {CAMERA_FILE}.")
-        counts = np.rint(depth_mm.astype(np.float64) / self._camera.depth_unit_mm)
+        with np.errstate(invalid="ignore"):  # a signalling NaN of a broken camera
+            counts = np.rint(depth_mm.astype(np.float64) / self._camera.depth_unit_mm)
         if not (np.isfinite(counts).all() and counts.min() >= 0 and counts.max() <= MAX_COUNT):
             raise ValueError(
                 f"Expected finite depth from 0 to {MAX_COUNT * self._camera.depth_unit_mm:g} mm, the range of 16 bits "
