@@ -36,7 +36,7 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
 
 def test_without_a_model_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "SHIPPED", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no model in it.*--model RUN, or --no-model"):
+    with pytest.raises(FileNotFoundError, match=r"has no model.*--model RUN, or --no-model"):
         live_command("virtual", LiveOptions(port=0))
 
 

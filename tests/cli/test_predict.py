@@ -170,7 +170,7 @@ def test_the_problems_of_a_run_are_not_overwritten(model: Path, images: Made, tm
 
 
 def test_a_metric_that_did_not_learn_cannot_refine(model: Path, images: Made, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="its metric head was not trained, as with --no-smoothness"):
+    with pytest.raises(ValueError, match=r"its metric head was not trained \(--no-smoothness\)"):
         predict_command(model, [str(images.root)], out=tmp_path, **OPTIONS | MSRA | {"refinement": "update"})
 
 

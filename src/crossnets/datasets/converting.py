@@ -312,9 +312,10 @@ def _write_set(
     written: list[int] = []
     for index, frame in (first, *frames):
         if frame.camera.lens is not None or frame.camera[:3] != camera[:3]:
+            expected = f"the first frame of {to} has" if to in OWN_CAMERA else f"{to} always has"
             raise ValueError(
                 f"{frame.key} has the camera {frame.camera.pinhole} with {frame.camera.width_px}x"
-                f"{frame.camera.height_px} pixels, but {to} has {camera.pinhole} with {camera.width_px}x"
+                f"{frame.camera.height_px} pixels, but {expected} {camera.pinhole} with {camera.width_px}x"
                 f"{camera.height_px} and no lens. Convert the source with --to recording, which takes any camera."
             )
         if frame.joints_mm is None:
