@@ -33,7 +33,7 @@ def test_presets_are_plausible(name: str) -> None:
     assert 0.45 < cy / preset.height_px < 0.57  # the Azure Kinect's narrow mode is off centre
     assert 0.95 < fx / fy < 1.05
     assert 45 < np.rad2deg(2 * np.arctan(preset.width_px / 2 / fx)) < 125
-    assert preset.depth_unit_mm in (1.0, 0.125, 0.25)
+    assert preset.depth_unit_mm in (1.0, 0.125, 0.25, 0.12498664727900177)  # the last is HO-3D's
     assert preset.source
 
 
