@@ -94,8 +94,8 @@ def test_stages_that_are_not_extended_are_left_as_they_are(
     config = replace(settings(2), stages=settings(2).stages[1:3])
     train(tmp_path, data, config)
     before = weights_of(tmp_path)
-    estimate, gan = config.stages
-    longer = replace(config, stages=(replace(estimate, min_steps=4), gan))
+    estimate, draw = config.stages
+    longer = replace(config, stages=(replace(estimate, min_steps=4), draw))
     with monkeypatch.context() as patched:
         stop_after(patched, 1)
         with pytest.raises(loop.TrainingStoppedError):
@@ -103,12 +103,12 @@ def test_stages_that_are_not_extended_are_left_as_they_are(
     train(tmp_path, data, longer, extend=True)
     steps = [(line["stage"], line["step"]) for line in lines_of(tmp_path)]
     assert steps == [
-        *((name, n) for name in ("estimate", "depth_gan") for n in (1, 2)),
+        *((name, n) for name in ("estimate", "draw") for n in (1, 2)),
         ("estimate", 3),
         ("estimate", 4),
     ]
     found = weights_of(tmp_path)
-    assert all(torch.equal(found[name], value) for name, value in before.items() if name.startswith("crossing"))
+    assert all(torch.equal(found[name], value) for name, value in before.items() if not name.startswith("dense"))
     assert not all(torch.equal(found[name], value) for name, value in before.items())
     assert state.load_place(tmp_path) == replace(state.load_place(tmp_path) or state.Place(0, 0, 0.0), stage=2, step=0)
     assert not (tmp_path / "crops").exists()
@@ -173,11 +173,11 @@ def test_stages_that_others_rely_on_are_not_extended(data: Path, tmp_path: Path)
 def test_steps_of_an_extension() -> None:
     stages = [replace(stage, epochs=10, min_steps=0, batch=10) for stage in settings().stages]
     names = [stage.name for stage in stages]
-    assert names == ["pose_vae", "estimate", "depth_gan", "warm_up", "joint"]
-    done = [5, 60, 5, 5, 20]
-    assert schedule.extended_steps(stages, done, 100, None, lambda stage: 1.0) == [5, 100, 5, 5, 100]
+    assert names == ["pose_vae", "estimate", "draw"]
+    done = [5, 60, 20]
+    assert schedule.extended_steps(stages, done, 100, None, lambda stage: 1.0) == [5, 100, 100]
     found = schedule.extended_steps(stages, done, 100, 20.0, lambda stage: 1.0)
-    assert found[::2] == [5, 5, found[4]]
-    assert 16 <= found[1] - 60 + found[4] - 20 <= 20
-    assert (found[1] - 60) == pytest.approx(3 * (found[4] - 20), abs=3)  # the shares of a budget
-    assert schedule.extended_steps(stages, [100] * 5, 100, 20.0, lambda stage: 1 / 0) == [100] * 5
+    assert found[0] == 5
+    assert 16 <= found[1] - 60 + found[2] - 20 <= 20
+    assert (found[1] - 60) == pytest.approx(2.4 * (found[2] - 20), abs=3)  # the shares of a budget
+    assert schedule.extended_steps(stages, [100] * 3, 100, 20.0, lambda stage: 1 / 0) == [100] * 3
