@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, AdamW
 
 from crossnets import losses, ranks
+from crossnets.geometry.crop import CUBE_MM
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.tensors import PoseBatch, RenderedBatch
@@ -17,11 +18,9 @@ from crossnets.training.config import CrossingTerms, DrawingTerms, StageConfig
 from crossnets.training.estimate import VOTES, WEIGHT_DECAY, distances, estimation_terms, vote_distances
 from crossnets.training.steps import BETAS, Losses, descend, noisy_latent, only_trains, random_walk
 
-CUBE_MM = 250.0
-"""Side of the cube in which the teacher sees unlabelled frames."""
 KL_WEIGHT = 0.001
-"""Weight of the KL term of the pose VAE. With the paper's 1 its poses are 12 mm from those that it encodes, which is
-more than a finger's radius; the generator would draw fingers beside those of its images."""
+"""Weight of the KL term of the pose VAE. With the paper's weight of 1, decoded poses are 12 mm from those that were
+encoded. That is more than a finger's radius, so the generator would draw fingers beside those of its images."""
 TEACHER_DECAY = 0.99
 """Share of the past in the average of the estimators."""
 SURE = 0.1
@@ -45,7 +44,7 @@ class Drawing:
             self.optimisers["discriminator"] = Adam(nets.dis.parameters(), lr, BETAS, fused=True)
 
     def joints(self, z: Float[Tensor, "N Z"], count: int, generator: torch.Generator) -> Float[Tensor, "M J 3"]:
-        """Joints to draw: those at these latents, and those on `count` random walks between them (over all ranks)."""
+        """Return joints to draw: those at these latents, and on all ranks `count` on random walks between them."""
         nets = self.nets
         z_hat = random_walk(z, generator)[: max(1, count // ranks.size())]
         with torch.no_grad():
@@ -54,7 +53,7 @@ class Drawing:
     def update(
         self, real: Float[Tensor, "N 1 S S"], drawn: Float[Tensor, "M J 3"], step: int
     ) -> tuple[Losses, Float[Tensor, "R 1 S S"]]:
-        """An update of the generator, and in every second step of the discriminator instead.
+        """Update the generator, or in every second step the discriminator instead.
 
         Args:
             real: Real images.
@@ -85,7 +84,7 @@ class Drawing:
 
 
 class CrossingStage:
-    """One update of estimator, generator and discriminator.
+    """Training of the estimator beside the generator and the discriminator.
 
     The warm-up has labelled frames alone. Then come unlabelled frames, whose joints in one view the teacher estimates
     and the estimator finds in another, and generated maps of poses on random walks in the latent space.
@@ -168,7 +167,7 @@ class CrossingStage:
 
 
 class DrawStage:
-    """One update of generator or discriminator of the preset `crossnets`, whose estimator has learned before.
+    """Training of the generator and the discriminator of the preset `crossnets`, whose estimator has learned before.
 
     The generator draws the poses of rendered hands, and those that the estimator finds in unlabelled frames.
     """

@@ -72,7 +72,7 @@ def _others(
     problems: list[Problem],
     on_progress: Callable[[int, int], None],
 ) -> RealHands:
-    """Patches of the frames without a label, around the centres that were found in them."""
+    """Cut patches of the frames without a label, around the centres that were found in them."""
 
     def cut() -> Iterator[tuple[HandFrame, Reach, float]]:
         for row in frames.unlabelled.tolist():
@@ -92,7 +92,7 @@ def _others(
 
 
 def _poses(rng: np.random.Generator, real: RealHands, skeleton: Skeleton, *, sampled: bool) -> NormalisedPose:
-    """Poses in changed crops: of the labels, and in equal parts of sampled hands."""
+    """Draw poses in changed crops, those of labels and, if they are asked for, as many of sampled hands."""
     many = POSES // 2 if sampled else POSES
     rows = rng.integers(0, len(real.patches), many)
     cameras = [Pinhole(*map(float, camera)) for camera in real.patches.cameras[rows]]
@@ -112,7 +112,7 @@ def _in_crops(
     cameras: Sequence[Pinhole],
     config: RealConfig,
 ) -> Float64[np.ndarray, "B K 3"]:
-    """Joints in crop coordinates of changed crops."""
+    """Return the joints in crop coordinates of crops that are changed at random."""
     changes = draw_changes(rng, joints_mm, sizes, config)
     views = views_at(cameras, changes.centers_mm, changes.cube_mm)
     return into_cubes(turned(joints_mm, changes.turn).astype(np.float64), views)
