@@ -4,6 +4,7 @@ Frames are written one at a time, and each image appears whole or not at all. La
 set without them is not finished.
 """
 
+import itertools
 import json
 import pickle
 import struct
@@ -403,7 +404,7 @@ def _dexycb_sequence(subject: int, sequence: int) -> str:
 def spread_evenly(frames: int, parts: int) -> list[int]:
     """Divide frames into parts of equal length but for one frame. Return the length of each part."""
     ends = [round(frames * (number + 1) / parts) for number in range(parts)]
-    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [end - start for start, end in itertools.pairwise([0, *ends])]
 
 
 def require_new_folder(root: Path) -> None:
