@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crossnets.models.blocks import channels_last
 from crossnets.models.bridge import Alignment
 from crossnets.models.depth_gan import FEATURES, Discriminator, Generator, Head, MetricKind
-from crossnets.models.pose_vae import PoseVAE, PoseVAEConfig
+from crossnets.models.pose_vae import PoseSpace, PoseVAE, PoseVAEConfig
 from crossnets.tensors import PoseBatch
 
 
@@ -56,7 +56,7 @@ class LatentNetworks(Protocol):
         ...
 
 
-class CrossingNets(nn.Module):
+class CrossingNets(PoseSpace, nn.Module):
     """Pose VAE, alignment layer, generator and discriminator around one latent z = [z_y ; t]."""
 
     def __init__(self, config: CrossingNetsConfig, generator: torch.Generator) -> None:
@@ -68,20 +68,6 @@ class CrossingNets(nn.Module):
         self.gen = Generator(dim, generator)
         self.disc = Discriminator(dim, config.metric, generator)
         channels_last(self)
-
-    @property
-    def latent_dim(self) -> int:
-        """Size of z = [z_y ; t]."""
-        return self.config.latent_dim
-
-    def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
-        """The latent of a pose, without noise."""
-        return torch.cat([self.vae.encode(pose.y).mean, pose.t], dim=1)
-
-    def decode_pose(self, z: Float[Tensor, "B Z"]) -> PoseBatch:
-        """The pose at a latent."""
-        split = self.config.pose_vae.latent_dim
-        return PoseBatch(self.vae.decode(z[:, :split]), z[:, split:])
 
     def render(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 1 128 128"]:
         """The depth map at a latent: Gen(Ali(z))."""

@@ -15,8 +15,7 @@ from torch import Tensor
 from crossnets.models.bone_generator import BoneGenerator, PatchDiscriminator
 from crossnets.models.crossnet import DensePosterior
 from crossnets.models.dense import DenseConfig
-from crossnets.models.pose_vae import PoseVAE, PoseVAEConfig
-from crossnets.tensors import PoseBatch
+from crossnets.models.pose_vae import PoseSpace, PoseVAE, PoseVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class DenseCrossingConfig:
         return self.pose_vae.latent_dim + 3
 
 
-class DenseCrossing(DensePosterior):
+class DenseCrossing(PoseSpace, DensePosterior):
     """Depth crop to joints and to a latent, which decodes to a pose and to a depth map."""
 
     config: DenseCrossingConfig
@@ -70,20 +69,6 @@ class DenseCrossing(DensePosterior):
     def latent_space(self) -> "DenseCrossing":
         """These networks."""
         return self
-
-    @property
-    def latent_dim(self) -> int:
-        """Size of z = [z_y ; t]."""
-        return self.config.latent_dim
-
-    def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
-        """The latent of a pose, without noise."""
-        return torch.cat([self.vae.encode(pose.y).mean, pose.t], dim=1)
-
-    def decode_pose(self, z: Float[Tensor, "B Z"]) -> PoseBatch:
-        """The pose at a latent."""
-        split = self.config.pose_vae.latent_dim
-        return PoseBatch(self.vae.decode(z[:, :split]), z[:, split:])
 
     def render(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 1 128 128"]:
         """The depth map at a latent."""

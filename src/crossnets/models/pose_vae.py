@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossnets import ranks
-from crossnets.tensors import Gaussian
+from crossnets.tensors import Gaussian, PoseBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +80,23 @@ class PoseVAE(nn.Module):
         assert isinstance(last, nn.Linear)
         first.weight[:count] = directions[:count].to(first.weight)
         last.weight[:, :count] = directions[:count].T.to(last.weight)
+
+
+class PoseSpace:
+    """Latents z = [z_y ; t] of poses, for networks with a pose VAE."""
+
+    vae: PoseVAE
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of z = [z_y ; t]."""
+        return self.vae.config.latent_dim + 3
+
+    def encode_pose(self, pose: PoseBatch) -> Float[Tensor, "B Z"]:
+        """The latent of a pose, without noise."""
+        return torch.cat([self.vae.encode(pose.y).mean, pose.t], dim=1)
+
+    def decode_pose(self, z: Float[Tensor, "B Z"]) -> PoseBatch:
+        """The pose at a latent."""
+        split = self.vae.config.latent_dim
+        return PoseBatch(self.vae.decode(z[:, :split]), z[:, split:])
