@@ -27,7 +27,7 @@ from crossnets.datasets.cvar import CVAR
 from crossnets.geometry.camera import unproject
 from crossnets.inference import bundle
 from crossnets.inference.detector import Detection, HandDetector, load_detector
-from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
+from crossnets.synth.scenes import PRESENT, PRESENT_MM2, UNCLEAR, SyntheticScenes
 from crossnets.synth.stream import KINDS_OF_SENSOR, SyntheticHands
 from crossnets.training import presets
 from crossnets.types import Pinhole
@@ -40,8 +40,6 @@ LEAST = 0.05
 NEAR_MM, CVAR_NEAR_MM = 80.0, 60.0
 """A hand counts as detected if a detection is within this distance of the mean of its joints."""
 UNCLEAR_MM, ERASED_MM = 150.0, 160.0
-LEAST_MM2 = 1500.0
-"""Least visible area of a hand that must be detected."""
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -93,7 +91,7 @@ def whole_frames(camera: str, seed: int, count: int) -> Iterator[Case]:
         unclear = []
         for hand in scene.hands:
             center = hand.joints_mm.mean(axis=0)
-            if hand.pixels * float(center[2]) ** 2 / focal2 >= LEAST_MM2:
+            if hand.pixels * float(center[2]) ** 2 / focal2 >= PRESENT_MM2:
                 hands.append((center, hand.side))
             elif hand.pixels:
                 unclear.append(center)

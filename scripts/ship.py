@@ -22,15 +22,16 @@ from crossnets.export.int8 import to_int8
 from crossnets.export.networks import detector_to_onnx, to_onnx
 from crossnets.inference import bundle
 from crossnets.inference.calibration import std_per_spread
-from crossnets.inference.detector import Detection
+from crossnets.inference.detector import Detection, HandDetector, load_detector
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hands import estimate_hands
-from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, candidates_of, open_estimator
+from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, detector_of, open_estimator
 from crossnets.inference.torch_models import Estimator
 from crossnets.models.blocks import BatchNorm2d
 from crossnets.models.crossnet import DensePosterior
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.damage import damage_crops
+from crossnets.training.hand_output import examples, with_hand_output
 from crossnets.training.presets import crossnets
 from crossnets.training.rendering import half_mirrored, renderings
 from crossnets.weights import SHIPPED
@@ -38,6 +39,10 @@ from crossnets.weights import SHIPPED
 _SETTLED_BATCH, _SETTLED_BATCHES = 512, 10
 """Size and number of the batches for the statistics of normalisation. Ten batches give plain means
 (`models.blocks`)."""
+
+
+_HAND_SEED = 7_000_000
+"""Seed of the frames for the output for hands. No training or measurement uses these frames."""
 
 
 def halved(estimator: Estimator) -> Estimator:
@@ -75,24 +80,25 @@ def settled(estimator: Estimator, seed: int) -> Estimator:
     return estimator
 
 
-def calibrated(estimator: Estimator, frames: int, seed: int) -> Estimator:
+def calibrated(estimator: Estimator, detector: HandDetector, frames: int, seed: int) -> Estimator:
     """Calibrate the deviations on rendered hands, and add the maps to other skeletons."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
-    factor = std_per_spread(estimator, hands.frames, candidates_of("detector", estimator).find, hands.joints_mm)
+    factor = std_per_spread(
+        estimator, hands.frames, lambda image: detector(image.depth_mm, image.camera), hands.joints_mm
+    )
     config = replace(estimator.config, std_per_spread=factor)
     return Estimator(config, estimator.networks, skeleton_maps(estimator.skeleton))
 
 
-def measured(estimator: CropEstimator, frames: int, seed: int) -> dict[str, float]:
+def measured(estimator: CropEstimator, detector: HandDetector, frames: int, seed: int) -> dict[str, float]:
     """Measure errors of detected hands and of hands at given places, on other hands than those of the calibration."""
     hands = HeldOutHands(crossnets(seed=seed), frames)
-    candidates = candidates_of("detector", estimator)
     found, truth, std, given = [], [], [], []
     for image, center_mm, joints_mm in track(
         list(zip(hands.frames, hands.centers_mm, hands.joints_mm, strict=True)), "measuring"
     ):
         given.append(estimate_hands(estimator, image, [Detection.at(center_mm)]).estimates.joints_mm[0])
-        places = candidates.find(image)
+        places = detector(image.depth_mm, image.camera)
         if not places:
             continue
         estimated = estimate_hands(estimator, image, places)
@@ -136,20 +142,26 @@ def main() -> None:
         help="keep the statistics of normalisation, as for a model that was shipped before",
     )
     parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument(
+        "--hand-frames", type=int, default=12_000, help="frames whose candidates train the output for hands"
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
     estimator = halved(bundle.load(given.run))
     if not given.keep_statistics:
         estimator = settled(estimator, seed=3)
-    estimator = calibrated(estimator, given.frames, seed=1)
+    if given.detector is not None:
+        detector_to_onnx(bundle.load_detector(given.detector), given.out / DETECTOR)
+    detector = load_detector(detector_of(given.out))
+    shown = examples(estimator, detector, given.hand_frames, _HAND_SEED)
+    estimator = halved(with_hand_output(estimator, shown, seed=4))
+    estimator = calibrated(estimator, detector, given.frames, seed=1)
     bundle.save(estimator, given.out, half=True)
     estimator = bundle.load(given.out)
     to_onnx(estimator, given.out / NETWORK, given.out / WEIGHTS)
     crops = rendered(512, "calibrate", estimator.config.cube_mm).crops
     to_int8(given.out / NETWORK, given.out / INTEGERS, estimator.arrays(crops))
-    if given.detector is not None:
-        detector_to_onnx(bundle.load_detector(given.detector), given.out / DETECTOR)
-    numbers = measured(open_estimator(given.out), given.frames, seed=2)
+    numbers = measured(open_estimator(given.out), detector, given.frames, seed=2)
     write_text(given.out / "measured.json", json.dumps(numbers, indent=2) + "\n")
     for path in sorted(given.out.glob("*")):
         if path.suffix in (".onnx", ".safetensors"):

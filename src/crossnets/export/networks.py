@@ -56,7 +56,7 @@ class _Outputs(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = self.networks(image)
         if isinstance(self.networks, DensePosterior):
-            return found.joints, found.log_spread, found.side, found.log_size
+            return found.outputs()
         if isinstance(found, Found):
             return tuple(part.float() for part in found if part is not None)
         return (POSE_UNIT_MM * (found.y + found.t[:, None]),)

@@ -16,9 +16,10 @@ KEY = "crossnets"
 """Key of the text in the metadata of the file."""
 FORMAT = "crossnets-network"
 VERSION = 1
-OUTPUTS = ("joints", "log_spread", "side", "log_size")
+OUTPUTS = ("joints", "log_spread", "side", "log_size", "hand")
 """Outputs in the order of the fields of `inference.estimator.Raw`. Networks that estimate only joints have only the
-first output. Networks that also estimate deviations have the first two."""
+first output. Networks that also estimate deviations have the first two. The last one is the newest, and networks of
+earlier versions lack it."""
 
 
 def to_text(model: CropModel, maps: Mapping[str, Float32[np.ndarray, "K J"]], weights: str | None = None) -> str:

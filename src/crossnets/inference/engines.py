@@ -52,7 +52,7 @@ def load_exported(
     def network(images: Float32[np.ndarray, "B 1 S S"]) -> Raw:
         number = len(images)
         said = run(images)
-        check_shapes(path, said, [(number, joints, 3), (number, joints), (number,), (number,)])
+        check_shapes(path, said, [(number, joints, 3), (number, joints), *3 * [(number,)]])
         return Raw(*said)
 
     return CropEstimator(model, network, maps)

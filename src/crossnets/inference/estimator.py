@@ -67,6 +67,8 @@ class Raw(NamedTuple):
     """Logit: above 0 a right hand."""
     log_size: Float[np.ndarray, "B"] | None = None
     """Log of the hand's length over the cube's side."""
+    hand: Float[np.ndarray, "B"] | None = None
+    """Logit: above 0 the crop shows a hand."""
 
 
 class Estimates(NamedTuple):
@@ -80,6 +82,8 @@ class Estimates(NamedTuple):
     """Probability of a right hand."""
     size_mm: Float32[np.ndarray, "B"] | None = None
     """Length of the hand from the wrist to the tip of the middle finger."""
+    hand: Float32[np.ndarray, "B"] | None = None
+    """Logit that the crop shows a hand."""
 
 
 Speaker = TypeVar("Speaker", bound="CropEstimator")
@@ -172,6 +176,7 @@ class CropEstimator:
             self._spread(np.exp(raw.log_spread)) * (self.model.std_per_spread * half_mm[:, None]),
             (1 / (1 + np.exp(-raw.side))).astype(np.float32),
             (2 * half_mm * np.exp(raw.log_size)).astype(np.float32),
+            None if raw.hand is None else raw.hand.astype(np.float32),
         )
 
     def cube_for(self, size_mm: float) -> float:

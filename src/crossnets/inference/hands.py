@@ -32,6 +32,8 @@ _UNSURE_SHARE = 0.07
 """Mean deviation of the joints over the hand's length at which a detector's score of one half decides."""
 _SHARE_WEIGHT = 2.0
 """Weight of that deviation against the score (`hand_odds`)."""
+SCORE_WEIGHT = 0.5
+"""Weight of the score's log-odds beside an estimator's own output for hands, as a logistic regression chose it."""
 _WATCHED = 10
 """Number of hands, or of frames, that a median is taken over."""
 _FAR_MEDIAN_MM = 1600.0
@@ -123,8 +125,9 @@ def estimate_cubes(
 def hand_odds(estimates: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
     """Log-odds that candidates are hands; above 0 a candidate is taken for a hand.
 
-    They are the log-odds of the detector's score, less a penalty for joints that are unsure for a hand of this size.
-    They are minus infinity where joints are not finite.
+    If the estimator has an output for hands, they are that output and the weighted log-odds of the detector's score. If
+    not, they are the log-odds of the score, less a penalty for joints that are unsure for a hand of this size. They are
+    minus infinity where joints are not finite.
 
     Args:
         estimates: Estimates of the candidates.
@@ -132,7 +135,9 @@ def hand_odds(estimates: Estimates, scores: Sequence[float]) -> Float[np.ndarray
     """
     score = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
     odds = np.log(score / (1 - score))
-    if estimates.std_mm is None or estimates.size_mm is None:
+    if estimates.hand is not None:
+        odds = SCORE_WEIGHT * odds + estimates.hand
+    elif estimates.std_mm is None or estimates.size_mm is None:
         odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
     else:
         odds = odds - _SHARE_WEIGHT * np.log(unsure_share(estimates) / _UNSURE_SHARE)

@@ -133,7 +133,7 @@ class Estimator(CropEstimator):
             return Raw(*(part.float().cpu().numpy() for part in found if part is not None))
         if isinstance(found, PoseBatch):
             return Raw(POSE_UNIT_MM * (found.y + found.t[:, None]).cpu().numpy())
-        return Raw(*(part.cpu().numpy() for part in (found.joints, found.log_spread, found.side, found.log_size)))
+        return Raw(*(part.cpu().numpy() for part in found.outputs()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ class DenseConfig:
     """Channels at 64x64, 32x32, 16x16 and 8x8."""
     depths: tuple[int, int, int, int] = (1, 2, 3, 1)
     """Residual blocks at 32x32, 16x16, 8x8, and at 16x16 again."""
+    hand: bool = False
+    """Whether the network also says if a crop shows a hand. `training.hand_output` trains this output."""
 
 
 class Votes(NamedTuple):
@@ -44,12 +46,19 @@ class Votes(NamedTuple):
     """Logit: above 0 a right hand."""
     log_size: Float[Tensor, "B"]
     """Log of the hand's length over the cube's side."""
+    hand: Float[Tensor, "B"] | None = None
+    """Logit: above 0 the crop shows a hand. None if the network does not say it."""
 
     @property
     def joints(self) -> Float[Tensor, "B J 3"]:
         """The weighted mean of the votes."""
         # A matrix product would be computed in bfloat16 during training.
         return (self.weights[..., None] * self.places).sum(2)
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Return what a runtime needs, in the order of `inference.estimator.Raw`, without what is None."""
+        found = (self.joints, self.log_spread, self.side, self.log_size, self.hand)
+        return tuple(part for part in found if part is not None)
 
 
 def convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
@@ -97,6 +106,7 @@ class DenseNet(nn.Module):
         self.votes = nn.Conv2d(c16, 5 * config.num_joints, 1)
         self.whole = nn.Sequential(*convolution(c8, 32, 3, 2), nn.Flatten(), nn.Linear(32 * 16, 64), nn.ReLU())
         self.side_size = nn.Linear(64, 2)
+        self.hand = hand_output(c8) if config.hand else None
         at = (torch.arange(PLACES) + 0.5) * (2 / PLACES) - 1
         grid = torch.stack([at.repeat(PLACES), at.repeat_interleave(PLACES)], dim=-1)
         self.register_buffer("anchors", grid, persistent=False)
@@ -114,12 +124,25 @@ class DenseNet(nn.Module):
         weights = raw[:, :, 0].softmax(-1)
         places = torch.cat([self.anchors + raw[:, :, 1:3].mT, self._surface(image) + raw[:, :, 3:4].mT], dim=-1)
         side, log_size = self.side_size(self.whole(deep)).float().unbind(-1)
-        return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size)
+        hand = None if self.hand is None else self.hand(deep).float()[:, 0]
+        return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size, hand)
+
+    def coarse(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B C 8 8"]:
+        """Compute the maps from which the network judges the whole crop: side, size, and whether it shows a hand."""
+        return self.deep(self.stem(image.contiguous(memory_format=torch.channels_last)))
 
     def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 P 1"]:
         """Return the nearest depth of the crop at each place, or the middle of the cube if no pixel is valid."""
         nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
         return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
+
+
+def hand_output(channels: int) -> nn.Sequential:
+    """Layers from the 8x8 maps to the logit of a hand."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Dropout(0.4),
+        nn.Linear(32 * 16, 32), nn.ReLU(), nn.Linear(32, 1),
+    )  # fmt: skip
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

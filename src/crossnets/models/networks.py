@@ -75,7 +75,14 @@ _JOINT_AXES = {
 
 
 def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
-    """Whether `rearranged` adapts weights of one network to the other. True if both are equal."""
+    """Whether `rearranged` adapts weights of one network to the other. True if both are equal.
+
+    An output for hands makes no difference (`without_hand_output`).
+    """
+    one, other = (
+        replace(config, dense=replace(config.dense, hand=False)) if isinstance(config, DenseCrossingConfig) else config
+        for config in (one, other)
+    )
     if not (isinstance(one, CrossingNetsConfig) and isinstance(other, CrossingNetsConfig)):
         return one == other
     if not one.shared_latent:  # a regression has no pose VAE
@@ -83,6 +90,11 @@ def differ_in_joints_alone(one: NetworksConfig, other: NetworksConfig) -> bool:
     most = max(one.pose_vae.num_joints, other.pose_vae.num_joints)
     alike = [replace(config, pose_vae=replace(config.pose_vae, num_joints=most)) for config in (one, other)]
     return alike[0] == alike[1]
+
+
+def without_hand_output(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of `DenseCrossing` without those of the output for hands, which fits the other weights as they are."""
+    return {name: value for name, value in weights.items() if not name.startswith("dense.hand.")}
 
 
 def rearranged(

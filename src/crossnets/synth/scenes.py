@@ -51,7 +51,7 @@ _CUT_SHARE = 0.5
 _PRESENT_SHARE = 0.6
 _UNCLEAR_SHARE = 0.05
 """Least share of the hand's spheres within the borders of the image, for each state."""
-_PRESENT_MM2 = 1500.0
+PRESENT_MM2 = 1500.0
 _UNCLEAR_MM2 = 150.0
 """Least area of the hand in the pixels with valid depth, for each state."""
 
@@ -234,7 +234,7 @@ class SyntheticScenes:
         inside = np.all((spheres[:, :2] >= 0) & (spheres[:, :2] < size), axis=1).mean()
         surface = pixels * float(uvd[2]) ** 2 / (view.camera.fx_px * view.camera.fy_px)
         within = bool(np.all((uvd[:2] >= 0) & (uvd[:2] < size)))
-        if within and inside >= _PRESENT_SHARE and surface >= _PRESENT_MM2:
+        if within and inside >= _PRESENT_SHARE and surface >= PRESENT_MM2:
             return PRESENT
         return UNCLEAR if inside >= _UNCLEAR_SHARE and surface >= _UNCLEAR_MM2 else NONE
 

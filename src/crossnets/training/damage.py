@@ -200,16 +200,43 @@ def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Te
     """
     inverse = batch.image[:, :1]
     depth = torch.where(inverse > 0, INVERSE_MM / inverse.clamp_min(1e-6), 0.0)
-    damages = _Damages(depth, seed)
-    damages.apply(config.objects, lambda frames, draws: _with_ball(frames, draws, batch))
+    places = Places(batch.uvd[:, 0], batch.state[:, 0] != NONE, batch.focal_px)
+    damaged = damage_depth(depth, places, config, seed)
+    changed = (damaged != depth).any(dim=(1, 2, 3), keepdim=True)
+    return torch.where(changed, image_of(damaged), batch.image)
+
+
+class Places(NamedTuple):
+    """Where damages find the hand of each image."""
+
+    uvd: Float[Tensor, "B 3"]
+    """Centre of the hand: column and row of the image, depth in mm."""
+    there: Bool[Tensor, "B"]
+    """Whether the image shows a hand at all."""
+    focal_px: Float[Tensor, "B"]
+
+
+@torch.no_grad()
+def damage_depth(
+    depth_mm: Float[Tensor, "B 1 H W"], places: Places, config: SceneDamage, seed: int
+) -> Float[Tensor, "B 1 H W"]:
+    """Damage depth images in the order of the fields of `SceneDamage`.
+
+    Args:
+        depth_mm: Depth in mm. Invalid pixels are 0.
+        places: Where the hands are.
+        config: Kinds of damage and their frequencies. Strengths in pixels are those of these images.
+        seed: The only source of the random numbers.
+    """
+    damages = _Damages(depth_mm, seed)
+    damages.apply(config.objects, lambda frames, draws: _with_ball(frames, draws, places))
     damages.apply(config.mixing, _mixed)
     damages.apply(config.edges, lambda frames, draws: _without_edges(frames, draws, config.edges_px))
     damages.apply(
         config.holes, lambda frames, draws: torch.where(_holes(frames, draws, config.holes_share), 0.0, frames)
     )
     damages.apply(config.outliers, lambda frames, draws: _nearer_scenes(frames, draws, config.outliers_share))
-    changed = (damages.image != depth).any(dim=(1, 2, 3), keepdim=True)
-    return torch.where(changed, image_of(damages.image), batch.image)
+    return damages.image
 
 
 def image_of(depth_mm: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
@@ -221,17 +248,16 @@ def image_of(depth_mm: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
     return torch.cat([INVERSE_MM / depth_mm.clamp_min(NEAREST_MM), relief], dim=1) * seen
 
 
-def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, batch: SceneBatch) -> Float[Tensor, "R 1 H W"]:
+def _with_ball(depth: Float[Tensor, "R 1 H W"], draws: _Draws, places: Places) -> Float[Tensor, "R 1 H W"]:
     """Add a ball with a radius of 15 to 45 mm. Its rays are parallel to the optical axis."""
     height, width = depth.shape[2:]
-    uvd = batch.uvd[draws.rows, 0]
-    focal = batch.focal_px[draws.rows]
+    uvd = places.uvd[draws.rows]
+    focal = places.focal_px[draws.rows]
     around = torch.stack([focal / uvd[:, 2], focal / uvd[:, 2], torch.ones_like(focal)], dim=1)
     by_hand = uvd + 25.0 * around * draws.randn(3)
     anywhere = draws.rand(3) * torch.tensor([width, height, 1000.0], device=depth.device)
     anywhere[:, 2] += 300.0
-    has_hand = batch.state[draws.rows, 0] != NONE
-    u, v, d = torch.where(has_hand[:, None], by_hand, anywhere).unbind(-1)
+    u, v, d = torch.where(places.there[draws.rows, None], by_hand, anywhere).unbind(-1)
     scale = d / focal  # mm per pixel
     radius = 15.0 + 30.0 * draws.rand()
     across = ((torch.arange(width, device=depth.device) - u[:, None]) * scale[:, None]).square()

@@ -26,7 +26,7 @@ from crossnets.inference.torch_models import Detector, Estimator
 from crossnets.models.crossing import CrossingNets
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.detector import DetectorNet
-from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged
+from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged, without_hand_output
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
 from crossnets.training.batches import Draw, Timed
@@ -293,7 +293,7 @@ def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTrainin
             f"--init {init}: its networks are {found.config.networks}, but this training has {config.networks}. "
             "Start from a model of the same preset."
         )
-    weights = found.networks.state_dict()
+    weights = without_hand_output(found.networks.state_dict())
     own = find_skeleton(config.skeleton)
     if isinstance(found, Estimator) and found.own_skeleton != own:
         ours, theirs = own.shared_with(found.own_skeleton)
