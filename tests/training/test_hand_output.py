@@ -117,6 +117,8 @@ def test_candidates_of_rendered_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = list(hand_output._frames(12, 3))
     clear = [frame for frame in frames if frame.hands]
     assert 0 < len(clear) < 12
+    seen = [np.count_nonzero(frame.image.depth_mm) / frame.image.depth_mm.size for frame in frames if not frame.hands]
+    assert min(seen) < 0.3 < max(seen), "some frames without hands are torn"
     repeated = hand_output._frames(12, 3)
     for one, other in zip(frames, repeated, strict=True):
         np.testing.assert_array_equal(one.image.depth_mm, other.image.depth_mm)

@@ -141,7 +141,7 @@ class DetectorModel:
     """Description that is stored with the weights of a detector."""
 
     preset: str
-    threshold: float = 0.25
+    threshold: float = 0.05
     """Lowest score of a candidate. The estimator then decides which candidates are hands
     (`inference.hands.hand_odds`)."""
 

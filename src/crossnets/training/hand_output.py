@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -38,11 +39,16 @@ HAND_MM = 80.0
 """A candidate is a hand if the mean of its estimated joints is within this distance of a hand's."""
 UNCLEAR_MM = 150.0
 """A candidate nearer than this to a hand, or to a hand that can hardly be seen, is not an example of something else."""
-FALSE_SHARE = 0.004
+FALSE_SHARE = 0.002
 """Share of the frames that may have a false hand, as the threshold is set on frames that the training did not use."""
 _EMPTY = 0.5
 _DAMAGED = 0.6
 """Shares of the frames that show no hand, and of those that are damaged."""
+_TORN = 0.4
+"""Share of the frames without hands of which the sensor sees scattered patches alone, as of dark or far surfaces."""
+_PATCH_PX = (4, 40)
+_SEEN_SHARE = (0.02, 0.3)
+"""Least and greatest size of these patches, and share of the image that they cover."""
 _DAMAGE = SceneDamage(objects=0.3, mixing=0.1, edges=0.5, edges_px=6, holes=0.2, holes_share=0.12, outliers=0.1)
 _CHECKED = 5
 """Every fifth frame sets the threshold and trains nothing."""
@@ -120,7 +126,7 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
         stream = SyntheticHands(detector_scenes(camera, seed + k).hands)
         for index in range(each):
             rng = np.random.default_rng([seed + k, index])
-            empty, damaged = rng.random(2) < (_EMPTY, _DAMAGED)
+            empty, damaged, torn = rng.random(3) < (_EMPTY, _DAMAGED, _TORN)
             if empty:
                 shown = stream.empty_frame(index)
                 hands: tuple[SceneHand, ...] = ()
@@ -130,7 +136,7 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
                 hands = scene.hands
             pinhole = shown.camera
             assert isinstance(pinhole, Pinhole)
-            depth_mm = shown.depth_mm
+            depth_mm = _torn(shown.depth_mm, rng) if empty and torn else shown.depth_mm
             if damaged:
                 depth_mm = _damaged(depth_mm, pinhole, hands, int(rng.integers(2**31)))
             clear = [hand for hand in hands if _area_mm2(hand, pinhole) >= PRESENT_MM2]
@@ -142,6 +148,15 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
 def _area_mm2(hand: SceneHand, camera: Pinhole) -> float:
     """Visible area of a hand at the depth of its middle."""
     return hand.pixels * float(hand.joints_mm[:, 2].mean()) ** 2 / (camera.fx_px * camera.fy_px)
+
+
+def _torn(depth_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Keep scattered patches of an image, where a smooth random field is highest."""
+    height, width = depth_mm.shape
+    cell = float(np.exp(rng.uniform(*np.log(_PATCH_PX))))
+    coarse = rng.random((int(height / cell) + 2, int(width / cell) + 2), np.float32)
+    field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.where(field > np.quantile(field, 1 - rng.uniform(*_SEEN_SHARE)), depth_mm, 0)
 
 
 def _damaged(depth_mm: np.ndarray, camera: Pinhole, hands: Sequence[SceneHand], seed: int) -> np.ndarray:
