@@ -4,6 +4,8 @@ import csv
 import json
 import multiprocessing
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -167,6 +169,19 @@ def test_films_show_every_frame(recording: Path, tmp_path: Path, name: str) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "out"])
     with pytest.raises(FileExistsError, match="is not overwritten"):
         Film(tmp_path / name, 15.0)
+
+
+def test_a_gif_without_pillow_names_its_extra(recording: Path, tmp_path: Path) -> None:
+    words = ["predict", str(recording), "--out", str(tmp_path / "out"), "--video", str(tmp_path / "film.gif")]
+    code = (
+        f"import sys; sys.modules['PIL'] = None; sys.argv = ['crossnets', *{words!r}]\n"
+        "from crossnets.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "pip install '.[gif]' in " in done.stderr
+    assert "A film that ends in .mp4 needs no extra." in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_leaves_no_film(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.png import png_size, read_png16
+from crossnets.datasets.png import png_size, read_png16, read_png_rgb
 from tests.datasets.make import write_png16
 
 SIZE = (40, 30)
@@ -37,7 +37,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "truncated": (lambda b: b[: len(b) // 2], DAMAGED),
     "no end": (lambda b: b[:-12], DAMAGED),
     "pixels one byte short": (lambda b: b[:-13], DAMAGED),
-    "flipped pixel": (lambda b: flip(b, len(b) // 2), "damaged: .*checksum"),
+    "flipped pixel": (lambda b: flip(b, len(b) // 2), DAMAGED),
     "too few rows": (
         lambda b: header(*SIZE) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b""),
         DAMAGED,
@@ -45,6 +45,10 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "bad stream": (
         lambda b: header(*SIZE) + chunk(b"IDAT", b"garbage") + chunk(b"IEND", b""),
         DAMAGED,
+    ),
+    "animated": (
+        lambda b: b[:33] + chunk(b"acTL", struct.pack(">II", 2, 0)) + b[33:],
+        "found an animated PNG, expected one image",
     ),
     "no pixels": (lambda b: header(*SIZE) + chunk(b"IEND", b""), DAMAGED),
     "bomb": (lambda b: header(60000, 60000) + b[33:], "60000x60000 pixels, expected 40x30"),
@@ -104,3 +108,12 @@ def test_damage_raises_or_leaves_the_pixels_unchanged(image: Path) -> None:
             assert (read_png16(image, [SIZE]) == expected).all()
         except FrameError:
             continue
+
+
+def test_rgb_png_with_a_transparent_colour_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    rows = zlib.compress(bytes((1 + 3 * SIZE[0]) * SIZE[1]))
+    transparent = chunk(b"tRNS", struct.pack(">HHH", 0, 0, 0))
+    path.write_bytes(header(*SIZE, 8, 2) + transparent + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    with pytest.raises(FrameError, match="found an image with a transparent colour, expected RGB alone"):
+        read_png_rgb(path, [SIZE])

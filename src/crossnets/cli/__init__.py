@@ -44,6 +44,7 @@ _EXTRAS = {
     "numba": "render",
     "array_api_compat": "render",
     "matplotlib": "report",
+    "PIL": "gif",
     "onnx": "export",
     "onnxscript": "export",
     "openvino": "fast",
@@ -69,6 +70,13 @@ def _installed_from() -> Path | None:
     except (PackageNotFoundError, ValueError, AttributeError):
         return None
     return Path(url2pathname(url.path)) if url.scheme == "file" else None
+
+
+def _without(package: str) -> str:
+    """What works without a missing package, if there is something."""
+    if package == "PIL":
+        return " A film that ends in .mp4 needs no extra."
+    return " A recording or a folder of PNGs needs no extra." if _virtual(sys.argv[1:]) else ""
 
 
 def _virtual(words: Sequence[str]) -> bool:
@@ -139,8 +147,7 @@ def main() -> None:
         if package == "crossnets":
             raise
         extra = _EXTRAS.get(package, "train")
-        without = " A recording or a folder of PNGs needs no extra." if _virtual(sys.argv[1:]) else ""
-        end(f"{package} is not installed, but this command needs it: {_install(extra)}.{without}", 2)
+        end(f"{package} is not installed, but this command needs it: {_install(extra)}.{_without(package)}", 2)
     except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
         end("stopped; what was not finished is not written.", 130)
     except BrokenPipeError:  # who read our output, such as `head`, has enough

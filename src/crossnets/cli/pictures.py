@@ -1,14 +1,14 @@
 """Pictures and films of predicted frames, for the command `predict`."""
 
 import math
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from crossnets.atomic import make_folder
 from crossnets.draw import depth_to_rgb, draw_skeleton
@@ -18,6 +18,9 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference.hand import Hand
 from crossnets.inference.predict import PredictedHands
 from crossnets.types import HandFrame, PredictedFrame
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _OVERLAY_PX = 480
 """Smaller images are enlarged by a whole number to about this height, so that fingers can be told apart."""
@@ -107,6 +110,7 @@ class Film:
 
         Raises:
             FileExistsError: there is a file already.
+            ModuleNotFoundError: a .gif needs Pillow.
             ValueError: the file is neither .mp4 nor .gif, or the rate is out of range.
         """
         if path.suffix not in (".mp4", ".gif"):
@@ -115,6 +119,8 @@ class Film:
             raise ValueError(f"Found --video-fps {fps:g}, expected 1 to 120 frames a second.")
         if path.exists():
             raise FileExistsError(f"{path} is there already and is not overwritten. Give another --video.")
+        if path.suffix == ".gif":
+            import_module("PIL.Image")  # if it is missing, this says so before the first frame
         self.path = path
         self.left_out = 0
         """Pictures after the largest number of a GIF."""
@@ -140,6 +146,8 @@ class Film:
             if len(self._images) == _MOST_GIF:
                 self.left_out += 1
                 return
+            from PIL import Image
+
             self._images.append(Image.fromarray(fitted).quantize(128, dither=Image.Dither.NONE))
             return
         if self._writer is None:

@@ -14,16 +14,15 @@ from types import FrameType
 from typing import Annotated, Literal, TypeAlias
 
 import tyro
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crossnets.atomic import replacing
 from crossnets.cameras import DepthSource
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
 from crossnets.datasets.depth_unit import median_mm
 from crossnets.datasets.images import SHOWN, some_of
+from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
@@ -456,8 +455,7 @@ class _Overlays:
         """Write the picture of one frame."""
         name = key.removesuffix(".png").lstrip("./").replace("/", "_").replace(":", "_")
         stem = name.encode(errors="replace")[-_MOST_NAME:].decode(errors="ignore")
-        with replacing(self.folder / f"{_unused(stem or 'frame', self._names)}.png") as part:
-            Image.fromarray(picture).save(part, format="PNG")
+        save_png(self.folder / f"{_unused(stem or 'frame', self._names)}.png", picture)
 
 
 def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | None, film: Film | None) -> None:

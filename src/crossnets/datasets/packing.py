@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
-from PIL import Image
 
 from crossnets.atomic import held, make_folder, replacing, write_text
 from crossnets.datasets.dataset import (
@@ -30,6 +29,7 @@ from crossnets.datasets.dataset import (
     Problem,
     write_problems,
 )
+from crossnets.datasets.png import encode_png
 from crossnets.datasets.shard_format import (
     FORMAT,
     INDEX_FILE,
@@ -359,7 +359,7 @@ class _Packer:
         patch_mm = frame.depth_mm[top:bottom, left:right]
         unit_mm = dataset.depth_unit_of(index) if isinstance(dataset, CountedDepth) else 1.0
         counts, unit_mm = to_counts(patch_mm, unit_mm)
-        png = _png_bytes(counts)
+        png = encode_png(counts)
         record = FrameRecord(
             key=frame.key,
             source=self._specs[source],
@@ -462,9 +462,3 @@ def to_counts(depth_mm: Float32[np.ndarray, "H W"], unit_mm: float) -> tuple[UIn
     counts = np.rint(depth_mm / unit)
     counts[(counts == 0) & (depth_mm > 0)] = 1  # seen, although very near
     return counts.astype(np.uint16), unit
-
-
-def _png_bytes(counts: UInt16[np.ndarray, "H W"]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(counts).save(file, format="PNG")
-    return file.getvalue()

@@ -1,14 +1,12 @@
 """Depth images in PNG files. Each file is checked completely before its pixels are used."""
 
 import struct
-import zlib
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image
 
 from crossnets.atomic import replacing
 from crossnets.datasets.dataset import FrameError
@@ -74,7 +72,14 @@ def sized(camera: CameraPreset, images: Sequence[Path]) -> CameraPreset | None:
 def save_png(path: Path, image: UInt16[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]) -> None:
     """Write a 16-bit grey or 8-bit RGB PNG. The file appears whole or not at all."""
     with replacing(path) as part:
-        Image.fromarray(image).save(part, format="PNG")
+        part.write_bytes(encode_png(image))
+
+
+def encode_png(image: UInt16[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """Encode a 16-bit grey or 8-bit RGB image as the bytes of a PNG."""
+    done, encoded = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done, f"OpenCV could not encode {image.shape} {image.dtype}"
+    return encoded.tobytes()
 
 
 def _header(data: bytes, path: Path) -> tuple[int, int, int, int]:
@@ -97,12 +102,16 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
     if not 0 < width * height <= MAX_PIXELS:
         raise broken(path, f"found an image of {width}x{height}, expected 1 to {MAX_PIXELS} pixels")
-    # `verify` compares the checksum of every chunk, which decoding does not do for the pixels. Pillow cannot decode an
-    # image after `verify`, so the image is opened again.
+    # OpenCV returns the frames of an animation as black images.
+    if b"acTL" in data[: data.find(b"IDAT")]:
+        raise broken(path, "found an animated PNG, expected one image")
+    # OpenCV gives None for a wrong checksum, a truncated file and too few rows. It raises for some damaged headers.
     try:
-        with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            image.verify()
-        with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        raise broken(path, f"the PNG is truncated or damaged: {error}") from error
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise broken(path, f"the PNG is truncated or damaged: {error.err}") from error
+    if image is None:
+        raise broken(path, "the PNG is truncated or damaged")
+    if image.shape != ((height, width) if colour == 0 else (height, width, 3)):
+        raise broken(path, f"found an image with a transparent colour, expected {_COLOURS[colour]} alone")
+    return image if colour == 0 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from crossnets.datasets.dataset import FrameError, HandDataset
 from crossnets.datasets.opening import open_dataset
+from crossnets.datasets.png import save_png
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.geometry.localise import center_of
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator
-from crossnets.latent.film import map_to_rgb, save_gif, save_png, save_walk_page, sheet, with_skeleton
+from crossnets.latent.film import map_to_rgb, save_gif, save_walk_page, sheet, with_skeleton
 from crossnets.latent.generate import Generated, generate, joints_in_crop_px, latent_of_pose, sample, walk
 from crossnets.types import HandCrop, HandFrame
 

@@ -1,7 +1,6 @@
 """Pictures of generated hands: depth maps, skeletons on them, sheets of both, and films."""
 
 import base64
-import io
 import json
 from collections.abc import Sequence
 from html import escape
@@ -14,6 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
 from crossnets.atomic import replacing, write_text
+from crossnets.datasets.png import encode_png
 from crossnets.draw import depth_to_rgb, draw_skeleton
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.skeleton import Skeleton
@@ -61,12 +61,6 @@ def sheet(columns: Sequence[tuple[str, Picture, Picture]]) -> Picture:
             top = _CAPTION_PX + row * (height + _GAP_PX)
             page[top : top + height, left : left + width] = picture
     return page
-
-
-def save_png(path: Path, picture: Picture) -> None:
-    """Write a picture. The file appears whole or not at all."""
-    with replacing(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
 
 
 def save_gif(path: Path, plain: Sequence[Picture], drawn: Sequence[Picture]) -> None:
@@ -128,9 +122,7 @@ def save_walk_page(path: Path, title: str, drawn: Sequence[Picture], plain: Sequ
 
 
 def _png_base64(picture: Picture) -> str:
-    encoded = io.BytesIO()
-    Image.fromarray(picture).save(encoded, format="PNG")
-    return base64.b64encode(encoded.getvalue()).decode("ascii")
+    return base64.b64encode(encode_png(picture)).decode("ascii")
 
 
 def _common_colours(pixels: UInt8[np.ndarray, "P 3"], count: int) -> list[int]:
