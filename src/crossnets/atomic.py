@@ -60,7 +60,7 @@ def allocate(path: Path) -> None:
     Raises:
         OSError: the disk is too full.
     """
-    if not hasattr(os, "posix_fallocate"):  # pragma: no cover - neither Linux nor BSD
+    if not hasattr(os, "posix_fallocate"):  # Windows and macOS
         return
     size = path.stat().st_size
     with path.open("r+b") as file:
@@ -137,6 +137,8 @@ class UnfinishedMark:
 def held(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes from writing into `folder`. The lock ends with the process, however it ends.
 
+    Windows has no such lock, so nothing is kept from writing there.
+
     Args:
         folder: An existing folder.
         doing: What a process does in it, such as `packs into`.
@@ -146,7 +148,7 @@ def held(folder: Path, doing: str) -> Iterator[None]:
     """
     try:
         import fcntl
-    except ImportError:  # pragma: no cover - Windows
+    except ImportError:  # Windows
         yield
         return
     opened = os.open(folder, os.O_RDONLY)

@@ -69,15 +69,20 @@ def _tracker(request: dict[str, Any]) -> Any:
     return crossnets.Tracker(load_exported(Path(request["estimator"]), **options), finder)
 
 
-def _resident_mb() -> tuple[float, float]:
-    """Current and largest memory of this process in 10^6 bytes. Both are the largest on systems without /proc."""
+def _resident_mb() -> tuple[float | None, float | None]:
+    """Current and largest memory of this process in 10^6 bytes.
+
+    Both are the largest on systems without /proc, and None on Windows.
+    """
     path = Path("/proc/self/status")
     if path.is_file():
-        rows = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        rows = dict(line.split(":", 1) for line in path.read_text("utf-8").splitlines() if ":" in line)
         now, most = (1.024e-3 * int(rows[name].split()[0]) for name in ("VmRSS", "VmHWM"))
         return now, most
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return None, None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)
     return most, most
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +31,9 @@ class Start:
     """Seconds from before the import to the end of the first prediction."""
     first_prediction_cpu_s: float
     """The same interval in processor time."""
-    resident_mb: float
-    """Memory after the predictions, 10^6 bytes."""
-    most_resident_mb: float
+    resident_mb: float | None
+    """Memory after the predictions, 10^6 bytes. None if the system does not report it."""
+    most_resident_mb: float | None
     """Largest memory of the process, 10^6 bytes."""
     with_torch: bool
     """Whether torch was imported."""
@@ -75,9 +76,8 @@ def _one(request: str) -> Start:
 
 
 def _medians(starts: Sequence[Start]) -> Start:
-    middle = {
-        name: float(np.median([getattr(one, name) for one in starts]))
-        for name in Start.__dataclass_fields__
-        if name != "with_torch"
-    }
-    return Start(**middle, with_torch=any(one.with_torch for one in starts))
+    middle: dict[str, Any] = {}
+    for name in Start.__dataclass_fields__:
+        values = [getattr(one, name) for one in starts]
+        middle[name] = None if None in values else float(np.median(values))
+    return Start(**middle | {"with_torch": any(one.with_torch for one in starts)})

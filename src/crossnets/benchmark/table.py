@@ -98,7 +98,7 @@ def _starts(report: Report) -> Table:
     for key, start in report.starts.items():
         all_s = (start.import_s, start.load_s, start.first_prediction_s, start.first_prediction_cpu_s)
         times = (f"{value:.2f}" for value in all_s)
-        sizes = (f"{value:.0f}" for value in (start.resident_mb, start.most_resident_mb))
+        sizes = ("-" if value is None else f"{value:.0f}" for value in (start.resident_mb, start.most_resident_mb))
         table.add_row(key.network, TITLES[key.engine], *times, *sizes, "imported" if start.with_torch else "no")
     return table
 

@@ -259,7 +259,7 @@ class _Work:
             loop.train(config, None, out, **options)
         else:
             loop.train(config, self._frames(config), out, **options)
-        return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+        return [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()]
 
     def _frames(self, config: FramesConfig | CrossnetsConfig) -> TrainingFrames:
         """Rendered crops with labels of the preset's skeleton. They are rendered once."""
@@ -271,7 +271,7 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR_REFS.exists():
-        _CLEAR_REFS.write_text(_RESET_PEAK_MEMORY)
+        _CLEAR_REFS.write_text(_RESET_PEAK_MEMORY, "utf-8")
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
@@ -280,7 +280,7 @@ def peak_memory_mb(device: torch.device) -> float | None:
         return torch.cuda.max_memory_allocated(device) / 1e6
     if not _CLEAR_REFS.exists():
         return None
-    lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
+    lines = (line.partition(":") for line in _STATUS.read_text("utf-8").splitlines())
     return next(float(value.split()[0]) * 1.024e-3 for key, _, value in lines if key == "VmHWM")
 
 

@@ -1,7 +1,7 @@
 """Opens a data set that a text such as `cvar:PATH#P1,P4` or a folder names."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 from crossnets.datasets import fpha
@@ -139,7 +139,8 @@ def parse_spec(spec: str) -> tuple[str | None, Path, tuple[str, ...] | None]:
         ValueError: the folder is not named, the format is unknown, or a part is empty.
     """
     name, colon, rest = spec.partition(":")
-    named = colon and "/" not in name and not Path(spec.partition("#")[0]).exists()
+    drive = PureWindowsPath(spec).drive  # C: is no format
+    named = colon and not drive and "/" not in name and not Path(spec.partition("#")[0]).exists()
     known = [*FORMATS, *own_readers()] if named and name not in FORMATS else FORMATS
     if named and name not in known:
         raise ValueError(f"Unknown format {name!r} in {spec!r}. Known formats: {', '.join(known)}, as in nyu:PATH.")

@@ -65,7 +65,7 @@ def load(path: Path = SHIPPED) -> Estimator:
 def is_detector(path: Path) -> bool:
     """Whether a path is the bundle of a detector, or a run with such a bundle."""
     try:
-        return json.loads(_files(path)[0].read_text()).get("format") == DETECTOR_FORMAT
+        return json.loads(_files(path)[0].read_text("utf-8")).get("format") == DETECTOR_FORMAT
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
@@ -130,7 +130,7 @@ def _refuse(weights: Path, config: Path, what: str, error: Exception) -> NoRetur
 
 def _read_config(path: Path) -> EstimatorConfig:
     try:
-        fields = current_names(fields_of(path.read_text(), FORMAT, VERSION))
+        fields = current_names(fields_of(path.read_text("utf-8"), FORMAT, VERSION))
         networks = config_from(fields.pop("networks"))
         return EstimatorConfig(networks=networks, **fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -139,7 +139,7 @@ def _read_config(path: Path) -> EstimatorConfig:
 
 def _read_detector_config(path: Path) -> DetectorConfig:
     try:
-        fields = fields_of(path.read_text(), DETECTOR_FORMAT, VERSION)
+        fields = fields_of(path.read_text("utf-8"), DETECTOR_FORMAT, VERSION)
         sizes = {name: tuple(value) for name, value in fields.pop("networks").items()}
         return DetectorConfig(networks=DetectorNetConfig(**sizes), **fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -175,11 +175,11 @@ def keep_crops(
         "labels": labelled is not None,
     }
     index_path = cache / "crops.json"
-    index = json.loads(index_path.read_text()) if index_path.is_file() else {}
+    index = json.loads(index_path.read_text("utf-8")) if index_path.is_file() else {}
     # Crops of versions before 0.2 do not say which data set they are from.
     if not (index.get("request") == request and "datasets" in index):
         _write_crops(datasets, labelled, crop, cache, request, on_progress)
-        index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text("utf-8"))
     return KeptCrops(
         np.load(cache / "crops.npy", mmap_mode="r")[: len(index["keys"])],
         tuple(index["keys"]),
@@ -223,6 +223,7 @@ def _write_crops(
             numbers.append(number)
             centers.append([float(v) for v in center_mm])
         images.flush()
+        del images  # Windows does not rename a file that is mapped
     listed = [[str(p.path), p.what, p.line] for p in problems]
     index = {
         "request": request, "keys": keys, "datasets": sets, "numbers": numbers, "centers": centers, "joints": joints,

@@ -122,7 +122,7 @@ def keep_patches(
     """
     index_path, pixels_path = cache / f"{name}.json", cache / f"{name}.bin"
     request = json.loads(json.dumps(request))
-    if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
+    if not (index_path.is_file() and json.loads(index_path.read_text("utf-8"))["request"] == request):
         with replacing(pixels_path) as part:
             kept, left_out = _write(frames, total, part, on_progress)
         listed = [[str(problem.path), problem.what, problem.line] for problem in left_out]
@@ -152,7 +152,7 @@ def _write(
 
 
 def _read(index_path: Path, pixels_path: Path, problems: list[Problem]) -> Patches:
-    index = json.loads(index_path.read_text())
+    index = json.loads(index_path.read_text("utf-8"))
     problems.extend(Problem(Path(path), what, line) for path, what, line in index["problems"])
     if not index["patches"]:
         raise ValueError("No frame of --data has a label that a crop can be cut about; training needs at least one.")

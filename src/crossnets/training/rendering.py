@@ -1,6 +1,7 @@
 """Rendered hands for a training: an endless stream from other processes, and a set on disk."""
 
 import json
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,7 +138,7 @@ def used_again(
         sampler=numbers,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=_start_method() if workers else None,
         worker_init_fn=_leave_interrupts,
         pin_memory=on_gpu,
     )
@@ -158,6 +159,11 @@ def used_again(
         yield steps()
     finally:
         del batches  # ends the processes
+
+
+def _start_method() -> str:
+    """How rendering processes start. Windows has no `forkserver`, which starts the second process faster."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 def _leave_interrupts(_: int) -> None:
@@ -196,7 +202,7 @@ def kept(
     request = json.loads(json.dumps([count, [str(source) for source in config.sources]]))
     index_path = cache / "rendered.json"
     images_path = cache / "rendered.npy"
-    if not (index_path.is_file() and json.loads(index_path.read_text())["request"] == request):
+    if not (index_path.is_file() and json.loads(index_path.read_text("utf-8"))["request"] == request):
         joints = np.empty((count, len(skeleton), 3), np.float32)
         with replacing(images_path) as part:
             images = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=(count, CROP_PX, CROP_PX))
@@ -208,9 +214,10 @@ def kept(
                 images[start:end] = piece.image[: end - start, 0].float().numpy()
                 joints[start:end] = piece.joints[: end - start].numpy()
             images.flush()
+            del images  # Windows does not rename a file that is mapped
         write_text(index_path, json.dumps({"request": request, "joints": joints.tolist()}))
         on_progress(count, count)
-    joints = np.array(json.loads(index_path.read_text())["joints"], np.float32)
+    joints = np.array(json.loads(index_path.read_text("utf-8"))["joints"], np.float32)
     y, t = pose_in_crop(joints, skeleton.reference)
     keys = tuple(f"rendered/{number:06d}" for number in range(count))
     rows = np.arange(count, dtype=np.int64)

@@ -76,7 +76,7 @@ def read(run: Path) -> dict[str, Any] | None:
             raise FileExistsError(f"{run} holds files, but no run of crossnets. Give --out a new folder.")
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}. Give --out a new folder.") from error
     if not isinstance(found, dict):
@@ -189,7 +189,7 @@ def changes(run: Path, device: str) -> list[str]:
     """Differences of the environment since the run began, because of which it does not go on bit for bit. Empty if
     nothing changed or nothing is known."""
     try:
-        old = json.loads((run / "environment.json").read_text())
+        old = json.loads((run / "environment.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return []
     if not isinstance(old, dict):
