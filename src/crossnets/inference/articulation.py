@@ -22,7 +22,7 @@ _CURLED_DEG = 150.0
 """A finger is straight if its mcp, pip and dip bend by less in all, and curled if they bend by more. The sum of all
 three is estimated better than that of pip and dip, since it is the angle between the palm and the fingertip. The limits
 were set on rendered hands (docs/runtime.md)."""
-_TOUCH_SHARE = 0.3
+_TOUCH_SHARE = 0.35
 """Thumb and index finger touch if their tips are nearer than this share of the palm's length."""
 _OUT_SHARE = 0.75
 """The thumb is out if its tip is farther from the index finger's pip than this share of the palm's length."""
@@ -150,9 +150,9 @@ class _Measures:
         return bool((self.bend_deg[list(fingers)] > _CURLED_DEG - self.slack * _SLACK_DEG).all())
 
     def touching(self) -> bool:
-        """Whether thumb and index finger touch outside a fist, where a curled finger is near the thumb."""
-        curled = self.bend_deg[0] > _CURLED_DEG + self.slack * _SLACK_DEG
-        return self.touch < _TOUCH_SHARE + self.slack * _SLACK_SHARE and not curled
+        """Whether thumb and index finger touch outside a fist, where the index finger is near the thumb as well."""
+        fist = (self.bend_deg > _CURLED_DEG + self.slack * _SLACK_DEG).all()
+        return self.touch < _TOUCH_SHARE + self.slack * _SLACK_SHARE and not bool(fist)
 
 
 _RULES: dict[Gesture, Callable[[_Measures], bool]] = {
