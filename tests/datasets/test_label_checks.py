@@ -1,26 +1,30 @@
 """Labels that do not fit their images: each mistake is named, and right labels raise no alarm."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from crossnets.cli.train import DataOptions, RunOptions, train_paper
 from crossnets.datasets.dataset import HandDataset
-from crossnets.datasets.info import describe
-from crossnets.datasets.label_checks import LabelChecks, LabelReport, check_sample, wrong_order
+from crossnets.datasets.info import describe, info_command
+from crossnets.datasets.label_checks import LabelChecks, LabelReport, check_labels, is_off, wrong_order
 from crossnets.datasets.opening import open_dataset
+from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21
-from crossnets.synth.writing import write_dataset
+from crossnets.synth.writing import Format, write_dataset
 from crossnets.types import HandFrame
 
 FRAMES = 48
 THUMB_FIRST = MSRA21.order_of(MEDIAPIPE21) or ()
+SHUFFLED = np.random.default_rng(0).permutation(21)
 TIPS_FIRST = [0, *(4 * finger + part for finger in range(5) for part in (4, 3, 2, 1))]
 
 
@@ -73,6 +77,12 @@ def test_right_labels_raise_no_alarm(frames: list[HandFrame]) -> None:
         (lambda frame, joints: joints / [1.6, 1.6, 1], "focal length of the labels' camera is 1.6 times"),
         (lambda frame, joints: joints[list(THUMB_FIRST)], "fit it with the thumb first"),
         (lambda frame, joints: joints[TIPS_FIRST], "fit it with the tips first"),
+        (
+            lambda frame, joints: joints[np.random.default_rng(0).permutation(21)],
+            "do not have the proportions of a hand",
+        ),
+        (lambda frame, joints: joints * [1, 1, -1] + [0, 0, 2 * joints[0, 2]], "relative to wrist point the other way"),
+        (lambda frame, joints: joints[0] + 0.4 * (joints - joints[0]), "The fingers are 0.3. of an adult's mean"),
         (lambda frame, joints: joints[::-1] * [3, 0.2, 1], "No common mistake explains it"),
     ],
 )
@@ -108,6 +118,66 @@ def test_single_bad_frame_is_listed(frames: list[HandFrame]) -> None:
     assert [problem.path for problem in report.bad] == [Path(frames[5].key)]
 
 
+BROKEN: dict[str, Callable[[list[HandFrame], int], np.ndarray]] = {
+    "another frame": lambda frames, row: frames[(row + FRAMES // 2) % FRAMES].joints_mm,
+    "nearer": lambda frames, row: frames[row].joints_mm - [0, 0, 150],
+    "one joint": lambda frames, row: frames[row].joints_mm + 200 * np.eye(21)[:, [12]] * [0, 1, 0],
+    "half as large": lambda frames, row: frames[row].joints_mm * 0.45 + frames[row].joints_mm[0] * 0.55,
+    "one point": lambda frames, row: frames[row].joints_mm * 0 + frames[row].joints_mm[0],
+    "another order": lambda frames, row: frames[row].joints_mm[np.random.default_rng(row).permutation(21)],
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_five_percent_of_broken_labels_are_listed(frames: list[HandFrame], kind: str) -> None:
+    rows = (10, 25, 40)
+    wrong = [*frames]
+    for row in rows:
+        wrong[row] = replace(frames[row], joints_mm=BROKEN[kind](frames, row).astype(np.float32))
+    report = checked(wrong)
+    assert report.cause is None
+    assert [problem.path for problem in report.bad] == [Path(frames[row].key) for row in rows]
+
+
+def test_an_image_that_lost_the_hand_does_not_judge_its_label(frames: list[HandFrame]) -> None:
+    lost = np.zeros_like(frames[3].depth_mm)
+    joints = frames[3].joints_mm
+    assert joints is not None
+    for shown, off in ((2, False), (100, True)):
+        lost[:shown, :shown] = 2000
+        assert is_off(replace(frames[3], depth_mm=lost), joints) == off
+
+
+def test_the_other_side_than_the_data_set_states_is_named(tmp_path: Path) -> None:
+    write_dataset("h2o", 24, tmp_path / "h2o", progress=False)
+    report = check_h2o(tmp_path / "h2o")
+    assert (report.cause, report.side) == (None, "right")
+    # The second hand of a label file is the right one.
+    for path in (tmp_path / "h2o").rglob("hand_pose/*.txt"):
+        words = path.read_text().split()
+        path.write_text(" ".join([*words[64:], *words[:64]]))
+    report = check_h2o(tmp_path / "h2o")
+    assert report.cause is not None
+    assert "those of the other hand than the data set says" in report.cause
+
+
+def check_h2o(folder: Path) -> LabelReport:
+    dataset = open_dataset(f"h2o:{folder}")
+    assert dataset.skeleton is not None
+    return check_labels(dataset, dataset.skeleton)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in get_args(Format) if name != "recording"])
+def test_files_of_every_format_raise_no_alarm(name: Format, tmp_path: Path) -> None:
+    write_dataset(name, 60, tmp_path / name, progress=False)
+    info = describe(f"{name}:{tmp_path / name}")
+    assert info.label_check is not None
+    assert info.label_check.cause is None
+    assert info.label_check.bad == ()
+    assert info.label_check.side == ("left" if name == "icvl" else "right")
+
+
 def test_skeletons_without_phalanges_have_no_order() -> None:
     three = replace(MSRA21, joints=("a", "b", "c"), parents=(-1, 0, 1))
     assert wrong_order(np.ones((2, 3, 3), np.float32), three) is None
@@ -136,18 +206,98 @@ def test_train_stops_unless_labels_are_trusted(frames: list[HandFrame], tmp_path
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_train_reports_single_bad_labels(
-    frames: list[HandFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def with_bad(frames: list[HandFrame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of which two labels are those of other hands."""
     wrong = [*frames]
-    joints = frames[5].joints_mm
-    assert joints is not None
-    wrong[5] = replace(frames[5], joints_mm=joints - np.array([0, 0, 150], np.float32))
-    data = written(wrong, tmp_path / "one_bad")
-    run = RunOptions(out=tmp_path / "run", epochs=("pose_vae=1",), stages=("pose_vae",), threads=1, workers=0)
-    train_paper(run, DataOptions(data=f"recording:{data}"))
+    for row in (5, 20):
+        wrong[row] = replace(frames[row], joints_mm=frames[row].joints_mm - np.float32([0, 0, 150]))
+    return written(wrong, tmp_path_factory.mktemp("bad") / "bad")
+
+
+def quick(out: Path) -> RunOptions:
+    return RunOptions(out=out, epochs=("pose_vae=1",), stages=("pose_vae",), threads=1, workers=0)
+
+
+def left_out(run: Path) -> list[str]:
+    lines = (run / "problems.jsonl").read_text().splitlines()
+    problems = [json.loads(line) for line in lines]
+    return sorted(problem["path"] for problem in problems if problem["what"] == "left out, as asked")
+
+
+BAD = ["recording/bad/000005", "recording/bad/000020"]
+
+
+def test_train_reports_single_bad_labels(with_bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_paper(quick(tmp_path / "run"), DataOptions(data=f"recording:{with_bad}"))
     told = capsys.readouterr().err
-    assert "Labels that do not fit their images: 1 of 48 that were checked, first recording/one_bad/000005" in told
+    assert f"Labels that do not fit their images: 2 of 48 that were checked, first {BAD[0]}" in told
+    assert "--skip-bad-labels leaves them out" in told
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_train_skips_bad_labels_and_resumes_with_the_same_frames(
+    with_bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, packed: bool
+) -> None:
+    source = f"recording:{with_bad}"
+    if packed:
+        pack({source: open_dataset(source)}, tmp_path / "shards", PackConfig())
+        source = f"shards:{tmp_path / 'shards'}"
+    run = tmp_path / "run"
+    train_paper(quick(run), DataOptions(data=source, skip_bad_labels=True))
+    assert left_out(run) == BAD
+    assert "44 labelled" in capsys.readouterr().err
+    # A run that goes on leaves out the frames of its list, whatever the check would find now.
+    (run / "left_out.txt").write_text("\n".join([*BAD, "recording/bad/000007"]))
+    (run / "checkpoint.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"data\.skip_bad_labels: True there, None asked"):
+        train_paper(quick(run), DataOptions(data=source))
+    train_paper(quick(run), DataOptions(data=source, skip_bad_labels=True))
+    assert "43 labelled" in capsys.readouterr().err
+
+
+def test_train_leaves_out_the_frames_that_info_lists(
+    with_bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = f"recording:{with_bad}"
+    names = tmp_path / "bad.txt"
+    info_command(source, bad_labels=names)
+    assert [line.partition("\t")[0] for line in names.read_text().splitlines()[1:]] == BAD
+    with names.open("a") as file:
+        file.write("recording/bad/000099\n")
+    run = tmp_path / "run"
+    train_paper(quick(run), DataOptions(data=source, leave_out=names))
+    assert left_out(run) == BAD
+    told = capsys.readouterr().err
+    assert (
+        "1 of the 3 names of --leave-out are not among the frames of the training, first recording/bad/000099" in told
+    )
+    assert "Labels that do not fit" not in told
+    names.write_text(BAD[0])
+    with pytest.raises(ValueError, match=r"begun with other settings \(data\.leave_out\.digest"):
+        train_paper(quick(run), DataOptions(data=source, leave_out=names))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "There is no .*expected|Expected a text file with the name of a frame"),
+        (b"\xff\xfe\x00", "is not a text file"),
+        (b"5\n7\n", "2 of the 2 names of --leave-out are not among the frames of the training, first 5"),
+    ],
+)
+def test_unusable_names_are_refused(with_bad: Path, tmp_path: Path, text: bytes | None, message: str) -> None:
+    names = tmp_path / "names.txt"
+    if text is not None:
+        names.write_bytes(text)
+    with pytest.raises((OSError, ValueError), match=message):
+        train_paper(quick(tmp_path / "run"), DataOptions(data=f"recording:{with_bad}", leave_out=names))
+
+
+def test_bad_labels_are_not_listed_where_most_are_wrong(frames: list[HandFrame], tmp_path: Path) -> None:
+    data = written(changed(frames, lambda _, joints: joints / 10), tmp_path / "cm")
+    with pytest.raises(ValueError, match=r"most labels of .*centimetres"):
+        info_command(f"recording:{data}", bad_labels=tmp_path / "bad.txt")
 
 
 @pytest.mark.real
@@ -155,6 +305,6 @@ def test_train_reports_single_bad_labels(
 def test_real_labels_raise_no_alarm(real_data: Path, sequence: str) -> None:
     dataset: HandDataset = open_dataset(f"cvar:{real_data}/cvar#{sequence}")
     assert dataset.skeleton is not None
-    report = check_sample(dataset, dataset.skeleton)
+    report = check_labels(dataset, dataset.skeleton)
     assert report.cause is None
     assert report.bad == ()

@@ -28,6 +28,8 @@ class Info:
     """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O."""
     json: bool = False
     """Print JSON alone."""
+    bad_labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write the names of single frames with bad labels to this text file, for train --leave-out."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def data(
 ) -> None:
     """Report on data sets, convert them, or pack them into shards."""
     if isinstance(action, Info):
-        info_command(action.path, action.json, action.split)
+        info_command(action.path, action.json, action.split, action.bad_labels)
     elif isinstance(action, Convert):
         _convert(action)
     else:

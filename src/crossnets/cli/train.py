@@ -76,6 +76,11 @@ class DataOptions:
     """How many of the labelled frames keep their label: all, a share such as 2%, or a number."""
     trust_labels: bool = False
     """Train even if the labels do not seem to fit the images, which a check of some frames finds out."""
+    leave_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Text file with names of frames that are not used, one a line. `data info --bad-labels FILE` writes one."""
+    skip_bad_labels: bool = False
+    """Check all labels before the training, and leave out the frames whose label does not fit. left_out.txt in the
+    run's folder lists them, and a resumed run reads it."""
     validation: Annotated[str | None, tyro.conf.arg(metavar="SHARE|SOURCE")] = None
     """Labelled frames that are not trained on and whose error is logged: a share of --data such as 10%, which is held
     back by whole sequences, or a source of its own. The model with the lowest error is kept."""
@@ -311,6 +316,8 @@ def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
             unlabelled=data.unlabelled,
             labels=data.labels,
             trust_labels=data.trust_labels,
+            leave_out=data.leave_out,
+            skip_bad_labels=data.skip_bad_labels,
             validation=data.validation,
             patience=data.patience,
             budget=run.budget,

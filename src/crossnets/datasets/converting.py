@@ -19,6 +19,7 @@ from crossnets.datasets.dataset import (
     HandDataset,
     Problem,
     StoredImages,
+    declared_side,
     write_problems,
 )
 from crossnets.datasets.files import natural_order
@@ -374,7 +375,8 @@ def _compare(
             if joints_off_mm > JOINTS_OFF_MM:
                 raise ValueError(f"The joints of {source.key} come back {joints_off_mm:.3f} mm off from {frame.key}.")
         if checks is not None:
-            checks.add(place, result[place] if frame.camera.lens is not None else _as_frame(frame))
+            checked = result[place] if frame.camera.lens is not None else _as_frame(frame)
+            checks.add(place, checked, declared_side(result, place, checked))
         on_progress(len(dataset) + index + 1)
     report = None if checks is None else checks.report()
     return _Comparison(Converted(len(written), labelled, problems, changed, depth_off_mm, joints_off_mm, report), keys)

@@ -144,6 +144,20 @@ def side_of(key: str) -> Literal["left", "right"] | None:
     return "left" if side == "left" else "right"
 
 
+@runtime_checkable
+class SidedHands(Protocol):
+    """A data set that states the side of each hand."""
+
+    def side_of(self, index: int) -> Literal["left", "right"]:
+        """Side of the hand of a frame, without reading its image."""
+        ...
+
+
+def declared_side(dataset: HandDataset, index: int, frame: HandFrame) -> Literal["left", "right"] | None:
+    """Side of the hand that the data set states for a frame. None if it states none."""
+    return dataset.side_of(index) if isinstance(dataset, SidedHands) else side_of(frame.key)
+
+
 def readable_frames(dataset: HandDataset, problems: list[Problem]) -> Iterator[tuple[int, HandFrame]]:
     """Read every frame and yield it with its index. Errors of unreadable frames are appended to `problems`."""
     for index in range(len(dataset)):

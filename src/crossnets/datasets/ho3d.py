@@ -171,6 +171,10 @@ class HO3D(_Listed):
     _title = "HO-3D"
     _hands = (_Hand("", "handJoints3D", None),)
 
+    def side_of(self, index: int) -> Literal["left", "right"]:
+        """All hands are right hands."""
+        return "right"
+
     def _test_labels(self, root: Path, frames: int) -> Float64[np.ndarray, "F 21 3"] | None:
         return _read_test_labels(root / TEST_LABELS, frames)
 

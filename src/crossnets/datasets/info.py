@@ -4,6 +4,7 @@ import json as json_module
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.dataset import HandDataset, Problem, declared_side, readable_frames
 from crossnets.datasets.depth_unit import unit_fault
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
+from crossnets.datasets.left_out import write_names
 from crossnets.datasets.opening import open_dataset
 from crossnets.types import HandFrame, Pinhole
 
@@ -85,7 +87,7 @@ class DatasetInfo:
             "depth_mm": {"nearest": nearest, "median": median, "farthest": farthest},
             "problems": [problem.to_dict() for problem in self.problems],
             "notes": list(self.notes),
-            "label_check": None if check is None else {"fit": check.fit, "cause": check.cause},
+            "label_check": None if check is None else {"fit": check.fit, "cause": check.cause, "side": check.side},
         }
 
 
@@ -161,7 +163,7 @@ def describe(
     for index, frame in frames:
         statistics.add(frame)
         if checks is not None:
-            checks.add(index, frame)
+            checks.add(index, frame, declared_side(dataset, index, frame))
     check = checks.report() if checks is not None else None
     sequences = tuple(_sequence(name, statistics, dataset) for name in statistics.frames)
     return DatasetInfo(
@@ -216,6 +218,8 @@ def render(info: DatasetInfo) -> RenderableType:
     check = info.label_check
     if check is not None and check.fit is not None:
         rows["labels"] = f"{check.fit:.0%} of the joints lie on the surface that the images show"
+    if check is not None and check.side is not None:
+        rows["hands"] = f"{check.side}, as the fingers of the labels bend"
     if info.blank:
         rows["blank frames"] = f"{info.blank}, in which no pixel has depth"
     for name, value in rows.items():
@@ -242,7 +246,12 @@ def _sequence_table(sequences: tuple[SequenceInfo, ...]) -> Table:
     return table
 
 
-def info_command(path: str, json: bool = False, split: Literal["train", "test"] = "train") -> None:
+def info_command(
+    path: str,
+    json: bool = False,
+    split: Literal["train", "test"] = "train",
+    bad_labels: Path | None = None,
+) -> None:
     """Read every frame of a data set and print its contents and its broken files.
 
     Args:
@@ -250,9 +259,26 @@ def info_command(path: str, json: bool = False, split: Literal["train", "test"] 
         json: Print JSON instead of a table.
         split: For nyu, icvl, hands17, fpha, dexycb, ho3d, h2o3d and h2o. The other formats are released without a
             split.
+        bad_labels: Text file to which the names of frames with bad labels are written.
     """
     info = describe(path, split, progress=True)
+    if bad_labels is not None:
+        _write_bad(info, bad_labels)
     if json:
         print(json_module.dumps(info.to_dict(), indent=2))
     else:
         Console().print(render(info), soft_wrap=True)
+
+
+def _write_bad(info: DatasetInfo, path: Path) -> None:
+    """Write the names of frames with bad labels.
+
+    Raises:
+        ValueError: the labels are not checked one by one, because there are none or because most seem wrong.
+    """
+    check = info.label_check
+    if check is None:
+        raise ValueError(f"{info.spec} has no labels, so --bad-labels has nothing to check.")
+    if check.cause is not None:
+        raise ValueError(f"--bad-labels lists single frames, but most labels of {info.spec} seem wrong. {check.cause}")
+    write_names(path, check.bad)

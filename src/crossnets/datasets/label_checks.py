@@ -1,4 +1,4 @@
-"""Checks of labels against their images: do the joints lie where the camera sees a hand, and if not, why?
+"""Checks of labels: do the joints lie where the camera sees a hand, with bones and side of one, and if not, why?
 
 A joint lies under the skin. So a visible joint is a little behind the depth at its pixel. Labels in another unit, of
 another frame, or of a mirrored image are not. The check tries the mistakes that people make, and names the one that
@@ -8,13 +8,14 @@ explains most: with it undone, clearly more joints lie where they should.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from crossnets.datasets.dataset import FrameError, HandDataset, Problem
+from crossnets.datasets.dataset import FrameError, HandDataset, Problem, declared_side
 from crossnets.datasets.hand_size import ADULT_BONES_MM
+from crossnets.datasets.label_bones import Side, bend_of, bone_lengths, no_hand, side_shown, unlike_others, wrong_side
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import FINGERS, Skeleton
 from crossnets.types import HandFrame, Pinhole
@@ -25,9 +26,19 @@ BEHIND_MM = 40.0
 joints fit (CVAR's P1, P4, P5, and rendered hands)."""
 LEAST_FIT = 0.5
 """Least mean share of joints that fit."""
-_BAD_FIT = 0.1
+_BAD_FIT = 0.05
 _SURELY_FITS = 0.6
-"""A single frame is bad if less of its joints fit, while those of the other frames fit in the mean."""
+_LEAST_COUNTED = 0.5
+"""A single frame is bad if less of its joints fit, while at least this share of them are at valid pixels or outside of
+the image, and while more than `_SURELY_FITS` of the joints of most frames fit."""
+_POSSIBLE_MM = (-15.0, 120.0)
+_LEAST_POSSIBLE = 0.2
+"""A single frame is also bad if less of its joints lie at valid pixels and so far behind them, as joints of a hidden
+finger do. Labels of rendered hands are at 0.22 or more, those of CVAR at 0.62 or more. Most labels of other rendered
+frames are at 0."""
+_LEAST_SEEN_MM2 = 3000.0
+"""Area of what an image shows. A closed hand has about this much, and images that show less do not tell whether a label
+is wrong or the sensor lost the hand."""
 _SAMPLE = 128
 _IN_A_ROW = 4
 """Frames that the causes are tried on, and how many of them follow each other."""
@@ -84,23 +95,36 @@ class LabelReport:
     cause: str | None
     """Fault of most labels, with the likely mistake. None if the labels fit."""
     bad: tuple[Problem, ...]
-    """Single frames whose label does not fit."""
+    """Single frames whose label does not fit the image, or whose bones are unlike those of the other frames. The path
+    is the key of the frame."""
+    side: Side | Literal["both"] | None = None
+    """Side of the hands by how the fingers of the labels bend. None if too few frames tell."""
 
 
-def check_sample(dataset: HandDataset, skeleton: Skeleton) -> LabelReport:
-    """Check some labelled frames of a data set. Frames that cannot be read are passed over.
+def check_labels(
+    dataset: HandDataset,
+    skeleton: Skeleton,
+    *,
+    every_frame: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LabelReport:
+    """Check labelled frames of a data set. Frames that cannot be read are passed over.
 
     Args:
-        dataset: Some 128 of its frames are read.
+        dataset: Its frames are read.
         skeleton: The joints of its labels.
+        every_frame: Check all frames instead of some 128.
+        on_progress: Called with the number of frames that were checked and that of all.
     """
     checks = LabelChecks(skeleton, len(dataset))
     for index in range(len(dataset)):
-        if _in_sample(index, len(dataset)):
+        if every_frame or _in_sample(index, len(dataset)):
+            on_progress(index, len(dataset))
             try:
-                checks.add(index, dataset[index])
+                frame = dataset[index]
             except FrameError:
                 continue
+            checks.add(index, frame, declared_side(dataset, index, frame))
     return checks.report()
 
 
@@ -110,27 +134,49 @@ def _in_sample(index: int, total: int) -> bool:
     return total <= _SAMPLE or index % every < _IN_A_ROW
 
 
+class _Checked(NamedTuple):
+    """Properties of a frame that was checked."""
+
+    key: str
+    sequence: str
+    fit: float | None
+    """As `fit_of` returns it."""
+    off: bool
+    """Whether too few of the joints lie where a hand can be."""
+    bones_mm: Float32[np.ndarray, "N"]
+    bend: float | None
+    side: Side | None
+    """Side that the data set states."""
+
+
 class LabelChecks:
     """Collects frames one by one, so that a data set need not be held in memory."""
 
     def __init__(self, skeleton: Skeleton, total: int) -> None:
         self._skeleton, self._total = skeleton, total
-        self._labelled = 0
-        self._fits: list[tuple[str, float]] = []
+        self._checked: list[_Checked] = []
         self._sample: list[HandFrame] = []
         self._before: list[tuple[int, HandFrame]] = []
         """The frames before the next one, as far as shifts reach."""
         self._shifted: dict[int, list[tuple[float, float]]] = {shift: [] for shift in _SHIFTS}
         """Fits of the own label and of that `shift` frames on, for each frame that has both."""
 
-    def add(self, index: int, frame: HandFrame) -> None:
-        """Check the next frame. `index` is its place in the data set. Frames without a label are passed over."""
+    def add(self, index: int, frame: HandFrame, side: Side | None = None) -> None:
+        """Check the next frame. Frames without a label are passed over.
+
+        Args:
+            index: Place of the frame in the data set.
+            frame: The frame.
+            side: Side of the hand if the data set states it.
+        """
         if frame.joints_mm is None:
             return
-        self._labelled += 1
-        fit = fit_of(frame, frame.joints_mm)
-        if fit is not None:
-            self._fits.append((frame.key, fit))
+        fits, counted = _fitting(frame, frame.joints_mm)
+        fit = float(fits / counted) if counted else None
+        off = is_off(frame, frame.joints_mm)
+        bones_mm = bone_lengths(frame.joints_mm, self._skeleton)
+        bend = bend_of(frame.joints_mm, self._skeleton)
+        self._checked.append(_Checked(frame.key, frame.sequence, fit, off, bones_mm, bend, side))
         if len(self._sample) < _SAMPLE and _in_sample(index, self._total):
             self._sample.append(frame)
         for place, other in self._before:
@@ -146,20 +192,35 @@ class LabelChecks:
         labels = [frame.joints_mm for frame in self._sample if frame.joints_mm is not None]
         if not labels:
             return LabelReport(0, None, None, ())
-        mean = float(np.mean([fit for _, fit in self._fits])) if self._fits else None
-        cause = self._cause(0.0 if mean is None else mean) or wrong_order(np.stack(labels), self._skeleton)
-        bad: tuple[Problem, ...] = ()
-        if cause is None and mean is not None and mean >= _SURELY_FITS:
-            bad = tuple(
-                Problem(Path(key), f"only {fit:.0%} of the joints lie on the surface that the image shows")
-                for key, fit in self._fits
-                if fit < _BAD_FIT
-            )
-        return LabelReport(self._labelled, mean, cause, bad)
+        fits = [one.fit for one in self._checked if one.fit is not None]
+        mean = float(np.mean(fits)) if fits else None
+        bends = [one.bend for one in self._checked]
+        joints_mm = np.stack(labels)
+        cause = (
+            self._cause(0.0 if mean is None else mean)
+            or wrong_order(joints_mm, self._skeleton)
+            or no_hand(joints_mm, self._skeleton)
+            or wrong_side(bends, [one.side for one in self._checked])
+        )
+        bad = self._bad() if cause is None and fits and np.median(fits) >= _SURELY_FITS else ()
+        return LabelReport(len(self._checked), mean, cause, bad, side_shown(bends))
+
+    def _bad(self) -> tuple[Problem, ...]:
+        """Frames whose label does not fit the image, or has bones unlike those of the other frames."""
+        bones_mm = np.stack([one.bones_mm for one in self._checked])
+        unlike = unlike_others(bones_mm, [one.sequence for one in self._checked], self._skeleton)
+        problems: list[Problem] = []
+        for one, told in zip(self._checked, unlike, strict=True):
+            if one.off:
+                problems.append(Problem(Path(one.key), "its joints lie where the image shows no hand"))
+            elif told is not None:
+                problems.append(Problem(Path(one.key), told))
+        return tuple(problems)
 
     def _cause(self, mean: float) -> str | None:
         """The mistake after whose reverse the labels fit best. None if they fit as they are."""
-        tried = [(one.cause, self._undone_pairs(one.undone), _LEAST_GAIN) for one in _TRIED]
+        mistakes = [*_TRIED, _turned_depths(self._skeleton)]
+        tried = [(one.cause, self._undone_pairs(one.undone), _LEAST_GAIN) for one in mistakes]
         tried += [
             (
                 f"the focal length of the labels' camera is {factor:g} times as long",
@@ -242,6 +303,18 @@ def _mean_if_better(pairs: Float[np.ndarray, "F 2"], least_gain: float) -> float
     return float(pairs[:, 1].mean()) if enough else None
 
 
+def _turned_depths(skeleton: Skeleton) -> _Tried:
+    """Depths relative to the root with the wrong sign. The pixels of the joints stay nearly the same."""
+    root = skeleton.reference
+
+    def undone(joints: np.ndarray, camera: Pinhole) -> np.ndarray:
+        turned = joints.copy()
+        turned[:, 2] = 2 * joints[root, 2] - joints[:, 2]
+        return turned
+
+    return _Tried(f"the depths of the joints relative to {skeleton.joints[root]} point the other way", undone)
+
+
 def _direction(shift: int) -> str:
     return f"{'frames' if abs(shift) > 1 else 'frame'} {'later' if shift < 0 else 'earlier'}"
 
@@ -260,12 +333,30 @@ def fit_of(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> float | Non
 
     Joints outside the image do not fit. Joints at invalid pixels are not counted. None if all pixels are invalid.
     """
+    fits, counted = _fitting(frame, joints_mm)
+    return float(fits / counted) if counted else None
+
+
+def _fitting(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> tuple[int, int]:
+    """Number of the joints that fit, and of those that are counted, as `fit_of` says."""
     valid, behind_mm, inside = _behind(frame, joints_mm)
-    counted = valid | ~inside
-    if not counted.any():
-        return None
     fits = valid & (behind_mm > -BEFORE_MM) & (behind_mm < BEHIND_MM)
-    return float(fits.sum() / counted.sum())
+    return int(fits.sum()), int((valid | ~inside).sum())
+
+
+def is_off(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> bool:
+    """Whether so few of the joints lie where a hand can be that the label is of another image."""
+    valid, behind_mm, inside = _behind(frame, joints_mm)
+    counted = (valid | ~inside).sum()
+    fits = valid & (behind_mm > -BEFORE_MM) & (behind_mm < BEHIND_MM)
+    if counted >= _LEAST_COUNTED * len(joints_mm) and fits.sum() < _BAD_FIT * counted:
+        return True
+    before, behind = _POSSIBLE_MM
+    possible = valid & (behind_mm > before) & (behind_mm < behind)
+    if possible.sum() >= _LEAST_POSSIBLE * len(joints_mm):
+        return False
+    seen_mm2 = np.square(frame.depth_mm, dtype=np.float64).sum() / (frame.camera.fx_px * frame.camera.fy_px)
+    return bool(seen_mm2 >= _LEAST_SEEN_MM2)
 
 
 def _behind(

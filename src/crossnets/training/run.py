@@ -35,7 +35,9 @@ _CROPS = (
     "rendered.npy",
 )
 _LOCK = ".lock"
-_BEFORE = (CROPS, PROBLEMS_FILE, _LOCK)
+LEFT_OUT = "left_out.txt"
+"""Names of the frames that are not trained on because of their labels."""
+_BEFORE = (CROPS, PROBLEMS_FILE, LEFT_OUT, _LOCK)
 """Names that may be in the folder before a run begins. Files that a kill cut short end in .part, see
 `crossnets.atomic`."""
 _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")

@@ -1,5 +1,6 @@
 """`crossnets train`: data sets to a run folder."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from crossnets import ranks
-from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, write_problems
-from crossnets.datasets.label_checks import check_sample
+from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, Problem, write_problems
+from crossnets.datasets.label_checks import check_labels
+from crossnets.datasets.left_out import AS_ASKED, WithoutFrames, read_names, write_names
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
@@ -48,6 +50,8 @@ def train_command(
     unlabelled: tuple[str, ...],
     labels: str,
     trust_labels: bool = False,
+    leave_out: Path | None = None,
+    skip_bad_labels: bool = False,
     validation: str | None = None,
     patience: int | None = None,
     budget: str | None,
@@ -78,6 +82,7 @@ def train_command(
                 raise ValueError(f"--threads {threads}: expected 1 or more, or none given for all of the processor.")
             torch.set_num_threads(threads)
         config, opened = _opened(configure, data, unlabelled, labels, validation)
+        opened = replace(opened, **_left_out(opened, leave_out, skip_bad_labels=skip_bad_labels))
         chosen = with_epochs(only_stages(config.stages, stages), epochs)
         chosen = with_numbers(chosen, batch_size, "--batch-size", "batch")
         chosen = with_numbers(chosen, learning_rate, "--learning-rate", "lr")
@@ -122,6 +127,10 @@ class _Data:
     others: list[HandDataset]
     held: HandDataset | None
     """The frames of the validation."""
+    left_out: tuple[str, ...] = ()
+    """Names of frames that are not used."""
+    skip_bad: bool = False
+    """Whether frames whose label is found to be bad are not used either."""
 
     def request(self) -> dict[str, Any]:
         """Identity of the data. A resume must ask for the same."""
@@ -130,6 +139,11 @@ class _Data:
         labelled = self.labelled
         if labelled is not None and labelled.skeleton is not None and labelled.skeleton.standard:
             asked["skeleton"] = labelled.skeleton.saved()
+        if self.left_out:
+            digest = hashlib.blake2b("\n".join(sorted(self.left_out)).encode(), digest_size=8).hexdigest()
+            asked["leave_out"] = {"names": len(self.left_out), "digest": digest}
+        if self.skip_bad:
+            asked["skip_bad_labels"] = True
         if self.held is None:
             return asked
         return asked | {"validation": {"source": self.validation, **identity(self.held)}}
@@ -138,6 +152,32 @@ class _Data:
     def sources(self) -> tuple[str, ...]:
         """Names of the data sets that are trained on."""
         return (*(() if self.data is None else (self.data,)), *self.unlabelled)
+
+    def without(self, names: tuple[str, ...]) -> "_Data":
+        """The data sets without the frames of these names."""
+        if not names:
+            return self
+        left_out = frozenset(names)
+
+        def rest(dataset: HandDataset | None) -> HandDataset | None:
+            return None if dataset is None else WithoutFrames(dataset, left_out)
+
+        return replace(
+            self,
+            labelled=rest(self.labelled),
+            taught=rest(self.taught),
+            others=[WithoutFrames(dataset, left_out) for dataset in self.others],
+            held=rest(self.held),
+        )
+
+
+def _left_out(data: _Data, leave_out: Path | None, *, skip_bad_labels: bool) -> dict[str, Any]:
+    """Fields of the data that say which frames are not used."""
+    if data.data is None and skip_bad_labels:
+        raise ValueError("--skip-bad-labels looks for them in the labelled frames of --data, which is not given.")
+    if not data.sources and leave_out is not None:
+        raise ValueError(f"--leave-out {leave_out} names frames of --data and --unlabelled, which are not given.")
+    return {"left_out": () if leave_out is None else read_names(leave_out), "skip_bad": skip_bad_labels}
 
 
 def _opened(
@@ -216,8 +256,10 @@ def _train(
     finished = found is not None and place is not None and _is_finished(config, found, place)
     options["extend"] = _extends(out, found, options["request"], finished=finished, asked=options.get("extend", False))
     if found is None and ranks.first():
-        if not trust_labels:
-            _check_labels(data, console)
+        if not trust_labels or data.skip_bad:
+            bad = _check_labels(data.without(data.left_out), console, trust=trust_labels)
+            if data.skip_bad:
+                write_names(out / run.LEFT_OUT, bad)
         run.remove_crops(out)  # left by a start that ended before the run began
     if finished and not options["extend"]:
         console.print(f"{out} is finished. Its model is in {out / 'model'}.", highlight=False, soft_wrap=True)
@@ -228,11 +270,13 @@ def _train(
         loop.train(config, None, out, **options)
         return
     options["maps"] = skeleton_maps(find_skeleton(config.skeleton)) if isinstance(config, CrossnetsConfig) else None
+    data = data.without((*data.left_out, *_skipped(data, out)))
     if not ranks.first():
         ranks.wait()  # the first rank writes the crops, the others read them
     crops = _frames(config, data, options["maps"], out / run.CROPS, console)
     if ranks.first():
         ranks.wait()
+    _check_names(data, crops.problems, console)
     _tell(console, config, crops, out, machine)
     if data.held is not None and ranks.first():
         options["validation"] = _validation(config, data.held, console)
@@ -265,31 +309,78 @@ def _extends(out: Path, found: dict[str, Any] | None, request: dict[str, Any], *
     return False
 
 
-def _check_labels(data: _Data, console: Console) -> None:
-    """Check the labels that are trained on and those of a validation with a source of its own."""
-    if data.labelled is not None:
-        _check_labels_of(data.labelled, data.data, console)
-    if data.held is not None and data.taught is data.labelled:
-        _check_labels_of(data.held, data.validation, console)
+def _skipped(data: _Data, out: Path) -> tuple[str, ...]:
+    """Names of the frames with bad labels, which were found when the run began."""
+    if not data.skip_bad:
+        return ()
+    return ranks.shared(read_names(out / run.LEFT_OUT) if ranks.first() else None)
 
 
-def _check_labels_of(labelled: HandDataset, data: str | None, console: Console) -> None:
-    """Stop if most labels of a sample do not fit their images. Single ones are reported and used."""
+def _check_names(data: _Data, problems: tuple[Problem, ...], console: Console) -> None:
+    """Say which frames that were to be left out are not among those of the training.
+
+    Raises:
+        ValueError: none is.
+    """
+    names = {problem.path.as_posix() for problem in problems if problem.what == AS_ASKED}
+    others = [name for name in data.left_out if name not in names]
+    if not others:
+        return
+    told = (
+        f"{len(others)} of the {len(data.left_out)} names of --leave-out are not among the frames of the training, "
+        f"first {others[0]}."
+    )
+    if len(others) == len(data.left_out) and data.held is None:
+        raise ValueError(f"{told} Expected names as `crossnets data info --bad-labels FILE` writes them.")
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_labels(data: _Data, console: Console, *, trust: bool) -> list[Problem]:
+    """Check the labels that are trained on and those of a validation with a source of its own.
+
+    Returns the frames whose label is bad: all if they are to be skipped, else those of a sample.
+    """
+    bad: list[Problem] = []
+    # Frames of a share are held back from the data, so their labels are among those of the data.
+    apart = data.validation is not None and parse_share(data.validation) is None
+    for labelled, source in ((data.labelled, data.data), (data.held if apart else None, data.validation)):
+        if labelled is not None:
+            bad += _check_labels_of(labelled, source, console, trust=trust, skip=data.skip_bad)
+    return bad
+
+
+def _check_labels_of(
+    labelled: HandDataset, data: str | None, console: Console, *, trust: bool, skip: bool
+) -> tuple[Problem, ...]:
+    """Stop if most labels do not fit their images. Single ones are reported, and returned."""
     assert labelled.skeleton is not None
-    report = check_sample(labelled, labelled.skeleton)
-    if report.cause is not None:
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("checking labels", total=None)
+        report = check_labels(
+            labelled,
+            labelled.skeleton,
+            every_frame=skip,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if report.cause is not None and not trust:
         raise ValueError(
             f"The labels of {data} do not seem right. {report.cause} `crossnets data info` checks all frames. "
             "--trust-labels trains on them as they are."
         )
     if report.bad:
+        told = (
+            "They are left out."
+            if skip
+            else "They are used. `crossnets data info` lists all, and --skip-bad-labels leaves them out."
+        )
         console.print(
             f"Labels that do not fit their images: {len(report.bad)} of {report.frames} that were checked, first "
-            f"{report.bad[0]}. They are used. `crossnets data info` lists all.",
+            f"{report.bad[0]}. {told}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+    return report.bad
 
 
 def _frames(
