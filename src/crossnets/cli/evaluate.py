@@ -18,6 +18,7 @@ from crossnets.datasets.some_frames import restricted
 from crossnets.evaluation import compare
 from crossnets.evaluation.challenge import write_challenge
 from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
+from crossnets.evaluation.groups import grouped
 from crossnets.evaluation.predictions import PredictionHeader, read_predictions, write_predictions
 from crossnets.evaluation.protocols import PROTOCOLS, DatasetName, Protocol, read_list, scoring_camera
 from crossnets.evaluation.table import print_table
@@ -41,6 +42,7 @@ class Choice:
     """The camera of the images. None takes the protocol's for text files and the reader's own for a data set."""
     list_file: Path | None
     first: int | None
+    groups: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def evaluate(
     camera: str | None = None,
     list_file: Path | None = None,
     first: int | None = None,
+    groups: Path | None = None,
     out: Path = Path("evaluation"),
     report: Path | None = None,
     json: bool = False,
@@ -83,6 +86,8 @@ def evaluate(
         camera: Camera of the text files or images: a name or fx,fy,cx,cy. The data set's by default.
         list_file: Paths of the labelled frames, one a line. Their first folder names the sequence.
         first: Score only this many first frames or label lines.
+        groups: Text file with a frame and the name of its group in each line, such as `image_D00000001.png seen`.
+            Errors are reported by group instead of by sequence.
         out: Folder for a model's predictions and scores, and for the pred.json of HO-3D's challenge. Old predictions
             are not overwritten. The same command continues after a kill.
         report: Folder for a page with curves, bars and frames, index.html.
@@ -93,7 +98,7 @@ def evaluate(
     _check(model, data, predictions, labels, list_file)
     protocol = protocol_of(dataset, data)
     chosen_camera = None if camera is None else scoring_camera(camera)
-    choice = Choice(protocol, chosen_camera, list_file, first)
+    choice = Choice(protocol, chosen_camera, list_file, first, groups)
     _run(choice, model, data, predictions, labels, _Estimation(centers, refine), out, report, json)
 
 
@@ -196,6 +201,8 @@ def _score_text(choice: Choice, predictions: tuple[Path, ...], labels: Path) -> 
     protocol, camera = choice.protocol, choice.camera or choice.protocol.camera
     listed = None if choice.list_file is None else read_list(choice.list_file)
     labelled = compare.read_label_file(labels, protocol, camera, listed, choice.first)
+    if choice.groups is not None:
+        labelled = grouped(labelled, choice.groups)
     predicted = compare.read_predicted(predictions, protocol, camera)
     matched = compare.match_lines(predicted, labelled, choice.first)
     return evaluate_compared(protocol.name, compare.meet(matched, labelled, camera))
@@ -207,6 +214,8 @@ def _score_dataset(
     predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
     problems = list(frames.problems)
     labelled = compare.read_labels(frames, choice.protocol, problems)
+    if choice.groups is not None:
+        labelled = grouped(labelled, choice.groups)
     matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
     compared = compare.meet(matched, labelled, frames.camera)
     if seen:
