@@ -16,9 +16,10 @@ from crossnets.geometry.camera import project
 from crossnets.geometry.thinned import stride_of, thinned_camera
 from crossnets.synth.casting.raster import CropGrid, cast
 from crossnets.synth.casting.spheremesh import SphereMesh, stack
+from crossnets.synth.casting.triangles import draw_triangles
 from crossnets.synth.hand.joint_places import joints_length
 from crossnets.synth.sensor import noise
-from crossnets.synth.stream import BLOCK, Picture, SyntheticConfig, SyntheticHands
+from crossnets.synth.stream import BLOCK, HAND_PATCH, Picture, SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import HAIR, owners, without_hands
 from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES
 from crossnets.types import Pinhole
@@ -132,6 +133,10 @@ class SyntheticScenes:
         views = [self._view(int(index)) for index in indices]
         grid = self._grid(views)
         hit = cast(stack([view.picture.mesh for view in views]), grid.x, grid.y)
+        for b, view in enumerate(views):
+            if view.picture.skin is not None:
+                rays = grid.x[b], grid.y[b]
+                draw_triangles(view.picture.skin, *rays, hit.depth_mm[b], hit.patch[b], HAND_PATCH)
         owner = owners()[hit.patch]
         hair = np.array([view.hair_lost for view in views])
         depth = np.where((owner == HAIR) & hair[:, None, None], np.float32(0), hit.depth_mm)
@@ -154,7 +159,7 @@ class SyntheticScenes:
             face = face and _has_person(picture)
             assert picture.hanging_mm is not None
             bare = without_hands(picture.mesh.as_batch(), picture.hanging_mm[None])
-            picture = picture._replace(mesh=bare.take(0), hands=())
+            picture = picture._replace(mesh=bare.take(0), hands=(), skin=None)
         away = float(np.exp(rng.uniform(*np.log(_FACE_MM)))) if empty and face else None
         picture = _moved(picture, rng, away)
         # The view lies anywhere within the whole image, and may be shifted beyond its borders. A view of a face has the
@@ -249,7 +254,8 @@ def _moved(picture: Picture, rng: np.random.Generator, face_mm: float | None) ->
     hidden = np.all(picture.mesh.centers_mm == 0, axis=1)
     centers = picture.mesh.centers_mm @ turn
     radii = np.where(hidden, 1.0, scale * picture.mesh.radii_mm)
-    moved = picture._replace(mesh=SphereMesh(centers, radii, picture.mesh.topology), hands=hands)
+    skin = picture.skin and picture.skin._replace(vertices_mm=picture.skin.vertices_mm @ turn)
+    moved = picture._replace(mesh=SphereMesh(centers, radii, picture.mesh.topology), hands=hands, skin=skin)
     if face_mm is None:
         return moved
     head = _head(moved)

@@ -17,11 +17,13 @@ from crossnets.geometry.crop import CROP_PX, CUBE_MM, HAND_IN_CUBE
 from crossnets.geometry.skeleton import MSRA21, Skeleton
 from crossnets.synth.casting.raster import cast_depth, clip_to_cubes, crop_grid, pixel_slopes, render_patches
 from crossnets.synth.casting.spheremesh import SphereMesh, stack
-from crossnets.synth.hand.anthropometry import People, hand_length
+from crossnets.synth.casting.triangles import TriangleMesh, draw_triangles
+from crossnets.synth.hand.anny_hands import draw_anny, faces_of, hidden_spheres, pose_skins
+from crossnets.synth.hand.anthropometry import People, hand_length, sample_shape
 from crossnets.synth.hand.joint_places import joints
-from crossnets.synth.hand.kinematics import forward
-from crossnets.synth.hand.sampler import DISTANCE_MM, Views, sample_views
-from crossnets.synth.hand.surface import surface
+from crossnets.synth.hand.kinematics import HandFrames, forward
+from crossnets.synth.hand.sampler import DISTANCE_MM, Views, put, sample_views, take
+from crossnets.synth.hand.surface import NAMES, Spheres, surface
 from crossnets.synth.sensor import noise
 from crossnets.synth.surroundings.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
 from crossnets.synth.surroundings.parts import forget_beyond, hide_outside
@@ -35,6 +37,8 @@ _CACHED_BLOCKS = 16
 _BEYOND_MM = 10.0
 """The sensor's noise is computed up to this depth behind a cube. Surfaces that leave the cube therefore have no edge at
 its back."""
+HAND_PATCH = 0
+"""Patch of the first hand's first sphere. Pixels of Anny's skins have it too."""
 _SIZE_ERROR = 0.08
 """Relative deviation of a hand's length as estimated by a first pass."""
 
@@ -67,6 +71,9 @@ class SyntheticConfig:
     clutter: Clutter | None = None
     """Surroundings of the hand. None renders hand and forearm only. Clutter does not change hands, but forearms may be
     longer."""
+    anny: float = 0.0
+    """Share of hands whose skin is a mesh of the body model Anny (`synth.hand.anny_hands`). It needs the extra `anny`.
+    Second hands keep the skin of this package."""
 
     def __post_init__(self) -> None:
         noise.sensor_of(self.camera)
@@ -74,9 +81,10 @@ class SyntheticConfig:
             raise ValueError(f"noise={self.noise}: expected least and greatest strength, 0 or more, in order.")
         if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:
             raise ValueError(f"cube_mm={self.cube_mm}: expected least and greatest side, above 0, in order.")
-        if not (0 <= self.left_share <= 1 and 0 <= self.again_share <= 1 and self.seed >= 0):
+        shares = (self.left_share, self.again_share, self.anny)
+        if not (all(0 <= share <= 1 for share in shares) and self.seed >= 0):
             raise ValueError(
-                f"left_share={self.left_share}, again_share={self.again_share}, seed={self.seed}: "
+                f"left_share={self.left_share}, again_share={self.again_share}, anny={self.anny}, seed={self.seed}: "
                 "expected shares from 0 to 1 and a seed of 0 or more."
             )
 
@@ -123,11 +131,15 @@ class Picture(NamedTuple):
     strength: float
     """Strength of the sensor's noise."""
     noise_seed: int
+    skin: TriangleMesh | None = None
+    """Skin of the first hand if it is one of Anny's. The spheres of such a hand lie inside its skin."""
 
 
 class _Block(NamedTuple):
     mesh: SphereMesh
     around: Surroundings | None
+    skins: dict[int, TriangleMesh]
+    """Skin of each row that is a hand of Anny's."""
     joints_mm: Float32[np.ndarray, "N J 3"]
     side: Float64[np.ndarray, "N"]
     strength: Float64[np.ndarray, "N"]
@@ -167,6 +179,9 @@ class SyntheticHands:
         block, row = self._find(index)
         picture = self.picture(index)
         hit = render_patches(picture.mesh, self.camera, self.preset.width_px, self.preset.height_px)
+        if picture.skin is not None:
+            rays = pixel_slopes(self.camera, self.preset.width_px, self.preset.height_px)
+            draw_triangles(picture.skin, *rays, hit.depth_mm[0], hit.patch[0], HAND_PATCH)
         joints_mm, side = picture.hands[0]
         frame = self._sensed(index, block, row, hit.depth_mm[0], "right" if side > 0 else "left", joints_mm.copy())
         pixels = hand_pixels(hit.patch[0], picture.mesh)
@@ -191,6 +206,7 @@ class SyntheticHands:
             hands=tuple(hands),
             strength=float(block.strength[row]),
             noise_seed=int(block.noise_seeds[row]),
+            skin=block.skins.get(row),
         )
 
     def empty_frame(self, index: int) -> HandFrame:
@@ -232,7 +248,7 @@ class SyntheticHands:
         if not len(indices):
             raise ValueError("No frames requested: give at least one index.")
         places = [self._find(int(index)) for index in indices]
-        fields = [[field[row] for field in block[2:]] for block, row in places]
+        fields = [[field[row] for field in block[3:]] for block, row in places]
         joints_mm, side, strength, seeds, centers_mm, cube_mm = map(np.stack, zip(*fields, strict=True))
         size = (self.preset.width_px, self.preset.height_px)
         grid = crop_grid(self.camera, centers_mm, cube_mm, size_px, image_px=size)
@@ -241,6 +257,9 @@ class SyntheticHands:
         if self.config.clutter is not None:
             hide_outside(mesh, grid, _BEYOND_MM)
         depth = cast_depth(mesh, grid.x, grid.y)
+        for image, x, y, (block, row) in zip(depth, grid.x, grid.y, places, strict=True):
+            if row in block.skins:
+                draw_triangles(block.skins[row], x, y, image)
         if self.config.clutter is not None:
             forget_beyond(depth, grid, _BEYOND_MM)
         if strength.any():
@@ -265,15 +284,22 @@ class SyntheticHands:
         """Draw a block. All its hands are always drawn together, so that each is the same to the last bit."""
         config = self.config
         rng = np.random.default_rng([config.seed, number])
+        shape = sample_shape(rng, BLOCK, config.left_share, config.people)
+        # The hands of Anny have a generator of their own. Without them a block is the same as before there were any.
+        anny_rng = np.random.default_rng([config.seed, number, 3])
+        rows = np.flatnonzero(anny_rng.random(BLOCK) < config.anny)
+        rest = None
+        if len(rows):
+            made, rest = draw_anny(anny_rng, take(shape, rows))
+            shape = put(shape, rows, made)
         scene = sample_views(
             rng,
             BLOCK,
             self.preset,
             distance_mm=config.distance_mm,
-            left_share=config.left_share,
             views=config.views,
-            people=config.people,
             without=config.without,
+            shape=shape,
         )
         frames = forward(scene.shape, scene.pose)
         joints_mm = np.asarray(joints(frames, self.skeleton))
@@ -283,6 +309,17 @@ class SyntheticHands:
             # Clutter draws from a generator of its own, so that the hands are the same as without clutter.
             clutter_rng = np.random.default_rng([config.seed, number, 1])
             around = surround(clutter_rng, scene, config.clutter, self.skeleton)
+        mesh = surface(frames, scene.shape) if around is None else around.mesh
+        skins = {}
+        if rest is not None:
+            posed = HandFrames(*(part[rows] for part in vars(frames).values()))
+            hand = Spheres(mesh.centers_mm[rows, : len(NAMES)], mesh.radii_mm[rows, : len(NAMES)])
+            hidden = hidden_spheres(hand, rest, posed)
+            mesh.centers_mm[rows, : len(NAMES)] = hidden.centers_mm
+            mesh.radii_mm[rows, : len(NAMES)] = hidden.radii_mm
+            vertices = pose_skins(rest, posed)
+            sides = scene.shape.side[rows]
+            skins = {int(row): TriangleMesh(vertices[k], faces_of(sides[k])) for k, row in enumerate(rows)}
         strength = rng.uniform(*config.noise, BLOCK)
         noise_seeds = rng.integers(2**62, size=BLOCK)
         cube_mm = rng.uniform(*config.cube_mm, BLOCK)
@@ -291,8 +328,9 @@ class SyntheticHands:
         cube_mm = np.where(again, sizes_mm / HAND_IN_CUBE, cube_mm)
         centers_mm = joints_mm.mean(axis=1) + np.where(again[:, None], off_mm / 2, off_mm)
         return _Block(
-            mesh=surface(frames, scene.shape) if around is None else around.mesh,
+            mesh=mesh,
             around=around,
+            skins=skins,
             joints_mm=joints_mm.astype(np.float32),
             side=np.asarray(scene.shape.side),
             strength=strength,

@@ -76,6 +76,7 @@ def sample_views(
     views: Views | None = None,
     people: People | None = None,
     without: Sequence[str] = (),
+    shape: HandShape | None = None,
 ) -> Scene:
     """Sample n hands in front of a camera. Each hand is whole in the image where the distance allows it.
 
@@ -88,13 +89,14 @@ def sample_views(
         views: Shares of the kinds of view.
         people: Distribution of shapes.
         without: Excluded families of gestures (`gestures.FAMILIES`).
+        shape: Shapes of the hands. None draws them from `people`, with this `left_share`.
 
     Raises:
         ValueError: the distances are below 200 mm or out of order, or an excluded family is unknown.
     """
     if not 200 <= distance_mm[0] <= distance_mm[1]:
         raise ValueError(f"distance_mm={distance_mm}: expected nearest and farthest, at least 200 mm, in order.")
-    shape = sample_shape(rng, n, left_share, people)
+    shape = sample_shape(rng, n, left_share, people) if shape is None else shape
     right = replace(shape, side=np.ones(n))
     angles = sample_angles(rng, right, without)
     kind = draw_kinds(rng, n, views or Views())
@@ -169,6 +171,14 @@ def mirror(pose: HandPose, side: Float[np.ndarray, "n"]) -> HandPose:
 def take(shape: HandShape, rows: np.ndarray) -> HandShape:
     """Select hands of a batch."""
     return replace(shape, **{name: part[rows] for name, part in vars(shape).items()})
+
+
+def put(shape: HandShape, rows: np.ndarray, others: HandShape) -> HandShape:
+    """Replace hands of a batch."""
+    changed = {name: part.copy() for name, part in vars(shape).items()}
+    for name, part in changed.items():
+        part[rows] = getattr(others, name)
+    return replace(shape, **changed)
 
 
 def _natural(angles: Float[np.ndarray, "n 26"]) -> Float[np.ndarray, "n 26"]:
