@@ -26,4 +26,4 @@ def main(source: str = "realsense", frames: int | None = None) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        main(*sys.argv[1:2], *map(int, sys.argv[2:3]))
+        main(sys.argv[1] if len(sys.argv) > 1 else "realsense", int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -178,6 +178,26 @@ def test_an_installed_package_names_the_checkout_that_pip_took(monkeypatch: pyte
     assert cli._install("render") == "pip install 'crossnets[render]'"
 
 
+@pytest.mark.parametrize(
+    ("package", "words", "extras"),
+    [
+        ("torch", "train --data nyu:here --out runs/nyu", "train"),
+        ("torch", "export runs/ours --to openvino", "export,fast"),
+        ("numba", "benchmark latency", "export"),
+        ("numba", "predict virtual --video a.gif", "gif,render"),
+        ("PIL", "predict realsense:123 --video a.gif", "gif,realsense"),
+        ("scipy", "evaluate --data nyu:here --report page", "nyu,report"),
+        ("scipy", "evaluate --data nyu:here", "nyu"),
+    ],
+)
+def test_all_missing_extras_are_named_at_once(
+    package: str, words: str, extras: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in cli._EXTRAS:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert cli._extras_for(package, words.split()) == extras
+
+
 @pytest.mark.parametrize(("word", "guess"), [("predcit", "predict"), ("eval", "evaluate"), ("xyz", None)])
 def test_a_mistyped_command_is_guessed(
     word: str, guess: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -165,6 +165,11 @@ def test_heavy_packages_are_loaded_by_their_own_source_only(recording: Path) -> 
     assert done.stdout.strip() == "[]"
 
 
+def test_a_mistyped_source_is_guessed() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder 'realsens'\. Did you mean realsense\? A source is one of"):
+        open_source("realsens")
+
+
 @pytest.mark.parametrize(
     ("text", "module", "extra"), [("realsense", "pyrealsense2", "realsense"), ("virtual", "numba", "render")]
 )

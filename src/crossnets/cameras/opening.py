@@ -1,6 +1,7 @@
 """Open a source of depth frames by a short text."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def open_source(
 
         return realsense.open_recording(path, tell)
     if not path.is_dir():
-        raise FileNotFoundError(f"Found no folder {text!r}. A source is one of: {SOURCES}.")
+        near = get_close_matches(kind, ("virtual", "realsense"), 1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        raise FileNotFoundError(f"Found no folder {text!r}.{guess} A source is one of: {SOURCES}.")
     return FolderSource(path, None if camera is None else as_camera(camera), tell)
 
 

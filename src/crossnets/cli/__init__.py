@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlparse
@@ -52,6 +53,35 @@ _EXTRAS = {
     "scipy": "nyu",
 }
 """Which extra of the package brings a module; `train` the others."""
+_ASKED = {
+    "virtual": "numba",
+    "realsense": "pyrealsense2",
+    ".db3": "pyrealsense2",
+    "nyu": "scipy",
+    "--report": "matplotlib",
+    ".gif": "PIL",
+    "openvino": "openvino",
+}
+"""Modules that words of a command line ask for: a source, an option, or the end of a name."""
+_WITHIN = {
+    "export": ("gif", "nyu", "render", "report", "train"),
+    "train": ("gif", "nyu", "render", "report"),
+    "render": ("nyu",),
+}
+"""Extras that others bring."""
+
+
+def _extras_for(package: str, words: Sequence[str]) -> str:
+    """All extras that a command lacks, as pip takes them, such as `gif,realsense`."""
+    asked = {part for word in words for part in (word, word.partition(":")[0], Path(word).suffix)}
+    missing = {package, *(module for word, module in _ASKED.items() if word in asked and find_spec(module) is None)}
+    extras = {_EXTRAS.get(module, "train") for module in missing}
+    if words[0] in ("export", "benchmark"):
+        extras.add("export")
+    for whole, parts in _WITHIN.items():
+        if whole in extras:
+            extras.difference_update(parts)
+    return ",".join(sorted(extras))
 
 
 def _install(extra: str) -> str:
@@ -92,6 +122,15 @@ def _check_command(words: Sequence[str], commands: Iterable[str]) -> None:
     near = get_close_matches(words[0], commands, 1, 0.5)
     guess = f" Did you mean crossnets {near[0]}?" if near else ""
     end(f"{words[0]!r} is not a command.{guess} The commands are {', '.join(commands)}.", 2)
+
+
+def _run(commands: dict[str, Callable[..., None]], words: list[str]) -> None:
+    """Parse the words and run their command. The parser of one command guesses mistyped options among its own."""
+    config = (tyro.conf.DisallowNone,)
+    if words and words[0] in commands:
+        tyro.cli(commands[words[0]], prog=f"crossnets {words[0]}", args=words[1:], config=config)
+    else:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets", args=words, config=config)
 
 
 def _with_huge_pages() -> None:
@@ -141,12 +180,12 @@ def main() -> None:
             "synthesize": synthesize.synthesize,
         }
         _check_command(sys.argv[1:], commands)
-        tyro.extras.subcommand_cli_from_dict(commands, prog="crossnets")
+        _run(commands, sys.argv[1:])
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "crossnets":
             raise
-        extra = _EXTRAS.get(package, "train")
+        extra = _extras_for(package, sys.argv[1:])
         end(f"{package} is not installed, but this command needs it: {_install(extra)}.{_without(package)}", 2)
     except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
         end("stopped; what was not finished is not written.", 130)

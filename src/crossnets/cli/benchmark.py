@@ -13,13 +13,15 @@ class Latency:
 
     Our networks alone, other networks in ONNX files, whole frames from a raw 640x480 image to joints in mm, new
     processes, and products of matrices for the peak are timed in turns. It takes two minutes.
+
+    Example: crossnets benchmark latency --out latency.json
     """
 
     frames: int = 32
     """Rendered images for whole frames."""
     runtimes: tuple[Literal["onnxruntime", "openvino", "openvino-bf16"], ...] = ()
     """Runtimes. All that are installed by default."""
-    networks: tuple[Path, ...] = ()
+    networks: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE ...]")] = ()
     """ONNX files of other networks, timed beside ours. scripts/peers.py writes those of published architectures."""
     seconds: float = 60.0
     """Seconds of timing. Preparation takes about as long again."""
@@ -36,12 +38,12 @@ class Training:
     Example: crossnets benchmark training --presets crossnets --batch-size estimate=1024
     """
 
-    presets: tuple[str, ...] = ("paper", "crossnets", "detector")
+    presets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[PRESET ...]")] = ("paper", "crossnets", "detector")
     """Presets whose stages are measured, or networks of your own. Stages that `paper` has too are left out of
     `crossnets`."""
-    stages: tuple[str, ...] = ()
+    stages: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE ...]")] = ()
     """Measure these stages alone, such as estimate."""
-    batch_size: tuple[str, ...] = ()
+    batch_size: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE=N ...]")] = ()
     """Samples of an update in single stages, such as estimate=1024, instead of the preset's."""
     seconds: float = 20.0
     """Seconds of each stage. A slow stage takes longer, since a few steps are the least."""
@@ -64,7 +66,10 @@ def benchmark(
         tyro.conf.arg(name=""),
     ],
 ) -> None:
-    """Measure the speed of predictions or of trainings."""
+    """Measure the speed of predictions or of trainings.
+
+    Example: crossnets benchmark latency
+    """
     if isinstance(action, Latency):
         _latency(action)
     else:

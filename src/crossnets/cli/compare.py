@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -25,11 +26,11 @@ _PREDICTIONS = "predictions.jsonl"
 
 
 def compare(
-    results: tyro.conf.Positional[tuple[str, ...]],
+    results: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[RESULT ...]")]],
     data: str | None = None,
     labels: Path | None = None,
     dataset: DatasetName | None = None,
-    names: tuple[str, ...] = (),
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")] = (),
     centers: Finding = "auto",
     camera: str | None = None,
     list_file: Path | None = None,

@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from crossnets.cli.arguments import Source, Sources
 from crossnets.datasets.converting import Converted, convert
 from crossnets.datasets.dataset import PROBLEMS_FILE
 from crossnets.datasets.images import open_sources
@@ -20,9 +21,12 @@ from crossnets.geometry.skeleton import find_skeleton
 
 @dataclass(frozen=True)
 class Info:
-    """Report what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and broken files."""
+    """Report what a data set's folder holds: frames, labels, joints, camera, depth range, bones, and broken files.
 
-    path: tyro.conf.Positional[str]
+    Example: crossnets data info cvar:PATH#P1,P4
+    """
+
+    path: Source
     """A folder, or FORMAT:FOLDER#PARTS, such as cvar:PATH#P1,P4."""
     split: Literal["train", "test"] = "train"
     """Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O."""
@@ -37,9 +41,11 @@ class Pack:
     """Pack data sets into shards: tar files that train, evaluate and predict read as shards:FOLDER.
 
     A pack that was killed continues after its last whole shard when the same command is given again.
+
+    Example: crossnets data pack nyu:PATH my-recording --out shards
     """
 
-    sources: tyro.conf.Positional[tuple[str, ...]]
+    sources: Sources
     """Data sets such as cvar:PATH#P1,P4, recordings, or 16-bit PNGs, labelled or not."""
     out: Path
     """New folder for the shards and index.json, or that of the same command before."""
@@ -62,11 +68,12 @@ class Convert:
     """Write a data set, or depth images with a file of labels, in another format.
 
     Frames keep their order. A recording keeps their keys too. What was written is read again and compared with its
-    source, and the labels are checked. Nothing is overwritten. Example: crossnets data convert images --camera d435
-    --labels joints.csv --skeleton msra21 --to recording --out mine
+    source, and the labels are checked. Nothing is overwritten.
+
+    Example: crossnets data convert images --camera d435 --labels joints.csv --skeleton msra21 --to recording --out mine
     """
 
-    source: tyro.conf.Positional[str]
+    source: Source
     """A data set such as cvar:PATH#P1,P4, a recording, shards, a folder of 16-bit PNGs, or a .npy file."""
     to: Literal["recording", "nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o"]
     """Format. All but recordings have a fixed camera and skeleton, which the source must have too."""
@@ -90,7 +97,10 @@ def data(
         tyro.conf.arg(name=""),
     ],
 ) -> None:
-    """Report on data sets, convert them, or pack them into shards."""
+    """Report on data sets, convert them, or pack them into shards.
+
+    Example: crossnets data info my-recording
+    """
     if isinstance(action, Info):
         info_command(action.path, action.json, action.split, action.bad_labels)
     elif isinstance(action, Convert):

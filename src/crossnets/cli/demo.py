@@ -15,6 +15,8 @@ def demo(
 ) -> None:
     """Render hands, estimate them, train a small model, score both, and write one page.
 
+    Example: crossnets demo --budget 2m
+
     Args:
         out: Folder for index.html and the run of the small model. An earlier demo there is replaced.
         budget: Time for the training, such as 60s or 5m.

@@ -4,12 +4,12 @@ import itertools
 import sys
 from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import crossnets
+from crossnets.cli.arguments import Source
 from crossnets.datasets.dataset import HandDataset, Problem
 from crossnets.inference.doctor import diagnose
 from crossnets.inference.sources import frames_of, open_frames
@@ -18,7 +18,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
 def doctor(
-    source: tyro.conf.Positional[str],
+    source: Source,
     camera: str | None = None,
     frames: int = 60,
     split: Literal["train", "test"] = "test",
@@ -26,7 +26,9 @@ def doctor(
     """Check a camera, recording, folder or data set for mistakes that give wrong joints without an error.
 
     Wrong intrinsics, depth that is not in mm, filters that change depth, frozen cameras, and labels that do not fit are
-    named with what to do. The exit code is 1 if there is a fault. Example: crossnets doctor realsense
+    named with what to do. The exit code is 1 if there is a fault.
+
+    Example: crossnets doctor realsense
 
     Args:
         source: What `crossnets predict` takes, such as realsense, a recording, a folder of PNGs, or nyu:PATH.

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 
 from crossnets.atomic import UnfinishedMark, held, make_folder, write_text
@@ -57,7 +58,7 @@ def evaluate(
     dataset: DatasetName | None = None,
     model: str | None = None,
     data: str | None = None,
-    predictions: tuple[Path, ...] = (),
+    predictions: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE ...]")] = (),
     labels: Path | None = None,
     centers: Finding = "auto",
     refine: Literal["none", "update", "energy"] = "none",
@@ -70,6 +71,8 @@ def evaluate(
     json: bool = False,
 ) -> None:
     """Score a model, or predictions from files, as the papers on a data set do.
+
+    Example: crossnets evaluate --data cvar:PATH#P5 --out P5 --report report
 
     Args:
         dataset: Protocol: joints, camera, sequences. With --data it follows from the folder.

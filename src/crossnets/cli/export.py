@@ -1,19 +1,21 @@
 """The command `export`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 
 def export(
-    run: tyro.conf.Positional[Path],
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]],
     to: Literal["onnx", "openvino"] = "onnx",
     int8: bool = False,
     data: str | None = None,
     out: Path | None = None,
 ) -> None:
     """Write a model as a file that runs without torch, and compare both in mm.
+
+    Example: crossnets export runs/ours --to onnx
 
     Args:
         run: Run or model folder of an estimator or of a detector.

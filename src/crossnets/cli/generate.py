@@ -8,7 +8,7 @@ import tyro
 
 def generate(
     action: tyro.conf.Positional[Literal["pose-to-depth", "depth-to-pose", "walk", "sample"]],
-    model: tyro.conf.Positional[Path],
+    model: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="MODEL")]],
     data: str | None = None,
     frame: str | None = None,
     start: Annotated[str | None, tyro.conf.arg(name="from")] = None,
@@ -22,7 +22,7 @@ def generate(
 ) -> None:
     """Draw the latent space of a model: a depth map from a pose, a pose from a depth map, a walk, or random hands.
 
-    Example: crossnets generate sample src/crossnets/weights
+    Example: crossnets generate walk runs/few --data cvar:PATH#P5 --from 0 --to 100
 
     Args:
         action: pose-to-depth starts from the label of a frame, depth-to-pose from its image. walk goes straight

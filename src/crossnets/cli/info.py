@@ -16,6 +16,8 @@ def info(
 ) -> None:
     """Print parameters and multiply-adds of a preset's networks.
 
+    Example: crossnets info --preset crossnets
+
     Args:
         preset: The networks.
         joints: Joints of the skeleton: 16 (ICVL), 21 (MSRA, CVAR), 36 (NYU). The preset crossnets always has 21.

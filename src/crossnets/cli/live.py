@@ -11,6 +11,7 @@ from rich.console import Console
 
 from crossnets.cameras import DepthSource, open_source
 from crossnets.cameras.reconnecting import Retries
+from crossnets.cli.arguments import Source
 from crossnets.inference.loading import load
 from crossnets.inference.tracker import Tracker
 from crossnets.viewer.reading import Reading
@@ -66,10 +67,10 @@ class LiveOptions:
 _DEFAULTS = LiveOptions()
 
 
-def live(
-    source: tyro.conf.Positional[str] = "virtual", page: tyro.conf.OmitArgPrefixes[LiveOptions] = _DEFAULTS
-) -> None:
+def live(source: Source = "virtual", page: tyro.conf.OmitArgPrefixes[LiveOptions] = _DEFAULTS) -> None:
     """Show a camera in the browser: depth image and point cloud with the hands in them, and the time of each step.
+
+    Example: crossnets live my-recording
 
     Args:
         source: Source, as for `record`. Recordings start again at their end.

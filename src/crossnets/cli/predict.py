@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossnets.cameras import DepthSource
+from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
 from crossnets.datasets.depth_unit import median_mm
@@ -46,7 +47,7 @@ _Answer: TypeAlias = tuple[PredictedHands, Picture | None, float | None, Surroun
 
 
 def predict(
-    frames: tyro.conf.Positional[tuple[str, ...]],
+    frames: Sources,
     camera: str | None = None,
     out: Path = Path("predictions"),
     refine: Literal["none", "update", "energy"] = "none",

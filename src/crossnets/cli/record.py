@@ -3,16 +3,17 @@
 from functools import partial
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.progress import Progress, TextColumn
+
+from crossnets.cli.arguments import Source
 
 _HELD = 90
 """Frames that `record` keeps while the disk is busy: 3 s."""
 
 
 def record(
-    source: tyro.conf.Positional[str],
+    source: Source,
     out: Path,
     frames: int | None = None,
     seconds: float | None = None,
@@ -24,6 +25,8 @@ def record(
     """Write the frames of a camera as a recording, until there are enough or Ctrl-C.
 
     SIGTERM ends it as Ctrl-C does. After a kill the same command continues the recording.
+
+    Example: crossnets record realsense --out my-hands --seconds 10
 
     Args:
         source: realsense or realsense:SERIAL, a .db3 file of a RealSense, virtual or virtual:CAMERA (a rendered

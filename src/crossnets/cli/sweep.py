@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 import tyro
 from rich.console import Console
@@ -29,17 +29,18 @@ no training that is still running."""
 
 
 def sweep(
-    file: tyro.conf.Positional[Path],
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]],
     out: Path = Path("sweep"),
-    set: tuple[str, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=VALUE ...]")] = (),
     parallel: int = 1,
-    known: tuple[Path, ...] = (),
+    known: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE ...]")] = (),
     table: bool = False,
 ) -> None:
     """Run what is not finished of an experiment, the shortest run first, and write the table of all scores.
 
-    The same command goes on after a kill. Example:
-    crossnets sweep experiments/cvar.toml --set cvar=PATH --out runs/cvar
+    The same command goes on after a kill.
+
+    Example: crossnets sweep experiments/cvar.toml --set cvar=PATH --out runs/cvar
 
     Args:
         file: Experiment, such as experiments/cvar.toml.

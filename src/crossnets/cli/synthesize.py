@@ -26,7 +26,9 @@ def synthesize(
 ) -> None:
     """Render hands with exact labels into a data set of a benchmark's own format.
 
-    The same command continues after a kill. Example: crossnets synthesize --as nyu --motion --scale 1/6 --out nyu
+    The same command continues after a kill.
+
+    Example: crossnets synthesize --as nyu --motion --scale 1/6 --out nyu
 
     Args:
         as_format: Format. ICVL shows left hands, recordings both, and the others right hands.

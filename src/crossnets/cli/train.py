@@ -28,18 +28,18 @@ class RunOptions:
     """Folder of the run: config, log.jsonl, TensorBoard events, checkpoint and model."""
     budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None
     """Shorten the stages to take about this long in all, such as 90s, 20m or 1.5h."""
-    epochs: tuple[str, ...] = ()
+    epochs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE=N ...]")] = ()
     """Rounds of single stages, such as depth_gan=50 joint=400, instead of the preset's."""
-    batch_size: tuple[str, ...] = ()
+    batch_size: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE=N ...]")] = ()
     """Samples of an update in single stages, such as estimate=1024, instead of the preset's."""
-    learning_rate: tuple[str, ...] = ()
+    learning_rate: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE=RATE ...]")] = ()
     """Learning rate of single stages, such as estimate=0.004, instead of the preset's."""
-    stages: tuple[str, ...] = ()
+    stages: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[STAGE ...]")] = ()
     """Train these stages alone, such as estimate. All stages by default."""
     init: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None
     """Run or model folder of the same networks whose weights the training starts from. If its skeleton is another,
     joints are matched by their place on the hand."""
-    freeze: tuple[str, ...] = ()
+    freeze: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")] = ()
     """Parts of the networks of --init that are not trained, such as disc.trunk (paper) or dense.stem (crossnets)."""
     extend: bool = False
     """Train a finished run longer, with a larger --budget or more --epochs."""
@@ -70,7 +70,7 @@ class DataOptions:
 
     data: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """Labelled frames, such as cvar:PATH#P1,P4. `crossnets data info` prints what a folder holds."""
-    unlabelled: tuple[str, ...] = ()
+    unlabelled: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[SOURCE ...]")] = ()
     """More frames, whose labels, if any, are not read."""
     labels: str = "all"
     """How many of the labelled frames keep their label: all, a share such as 2%, or a number."""
@@ -205,6 +205,8 @@ def _own_command(name: str, built_in: list[str]) -> Callable[..., None]:
         """Train a network of your own on labelled frames, or go on with the run in `out`.
 
         The same command resumes after a kill.
+
+        Example: crossnets train --preset mine --data my-labelled --out runs/mine
         """
         from crossnets.training import presets
 
@@ -232,8 +234,9 @@ def _own_command(name: str, built_in: list[str]) -> Callable[..., None]:
 def train_paper(run: Run, data: Data = _DATA, choices: Paper = _PAPER, ablations: Leaving = _ABLATIONS) -> None:
     """Train a model, or go on with the run in `out`: the same command resumes after a kill.
 
-    The options of another preset are listed by `crossnets train --preset NAME --help`. Example:
-    crossnets train --data cvar:PATH#P1,P4 --labels 2% --budget 20m --out runs/few
+    The options of another preset are listed by `crossnets train --preset NAME --help`.
+
+    Example: crossnets train --data cvar:PATH#P1,P4 --labels 2% --budget 20m --out runs/few
     """
     from crossnets.training import presets
 
@@ -252,8 +255,9 @@ def train_paper(run: Run, data: Data = _DATA, choices: Paper = _PAPER, ablations
 def train_crossing(run: Run, data: Data = _DATA, ablations: Parts = _PARTS) -> None:
     """Train a shared latent space by today's means on frames of which few may have labels.
 
-    The same command resumes after a kill. Labelled hands count as right hands. Example:
-    crossnets train --preset crossing --data cvar:PATH#P1,P4 --labels 2% --budget 20m --out runs/few
+    The same command resumes after a kill. Labelled hands count as right hands.
+
+    Example: crossnets train --preset crossing --data cvar:PATH#P1,P4 --labels 2% --budget 20m --out runs/few
     """
     from crossnets.training import presets
     from crossnets.training.config import CrossingTerms
@@ -271,7 +275,9 @@ def train_crossing(run: Run, data: Data = _DATA, ablations: Parts = _PARTS) -> N
 def train_crossnets(run: Run, data: Data = _DATA, ablations: Drawn = _DRAWN) -> None:
     """Train our own networks on rendered hands, and on real frames beside them if there are any.
 
-    The same command resumes after a kill. Example: crossnets train --preset crossnets --budget 2h --out runs/ours
+    The same command resumes after a kill.
+
+    Example: crossnets train --preset crossnets --budget 2h --out runs/ours
     """
     from crossnets.training import presets
     from crossnets.training.config import DrawingTerms
@@ -283,7 +289,9 @@ def train_crossnets(run: Run, data: Data = _DATA, ablations: Drawn = _DRAWN) -> 
 def train_detector(run: Run) -> None:
     """Train the detector of hands on rendered whole frames.
 
-    The same command resumes after a kill. Example: crossnets train --preset detector --budget 30m --out runs/detector
+    The same command resumes after a kill.
+
+    Example: crossnets train --preset detector --budget 30m --out runs/detector
     """
     from crossnets.training import presets
 
