@@ -1,10 +1,12 @@
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from crossnets.cli import main
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand
 from crossnets.geometry.skeleton import MSRA21
@@ -200,9 +202,36 @@ def test_scenes_turn_and_scale_the_skin_with_the_picture(boxes: None) -> None:
 
 
 @pytest.mark.skipif(INSTALLED, reason="Anny is installed")
-def test_a_missing_package_is_named() -> None:
+def test_a_missing_package_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"needs anny, which is not installed.*\[anny\]"):
         anny_model()
+    words = ["train", "--preset", "crossnets", "--anny", "0.5", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", ["crossnets", *words])
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # else `main` starts the process again
+    with pytest.raises(SystemExit):
+        main()
+    assert "[anny]" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("preset", ["crossnets", "detector"])
+def test_the_command_hands_the_share_to_the_stream(
+    preset: str, tmp_path: Path, boxes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr("crossnets.training.session.train_command", lambda config, **_: started.append(config))
+    words = ["train", "--preset", preset, "--anny", "0.25", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", ["crossnets", *words])
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    main()
+    (config,) = started
+    sources = config.rendered.sources if preset == "crossnets" else [scene.hands for scene in config.scenes.sources]
+    assert [source.anny for source in sources] == [0.25] * 4
+    monkeypatch.setattr("sys.argv", ["crossnets", *words[:4], "2.0", *words[5:]])
+    with pytest.raises(SystemExit):
+        main()
 
 
 def test_boxes_are_as_thick_as_their_radii(boxes: None) -> None:

@@ -15,6 +15,7 @@ from crossnets.inference.loading import candidates_of
 from crossnets.inference.predict import predict_frames
 from crossnets.models.dense import Votes
 from crossnets.models.networks import build
+from crossnets.synth.hand import anny_hands
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.tensors import RenderedBatch
@@ -26,6 +27,7 @@ from crossnets.training.estimate import SIDE, SIZE, SPREAD, VOTES, estimation_te
 from crossnets.training.machine import Machine
 from crossnets.training.run import request_of
 from crossnets.training.stages import make_stage
+from tests.synth.anny_stand_in import stand_in
 
 SOURCE = SyntheticConfig(camera="realsense-sr300", seed=9, noise=(0.0, 0.0))
 
@@ -51,6 +53,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("crossnets")
     train(out, settings())
     return out
+
+
+def test_a_share_of_the_hands_can_be_meshes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = stand_in()
+    monkeypatch.setattr(anny_hands, "anny_model", lambda: described)
+    source = replace(SOURCE, anny=0.5)
+    config = settings()
+    train(tmp_path / "mixed", replace(config, rendered=replace(config.rendered, sources=(source,))))
+    lines = [json.loads(line) for line in (tmp_path / "mixed" / "log.jsonl").read_text().splitlines()]
+    (estimate,) = [line for line in lines if line["stage"] == "estimate"]
+    assert np.isfinite(list(estimate["losses"].values())).all()
+    saved = json.loads((tmp_path / "mixed" / "config.json").read_text())
+    assert saved["train"]["rendered"]["sources"][0]["anny"] == 0.5
 
 
 def test_all_stages_run_and_the_losses_are_logged(run: Path) -> None:

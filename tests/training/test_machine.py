@@ -65,11 +65,14 @@ def test_single_stages_are_chosen_by_name() -> None:
 
 
 def test_runs_that_knew_less_settings_are_gone_on_with(tmp_path: Path) -> None:
-    request = {"train": {"rendered": {"uses": 2, "damage": None}}, "data": {}}
-    older = {"train": {"rendered": {"workers": 1}}, "data": {}}
+    sources = [{"seed": 1, "anny": 0.0}]
+    request = {"train": {"rendered": {"uses": 2, "damage": None, "sources": sources}}, "data": {}}
+    older = {"train": {"rendered": {"workers": 1, "sources": [{"seed": 1}]}}, "data": {}}
     check_same(tmp_path, older, request)
     with pytest.raises(ValueError, match=r"train\.rendered\.uses: 2 there, 4 asked"):
-        check_same(tmp_path, older, {"train": {"rendered": {"uses": 4, "damage": None}}, "data": {}})
+        check_same(
+            tmp_path, older, {"train": {"rendered": {"uses": 4, "damage": None, "sources": sources}}, "data": {}}
+        )
 
 
 def test_runs_that_named_settings_differently_or_for_nothing_are_gone_on_with(tmp_path: Path) -> None:

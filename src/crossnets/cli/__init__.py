@@ -42,6 +42,7 @@ from crossnets.datasets.dataset import FrameError
 
 TRACEBACK = "CROSSNETS_TRACEBACK"
 _EXTRAS = {
+    "anny": "anny",
     "numba": "render",
     "array_api_compat": "render",
     "matplotlib": "report",

@@ -156,17 +156,37 @@ class CrossingAblations(DrawingAblations):
     """--no-sampled-poses trains the pose VAE on the poses of the labels alone."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RenderingOptions:
+    """Rendered hands."""
+
+    anny: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.0
+    """Share of the hands, 0 to 1, that are meshes of the body model Anny. Needs the extra anny."""
+
+    def check(self) -> None:
+        """Raise a ValueError for a share out of range, and load Anny."""
+        if not 0 <= self.anny <= 1:
+            raise ValueError(f"--anny {self.anny}: expected a share from 0 to 1.")
+        if self.anny:
+            from crossnets.synth.hand.anny_hands import anny_model
+
+            # Anny reads her assets once for a machine, which takes minutes. The rendering processes then find them.
+            anny_model()
+
+
 Run = tyro.conf.OmitArgPrefixes[RunOptions]
 Data = tyro.conf.OmitArgPrefixes[DataOptions]
 Leaving = tyro.conf.OmitArgPrefixes[Ablations]
 Drawn = tyro.conf.OmitArgPrefixes[DrawingAblations]
 Parts = tyro.conf.OmitArgPrefixes[CrossingAblations]
 Paper = tyro.conf.OmitArgPrefixes[PaperOptions]
+Rendering = tyro.conf.OmitArgPrefixes[RenderingOptions]
 _DATA = DataOptions()
 _ABLATIONS = Ablations()
 _DRAWN = DrawingAblations()
 _PARTS = CrossingAblations()
 _PAPER = PaperOptions()
+_RENDERING = RenderingOptions()
 _CROPS = CropOptions()
 
 
@@ -272,7 +292,7 @@ def train_crossing(run: Run, data: Data = _DATA, ablations: Parts = _PARTS) -> N
     _train(partial(presets.crossing, terms=terms, **_common(run)), run, data)
 
 
-def train_crossnets(run: Run, data: Data = _DATA, ablations: Drawn = _DRAWN) -> None:
+def train_crossnets(run: Run, data: Data = _DATA, rendering: Rendering = _RENDERING, ablations: Drawn = _DRAWN) -> None:
     """Train our own networks on rendered hands, and on real frames beside them if there are any.
 
     The same command resumes after a kill.
@@ -283,10 +303,11 @@ def train_crossnets(run: Run, data: Data = _DATA, ablations: Drawn = _DRAWN) -> 
     from crossnets.training.config import DrawingTerms
 
     terms = DrawingTerms(unlabelled=ablations.use_unlabelled, adversarial=ablations.adversarial)
-    _train(presets.crossnets(terms=terms, **_common(run)), run, data)
+    rendering.check()
+    _train(presets.crossnets(terms=terms, anny=rendering.anny, **_common(run)), run, data)
 
 
-def train_detector(run: Run) -> None:
+def train_detector(run: Run, rendering: Rendering = _RENDERING) -> None:
     """Train the detector of hands on rendered whole frames.
 
     The same command resumes after a kill.
@@ -295,7 +316,8 @@ def train_detector(run: Run) -> None:
     """
     from crossnets.training import presets
 
-    _train(presets.detector(**_common(run)), run, _DATA)
+    rendering.check()
+    _train(presets.detector(anny=rendering.anny, **_common(run)), run, _DATA)
 
 
 def _terms(ablations: Ablations) -> Any:

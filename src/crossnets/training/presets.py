@@ -183,8 +183,12 @@ def crossnets(
     precision: Precision = "auto",
     seed: int = 42,
     checkpoint_s: float = 60.0,
+    anny: float = 0.0,
 ) -> CrossnetsConfig:
-    """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it."""
+    """The preset that ships: a dense estimator trained on rendered hands, and the latent space around it.
+
+    `anny` is the share of the hands that are meshes of Anny (`SyntheticConfig.anny`).
+    """
     sources = tuple(
         SyntheticConfig(
             camera=camera,
@@ -196,6 +200,7 @@ def crossnets(
             again_share=0.5,
             views=Views(front=0.3, above=0.1, egocentric=0.2, uniform=0.4),
             clutter=Clutter(),
+            anny=anny,
         )
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
@@ -218,7 +223,7 @@ DETECTOR_STAGES = (StageConfig(name="detect", batch=64, lr=3e-3, epochs=120, sch
 """Half a million frames, each seen twice."""
 
 
-def detector_scenes(camera: str, seed: int) -> SceneConfig:
+def detector_scenes(camera: str, seed: int, anny: float = 0.0) -> SceneConfig:
     """Scenes for the training and validation of a detector. People opposite the camera are more frequent than for hand
     crops."""
     hands = SyntheticConfig(
@@ -229,15 +234,18 @@ def detector_scenes(camera: str, seed: int) -> SceneConfig:
         distance_mm=(220.0, 1700.0),
         views=Views(front=0.5, above=0.15, egocentric=0.2, uniform=0.15),
         clutter=Clutter(body=0.9, second_hand=0.4),
+        anny=anny,
     )
     return SceneConfig(hands=hands)
 
 
-def detector(*, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0) -> DetectorTraining:
-    """The detector of hands in whole frames, trained on rendered ones."""
+def detector(
+    *, precision: Precision = "auto", seed: int = 42, checkpoint_s: float = 60.0, anny: float = 0.0
+) -> DetectorTraining:
+    """The detector of hands in whole frames, trained on rendered ones. `anny` is as in `crossnets`."""
     # Other frames than those of `crossnets` with the same seed.
     sources = tuple(
-        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number)
+        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number, anny)
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
     return DetectorTraining(

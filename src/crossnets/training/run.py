@@ -46,7 +46,11 @@ _IGNORED = ("train.rendered.workers", "train.scenes.workers")
 """Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
 _NO_LONGER = ("train.crop.", "train.terms.", "train.passes")
 """Settings that older runs wrote down although their preset did not use them."""
-_SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2}
+_SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2} | {
+    f"train.{place}.anny": 0.0
+    for camera in range(4)
+    for place in (f"rendered.sources.{camera}", f"scenes.sources.{camera}.hands")
+}
 """Settings that older runs did not write down, with the value they had."""
 _RENAMED = {"train.looks": "train.passes"}
 """Settings that older runs wrote down under another name."""

@@ -125,7 +125,8 @@ def anny_model() -> AnnyModel:
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
             f"Rendering Anny's hands needs {missing.name}, which is not installed. "
-            "Install the extra: pip install '.[anny]'"
+            "Install the extra: pip install '.[anny]'",
+            name="anny",
         ) from missing
     return describe(
         anny.Anny(rig="anny-hand.R", topology="hand.R", local_changes=list(CHANGES), skinning_method="lbs").float()
