@@ -1,6 +1,7 @@
 """Parts of scripts whose errors would show only after hours of training or scoring."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import torch
 from crossnets.inference import bundle
 from crossnets.inference.detector import Detection, load_detector
 from crossnets.inference.loading import DETECTOR
+from crossnets.synth.hand.gestures import FAMILIES
 from crossnets.synth.stream import SyntheticHands
 from crossnets.tensors import RenderedBatch
 from crossnets.training import presets
@@ -33,6 +35,27 @@ def test_every_row_of_what_helped_is_a_different_training() -> None:
     assert configs[0].rendered == presets.crossnets().rendered
     assert len({repr(config) for config in configs}) == len(configs)
     assert {tuple((stage.name, stage.epochs) for stage in config.stages) for config in configs} == {(("estimate", 3),)}
+
+
+def test_hands_of_each_geometry_have_the_gestures_and_views_of_the_training() -> None:
+    measured = script("anny_hands")
+    cells = measured.cells(2000)
+    assert sum(number for *_, number in cells) == 2000
+    fists = sum(number for gesture, _, number in cells if gesture == "fist")
+    assert fists == pytest.approx(2000 * FAMILIES["fist"][0], abs=2)
+    front = sum(number for _, view, number in cells if view == "front")
+    assert front == pytest.approx(600, abs=10)
+    (one, *_), (other, *_) = (measured.streams(kind, "fist", "front", 8) for kind in measured.KINDS)
+    assert one.config == replace(other.config, anny=0.0)
+    assert other.config.anny == 1.0
+
+
+def test_missed_hands_have_no_error() -> None:
+    measured = script("anny_hands")
+    seen = measured.Record("Anny", "fist", "front", 10.0, True, True, 8.0, 9.0)
+    missed = replace(seen, found=False, side=False, error_mm=float("nan"), placed_mm=11.0)
+    assert measured.row([seen, missed]) == ["50", "100", "8.0", "8.0", "8", "10.0", "10.0"]
+    assert measured.row([missed]) == ["0", "", "", "", "", "11.0", "11.0"]
 
 
 def test_unknown_sides_do_not_count_as_right() -> None:
