@@ -209,7 +209,8 @@ async function estimate(model, image, camera, cubes) {
       std.push(Math.exp(raw.log_spread.data[k * count + j]) * model.stdPerSpread * crop.half);
     }
     const right = 1 / (1 + Math.exp(-raw.side.data[k]));
-    return { joints, std, right, size: 2 * crop.half * Math.exp(raw.log_size.data[k]), shown: crop.shown };
+    const size = 2 * crop.half * Math.exp(raw.log_size.data[k]);
+    return { joints, std, right, size, hand: raw.hand.data[k], shown: crop.shown };
   });
 }
 
@@ -217,8 +218,8 @@ async function estimate(model, image, camera, cubes) {
 function hands(estimates, cubes) {
   const rated = estimates.map((found, k) => {
     const score = Math.min(1 - 1e-6, Math.max(1e-6, cubes[k].score));
-    const unsure = found.std.reduce((sum, value) => sum + value, 0) / found.std.length / found.size;
-    return { ...found, odds: Math.log(score / (1 - score)) - 2 * Math.log(unsure / 0.07) };
+    const far = mean(found.joints)[2] > 2000; // farther than all hands that the networks learned from
+    return { ...found, odds: far ? -Infinity : 0.5 * Math.log(score / (1 - score)) + found.hand };
   });
   const kept = [];
   for (const one of rated.sort((a, b) => b.odds - a.odds)) {

@@ -95,6 +95,8 @@ def test_the_output_and_the_score_decide_together() -> None:
     logits = np.log([0.5 / 0.5, 0.99 / 0.01, 0.2 / 0.8])
     np.testing.assert_allclose(odds, SCORE_WEIGHT * logits + hand, rtol=1e-6)
     assert (odds > 0).tolist() == [True, True, False]
+    far = joints * np.array([1.0, 1.0, 2500.0], np.float32)
+    assert (hand_odds(Estimates(far, hand=hand), [0.5, 0.99, 0.2]) == -np.inf).all(), "no hand was learned so far away"
 
 
 def test_a_training_may_start_from_a_model_with_the_output(

@@ -34,6 +34,8 @@ _SHARE_WEIGHT = 2.0
 """Weight of that deviation against the score (`hand_odds`)."""
 SCORE_WEIGHT = 0.5
 """Weight of the score's log-odds beside an estimator's own output for hands, as a logistic regression chose it."""
+_FARTHEST_MM = 2000.0
+"""Farthest hand that an output for hands may accept. The networks learn from hands up to 1.7 m away."""
 _WATCHED = 10
 """Number of hands, or of frames, that a median is taken over."""
 _FAR_MEDIAN_MM = 1600.0
@@ -125,9 +127,10 @@ def estimate_cubes(
 def hand_odds(estimates: Estimates, scores: Sequence[float]) -> Float[np.ndarray, "B"]:
     """Log-odds that candidates are hands; above 0 a candidate is taken for a hand.
 
-    If the estimator has an output for hands, they are that output and the weighted log-odds of the detector's score. If
-    not, they are the log-odds of the score, less a penalty for joints that are unsure for a hand of this size. They are
-    minus infinity where joints are not finite.
+    If the estimator has an output for hands, they are that output and the weighted log-odds of the detector's score.
+    They are then minus infinity beyond the distances that it learned from. If not, they are the log-odds of the score,
+    less a penalty for joints that are unsure for a hand of this size. They are minus infinity where joints are not
+    finite.
 
     Args:
         estimates: Estimates of the candidates.
@@ -137,6 +140,7 @@ def hand_odds(estimates: Estimates, scores: Sequence[float]) -> Float[np.ndarray
     odds = np.log(score / (1 - score))
     if estimates.hand is not None:
         odds = SCORE_WEIGHT * odds + estimates.hand
+        odds = np.where(estimates.joints_mm[:, :, 2].mean(axis=1) <= _FARTHEST_MM, odds, -np.inf)
     elif estimates.std_mm is None or estimates.size_mm is None:
         odds = odds - np.log(SCORE_ALONE / (1 - SCORE_ALONE))
     else:
