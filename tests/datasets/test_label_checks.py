@@ -13,12 +13,13 @@ import pytest
 from crossnets.cli.train import DataOptions, RunOptions, train_paper
 from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.info import describe, info_command
+from crossnets.datasets.label_bones import rigid_bones
 from crossnets.datasets.label_checks import LabelChecks, LabelReport, check_labels, is_off, wrong_order
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, project
-from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21
+from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21, SKELETONS
 from crossnets.synth.writing import Format, write_dataset
 from crossnets.types import HandFrame
 
@@ -137,6 +138,22 @@ def test_five_percent_of_broken_labels_are_listed(frames: list[HandFrame], kind:
     report = checked(wrong)
     assert report.cause is None
     assert [problem.path for problem in report.bad] == [Path(frames[row].key) for row in rows]
+
+
+def test_bones_that_bend_are_not_judged(frames: list[HandFrame]) -> None:
+    places = ("wrist", "thumb_tip", "index_tip", "middle_tip", "ring_tip", "little_tip")
+    six = replace(MSRA21, name="six", joints=places, parents=(-1, 0, 0, 0, 0, 0), standard=places)
+    checks = LabelChecks(six, FRAMES)
+    for row, frame in enumerate(frames):
+        assert frame.joints_mm is not None
+        joints_mm = frame.joints_mm[[MSRA21.joints.index(place) for place in places]]
+        checks.add(row, replace(frame, joints_mm=joints_mm))
+    assert checks.report().bad == ()
+
+
+@pytest.mark.parametrize(("name", "rigid"), [("msra21", 20), ("icvl16", 15), ("nyu36", 35), ("nyu14", 4)])
+def test_rigid_bones_of_skeletons(name: str, rigid: int) -> None:
+    assert len(rigid_bones(SKELETONS[name])) == rigid
 
 
 def test_an_image_that_lost_the_hand_does_not_judge_its_label(frames: list[HandFrame]) -> None:

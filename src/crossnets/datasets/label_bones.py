@@ -1,5 +1,6 @@
 """Bones and side of labelled hands: proportions that no hand has, frames unlike the others, left or right hands."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -33,9 +34,39 @@ _MAJORITY = 0.9
 and this share of them agrees."""
 
 
+_PARTS = {"mcp": 0.0, "proximal": 0.5, "pip": 1.0, "middle": 1.5, "dip": 2.0, "tip": 3.0, "base": 0.0, "mid": 1.0}
+_THUMB = {**_PARTS, "cmc": 0.0, "mcp": 1.0, "ip": 2.0}
+"""Place of each part along its finger, or along the thumb. A finger bends at the whole numbers."""
+_NEARLY_RIGID = {"mid", "tip"}
+"""Ends of a bone of ICVL with a joint between them, whose length hardly varies in its labels."""
+
+
+def rigid_bones(skeleton: Skeleton) -> tuple[tuple[int, int], ...]:
+    """Bones of a skeleton, as parent and child, between whose ends nothing bends."""
+    return tuple(bone for bone in skeleton.bones if _is_rigid(*(skeleton.places[joint] for joint in bone)))
+
+
+def _is_rigid(one: str, other: str) -> bool:
+    """Whether two places of the hand keep their distance."""
+    ends: list[tuple[float, str, str]] = []
+    for place in (one, other):
+        finger, _, part = place.partition("_")
+        parts = _THUMB if finger == "thumb" else _PARTS
+        if finger in FINGERS and part in parts:
+            ends.append((parts[part], finger, part))
+        elif finger in ("wrist", "palm"):
+            ends.append((0.0, "palm", part))
+        else:
+            return False
+    (near, finger, part), (far, other_finger, other_part) = sorted(ends)
+    if "palm" in (finger, other_finger):
+        return far == 0
+    return finger == other_finger and (far <= math.floor(near) + 1 or {part, other_part} == _NEARLY_RIGID)
+
+
 def bone_lengths(joints_mm: Float[np.ndarray, "J 3"], skeleton: Skeleton) -> Float32[np.ndarray, "N"]:
-    """Lengths in mm of the bones of a skeleton, in their order."""
-    parents, children = np.array(skeleton.bones, np.int64).reshape(-1, 2).T
+    """Lengths in mm of the rigid bones of a skeleton."""
+    parents, children = np.array(rigid_bones(skeleton), np.int64).reshape(-1, 2).T
     return np.linalg.norm(joints_mm[children] - joints_mm[parents], axis=-1).astype(np.float32)
 
 
@@ -44,7 +75,7 @@ def unlike_others(
 ) -> list[str | None]:
     """Describe how the bones of each frame differ from the medians of its sequence. None for frames that are alike."""
     found: list[str | None] = [None] * len(bones_mm)
-    if not skeleton.bones:
+    if not bones_mm.shape[1]:
         return found
     rows_of: dict[str, list[int]] = {}
     for row, sequence in enumerate(sequences):
@@ -72,7 +103,7 @@ def _described(
         if abs(size) > _SIZE:
             found.append(f"its bones are {np.exp(size):.2g} times as long as in the other frames")
         elif mm[longest] - usual[longest] > _LONGER_MM and others[longest] > _LONGER:
-            joint = skeleton.joints[skeleton.bones[longest][1]]
+            joint = skeleton.joints[rigid_bones(skeleton)[longest][1]]
             found.append(
                 f"the bone to {joint} is {mm[longest]:.0f} mm long, {usual[longest]:.0f} mm in the other frames"
             )

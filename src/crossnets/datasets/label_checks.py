@@ -29,8 +29,9 @@ LEAST_FIT = 0.5
 _BAD_FIT = 0.05
 _SURELY_FITS = 0.6
 _LEAST_COUNTED = 0.5
+_LEAST_JOINTS = 10
 """A single frame is bad if less of its joints fit, while at least this share of them are at valid pixels or outside of
-the image, and while more than `_SURELY_FITS` of the joints of most frames fit."""
+the image, and while more than `_SURELY_FITS` of the joints of most frames fit. Fewer joints may all be hidden."""
 _POSSIBLE_MM = (-15.0, 120.0)
 _LEAST_POSSIBLE = 0.2
 """A single frame is also bad if less of its joints lie at valid pixels and so far behind them, as joints of a hidden
@@ -346,6 +347,8 @@ def _fitting(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> tuple[int
 
 def is_off(frame: HandFrame, joints_mm: Float[np.ndarray, "J 3"]) -> bool:
     """Whether so few of the joints lie where a hand can be that the label is of another image."""
+    if len(joints_mm) < _LEAST_JOINTS:
+        return False
     valid, behind_mm, inside = _behind(frame, joints_mm)
     counted = (valid | ~inside).sum()
     fits = valid & (behind_mm > -BEFORE_MM) & (behind_mm < BEHIND_MM)
