@@ -41,6 +41,28 @@ def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[n
     return depth_mm
 
 
+class SharedImage:
+    """Depth of an image that shows two hands. It is decoded once if the frames of both are read one after the other."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Path, Float32[np.ndarray, "H W"]] | None = None
+
+    def depth_mm(
+        self, image: Path, read: Callable[[], Float32[np.ndarray, "H W"]], *, is_again: bool
+    ) -> Float32[np.ndarray, "H W"]:
+        """Depth in mm, as an array of its own. `is_again` says that the next frame shows the same image.
+
+        Raises:
+            FrameError: as `read` does.
+        """
+        kept = self._kept
+        self._kept = None
+        depth_mm = kept[1] if kept is not None and kept[0] == image else read()
+        if is_again:
+            self._kept = image, depth_mm.copy()
+        return depth_mm
+
+
 class Rows:
     """Collects the frames of label files by their keys. If a frame has two labels, neither is used."""
 

@@ -5,6 +5,7 @@ were tested on files that we wrote, not on a copy of the data set.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -14,6 +15,7 @@ from jaxtyping import Float32
 from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.files import (
     Row,
+    SharedImage,
     broken,
     choose,
     counts_to_mm,
@@ -80,7 +82,7 @@ class H2O:
         self._root = root
         self._split = split
         self._cameras: dict[Path, CameraPreset] = {}
-        self._decoded: tuple[Path, Float32[np.ndarray, "H W"]] | None = None
+        self._decoded = SharedImage()
         part = "val" if parts is not None and tuple(parts) == ("val",) else None
         found = self._read_list(part or split)
         names = list(dict.fromkeys(row.sequence for row in found))
@@ -93,15 +95,12 @@ class H2O:
 
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame. `HandDataset` describes the errors."""
-        row = self._rows[range(len(self))[index]]
+        index = range(len(self))[index]
+        row = self._rows[index]
         camera = self._camera(row.image.parent.parent)
-        # The other hand of an image is usually asked for next, and decoding takes most of the time.
-        decoded = self._decoded
-        if decoded is None or decoded[0] != row.image:
-            counts = read_png16(row.image, [(camera.width_px, camera.height_px)])
-            decoded = row.image, counts_to_mm(counts, 1.0)
-            self._decoded = decoded
-        return HandFrame(row.key, row.sequence, decoded[1].copy(), camera.pinhole, row.joints_mm)
+        is_again = any(other.image == row.image for other in self._rows[index + 1 : index + 2])
+        depth_mm = self._decoded.depth_mm(row.image, partial(_read_depth, row.image, camera), is_again=is_again)
+        return HandFrame(row.key, row.sequence, depth_mm, camera.pinhole, row.joints_mm)
 
     def sequence_of(self, index: int) -> str:
         """Subject and scene, such as `subject4_h1`."""
@@ -160,6 +159,11 @@ class H2O:
             return self._camera(self._rows[0].image.parent.parent).pinhole
         except (FrameError, IndexError):
             return CAMERAS["h2o-azure-kinect"].pinhole
+
+
+def _read_depth(image: Path, camera: CameraPreset) -> Float32[np.ndarray, "H W"]:
+    """Depth of an image in mm. Raises FrameError if it is damaged."""
+    return counts_to_mm(read_png16(image, [(camera.width_px, camera.height_px)]), 1.0)
 
 
 def read_hands(path: Path) -> dict[str, Float32[np.ndarray, "21 3"]]:

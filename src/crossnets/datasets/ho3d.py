@@ -7,6 +7,7 @@ authors' tools (github.com/shreyashampali/ho3d). They were tested on files that 
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.files import (
     Row,
     Rows,
+    SharedImage,
     broken,
     choose,
     counts_to_mm,
@@ -92,6 +94,7 @@ class _Listed:
         self.skeleton: Skeleton | None = HO3D_21
         self.problems: list[Problem] = []
         self._split = split
+        self._decoded = SharedImage()
         self._folder = root / FOLDERS[split]
         path = root / f"{FOLDERS[split]}.txt"
         lines = numbered_rows(path, self._title)
@@ -118,8 +121,9 @@ class _Listed:
         path = _label_path(row.image)
         fields = read_pickle(path)
         joints_mm = row.joints_mm if self._split == "test" else _joints_mm(fields, hand, path)
-        rgb = read_png_rgb(row.image, [(_PRESET.width_px, _PRESET.height_px)])
-        return HandFrame(row.key + hand.suffix, row.sequence, decoded_depth(rgb), _camera(fields, path), joints_mm)
+        is_again = hand is not self._hands[-1]
+        depth_mm = self._decoded.depth_mm(row.image, partial(_read_depth, row.image), is_again=is_again)
+        return HandFrame(row.key + hand.suffix, row.sequence, depth_mm, _camera(fields, path), joints_mm)
 
     def sequence_of(self, index: int) -> str:
         """Name of the sequence, such as `SM1`."""
@@ -202,6 +206,11 @@ def shows_both_hands(root: Path) -> bool:
         return H2O3D._hands[0].joints.encode() in read_file(label, "the label", MAX_BYTES)
     except FrameError:
         return False
+
+
+def _read_depth(image: Path) -> Float32[np.ndarray, "H W"]:
+    """Depth of an image in mm. Raises FrameError if it is damaged."""
+    return decoded_depth(read_png_rgb(image, [(_PRESET.width_px, _PRESET.height_px)]))
 
 
 def decoded_depth(rgb: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:
