@@ -85,17 +85,34 @@ def test_boxes_follow_the_bones_of_any_pose(boxes: None) -> None:
     frames = posed(shape, sample_angles(np.random.default_rng(3), shape))
     vertices = pose_skins(skins, frames)
     for label in LABELS:
-        if label.startswith("finger") and not label.endswith("-1.R"):
+        # Knuckles and the first two joints of the thumb are moved from the ends of their boxes.
+        if label.startswith("finger") and not label.endswith("-1.R") and label != "finger1-2.R":
             box = vertices[:, VERTICES * LABELS.index(label) :][:, :VERTICES]
             number = bone(int(label[6]) - 1, int(label[8]))
             # The box starts at the joint and ends at the next one or at the tip.
             base = box[:, :4].mean(axis=1)
             top = box[:, -4:].mean(axis=1)
-            assert_allclose(base, frames.origins_mm[:, number], atol=0.02)
+            # Joints lie in the middle of the vertices near them, some of which are those of the next box.
+            assert_allclose(base, frames.origins_mm[:, number], atol=1.5, err_msg=label)
             ends = frames.origins_mm[:, number] + frames.axes[:, number, :, 1] * frames.lengths_mm[:, number, None]
-            assert_allclose(top, ends, atol=0.5, err_msg=label)
+            assert_allclose(top, ends, atol=1.5, err_msg=label)
     wrist = vertices[:, VERTICES * LABELS.index("wrist.R") :][:, :4].mean(axis=1)
     assert_allclose(wrist, frames.origins_mm[:, PALM], atol=0.02)
+
+
+def test_joints_lie_in_the_middle_of_the_skin_around_them(boxes: None) -> None:
+    described = anny_hands.anny_model()
+    shifted = described.model._vertices.clone()
+    # Boxes of fingers move 5 mm out of the palm (Anny's -x), while the joints stay.
+    fingers = [k for k, label in enumerate(LABELS) if label.startswith("finger")]
+    for k in fingers:
+        shifted[VERTICES * k : VERTICES * (k + 1), 0] -= 0.005
+    given = sample_shape(np.random.default_rng(0), 3, left_share=0.0)
+    described.model._vertices = shifted
+    _, skins = draw_anny(np.random.default_rng(1), given)
+    middle_pip = VERTICES * LABELS.index("finger3-2.R")
+    ring = skins.vertices_mm[:, middle_pip : middle_pip + 4].mean(axis=1)
+    assert_allclose(skins.origins_mm[:, bone(2, 2)], ring, atol=0.8)
 
 
 def test_joints_lie_within_the_silhouette_and_behind_the_surface(model: str) -> None:

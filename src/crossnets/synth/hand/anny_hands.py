@@ -10,10 +10,11 @@ poses, limits, collisions, views, surroundings and the places of all skeletons' 
 bone of Anny follows the frame of the same bone of `kinematics.forward`, and the skin follows the bones by linear
 blending with Anny's weights.
 
-Two kinds of joints are moved to their anatomical places. The axes of Anny's knuckles lie a third of the proximal bone
-nearer to the webs than those of radiographs (Buryanov & Kotiuk 2010), so they are moved back along the metacarpal bone.
-The first joint of the thumb is moved towards the wrist for the same reason. All numbers of this module are our choice.
-They were judged by comparing renderings with the hand of this package.
+Joints are moved to their anatomical places. The axes of Anny's knuckles lie a third of the proximal bone nearer to the
+webs than those of radiographs (Buryanov & Kotiuk 2010), so they are moved back along the metacarpal bone. For the same
+reason the first joint of the thumb is moved towards the wrist, and the second one towards the tip. Anny's bones lie
+some 5 mm nearer to the back of the fingers than the middle of the skin, where our joints are, so they are moved there.
+All numbers of this module are our choice. They were judged by comparing renderings with the hand of this package.
 """
 
 import functools
@@ -57,6 +58,8 @@ KNUCKLE = 0.86
 """Place of a knuckle between the ends of Anny's metacarpal bone."""
 THUMB_BASE = (0.5, 0.15)
 """Weights of Anny's first and second joint of the thumb in the place of the thumb's base, from the wrist."""
+THUMB_MIDDLE = 0.14
+"""Place of the thumb's second joint between Anny's second and third joint."""
 _KNUCKLE_RADIUS = 1.18
 """Radius of a knuckle relative to that of the middle joint, as in RADII_MM."""
 _SOFT = 0.85
@@ -215,6 +218,9 @@ def _measured(
             points[:, digit, 0] = joint[bone(digit, 0)] - wrist
             points[:, digit, 1] = points[:, digit, 0] + KNUCKLE * (points[:, digit, 1] - points[:, digit, 0])
     points[:, 0, 1] = THUMB_BASE[0] * points[:, 0, 1] + THUMB_BASE[1] * points[:, 0, 2]
+    points[:, 0, 2] += THUMB_MIDDLE * (points[:, 0, 3] - points[:, 0, 2])
+    flexion = _flexion_axes(points)
+    _centre(known, vertices - wrist[:, None], points, flexion)
     turn = _into_hand(points[:, 1:, 1])
     points = points @ turn[:, None]
     vertices = (vertices - wrist[:, None]) @ turn
@@ -243,7 +249,7 @@ def _measured(
     vertices = (vertices * factor[:, None, None]).astype(np.float32)
     low, high = (edge(vertices[:, known.opening], axis=1) for edge in (np.min, np.max))
     wrist_mm = np.stack([*((high - low)[:, [0, 2]] / 2).T, (high + low)[:, 2] / 2], axis=-1).astype(np.float64)
-    return made, Skins(vertices, *_rest(made, points), wrist_mm)
+    return made, Skins(vertices, *_rest(made, points, flexion @ turn), wrist_mm)
 
 
 def _tip(vertices: Float[np.ndarray, "n T 3"], last: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
@@ -252,6 +258,52 @@ def _tip(vertices: Float[np.ndarray, "n T 3"], last: Float[np.ndarray, "n 3"]) -
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     reach = np.einsum("nvk,nk->nv", vertices - last[:, None], along).max(axis=1)
     return last + reach[:, None] * along
+
+
+def _flexion_axes(points: Float[np.ndarray, "n 5 5 3"]) -> Float[np.ndarray, "n 5 3"]:
+    """Return the axis of flexion of each digit. Anny's joints are bent at rest, and the axis is across their bones."""
+    parts = np.diff(points[:, :, 1:], axis=2)
+    along = parts / np.linalg.norm(parts, axis=-1, keepdims=True)
+    return np.cross(along[:, :, 0], along[:, :, 2])
+
+
+def _centre(
+    known: AnnyModel,
+    vertices: Float[np.ndarray, "n V 3"],
+    points: Float[np.ndarray, "n 5 5 3"],
+    across: Float[np.ndarray, "n 5 3"],
+) -> None:
+    """Move the joints of all digits to the middle of the skin around them, in place.
+
+    Knuckles move through the palm as far as the joints next to them, because the skin around them is that of the palm.
+    """
+    for digit in range(5):
+        parts = np.diff(points[:, digit, 1:], axis=1)
+        along = parts / np.linalg.norm(parts, axis=-1, keepdims=True)
+        moves = []
+        through = []
+        for k in range(2):
+            x, z = _perpendicular(across[:, digit], along[:, k + 1])
+            around = vertices[:, known.rings[digit][k]] - points[:, digit, None, k + 2]
+            aside, deep = (_middle(np.einsum("nvk,nk->nv", around, axis))[:, None] for axis in (x, z))
+            moves.append(aside * x + deep * z)
+            through.append(deep)
+        if digit:
+            points[:, digit, 1] += through[0] * _perpendicular(across[:, digit], along[:, 0])[1]
+        points[:, digit, 2:4] += np.stack(moves, axis=1)
+
+
+def _middle(values: Float[np.ndarray, "n V"]) -> Float[np.ndarray, "n"]:
+    return (values.min(axis=1) + values.max(axis=1)) / 2
+
+
+def _perpendicular(
+    across: Float[np.ndarray, "n 3"], along: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    """Return the axes x and z of bones from their axes y and from vectors near x."""
+    x = across - np.einsum("nk,nk->n", across, along)[:, None] * along
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x, np.cross(x, along)
 
 
 def _into_hand(knuckles: Float[np.ndarray, "n 4 3"]) -> Float[np.ndarray, "n 3 3"]:
@@ -282,7 +334,7 @@ def _radii(
 
 
 def _rest(
-    shape: HandShape, points: Float[np.ndarray, "n 5 5 3"]
+    shape: HandShape, points: Float[np.ndarray, "n 5 5 3"], across: Float[np.ndarray, "n 5 3"]
 ) -> tuple[Float[np.ndarray, "n 22 3"], Float[np.ndarray, "n 22 3 3"]]:
     """Return starts and axes of all bones at rest."""
     n = len(points)
@@ -293,13 +345,10 @@ def _rest(
     for digit in range(5):
         parts = np.diff(points[:, digit, 1:], axis=1)
         along = parts / np.linalg.norm(parts, axis=-1, keepdims=True)
-        # At rest all joints of a digit are slightly bent. The axis of flexion is perpendicular to the bent bones.
-        across = np.cross(along[:, 0], along[:, 2])
         for k in range(3):
             y = along[:, k]
-            x = across - np.einsum("nk,nk->n", across, y)[:, None] * y
-            x /= np.linalg.norm(x, axis=1, keepdims=True)
-            axes[:, bone(digit, k + 1)] = np.stack([x, y, np.cross(x, y)], axis=-1)
+            x, z = _perpendicular(across[:, digit], y)
+            axes[:, bone(digit, k + 1)] = np.stack([x, y, z], axis=-1)
             origins[:, bone(digit, k + 1)] = points[:, digit, k + 1]
     return origins, axes
 
