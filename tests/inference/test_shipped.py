@@ -68,7 +68,7 @@ def test_a_folder_s_own_detector_is_used(hands: SyntheticHands, tmp_path: Path) 
     # The same network with another sensitivity, so that no place in the image is a candidate.
     proto = onnx.load(SHIPPED / "detector.onnx")
     (described,) = [entry for entry in proto.metadata_props if "threshold" in entry.value]
-    described.value = described.value.replace("0.25", "0.999999")
+    described.value = described.value.replace("0.05", "0.999999")
     onnx.save(proto, run / "model" / "detector.onnx")
     for path in (run, run / "model"):
         assert not crossnets.load(path).predict(frame.depth_mm, CAMERA)

@@ -63,7 +63,7 @@ def test_wrong_intrinsics_are_warned_about_and_not_confident(
 def test_counts_smaller_than_a_millimetre_are_warned_about(frames: list[HandFrame], unit_mm: float) -> None:
     with pytest.warns(UserWarning, match="counts are smaller than 1 mm"):
         hands = likeliest(frames, lambda depth: (depth / unit_mm).clip(0, 65535).astype(np.uint16), frames[0].camera)
-    assert len(hands) <= 2
+    assert not hands
 
 
 def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:
@@ -71,18 +71,14 @@ def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:
         likeliest(frames, lambda depth: np.where(depth > 0, 55000 / np.maximum(depth, 1), 0), frames[0].camera)
 
 
-@pytest.mark.parametrize(
-    ("scale", "message"),
-    # At 8 the first ten hands are too few for the check of the surroundings, but many hands are too short.
-    [(8, "people's are 130 to 240 mm"), (16, "nearer than the hands in the median.*a disparity image")],
-)
-def test_disparity_in_fractions_of_a_pixel_is_warned_about(frames: list[HandFrame], scale: int, message: str) -> None:
+@pytest.mark.parametrize("scale", [8, 16])
+def test_disparity_in_fractions_of_a_pixel_is_warned_about(frames: list[HandFrame], scale: int) -> None:
     def disparity(depth: np.ndarray) -> np.ndarray:
         """A stereo camera of 55 mm counts parts of a pixel, whose values look like millimetres."""
         px = frames[0].camera.fx_px * 55 / np.maximum(depth, 1)
         return np.where(depth > 0, np.rint(scale * px), 0).astype(np.uint16)
 
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match="nearer than the hands in the median.*a disparity image"):
         likeliest(frames, disparity, frames[0].camera)
     tracker = crossnets.load()
     changed = [replace(frame, depth_mm=disparity(frame.depth_mm).astype(np.float32)) for frame in frames]

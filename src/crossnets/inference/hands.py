@@ -43,12 +43,12 @@ _FAR_MEDIAN_MM = 1600.0
 _LEAST_FOUND = 0.2
 """Least number of hands per frame that shows, at such a median depth, that depths are in mm."""
 # Set on the 19 frames of an SR305 and on CVAR's, as depth and as disparity of a stereo camera, and on rendered hands
-# that are seen along the arm. Depth gives medians of 0.00 to 0.01 and disparity gives 0.17 to 0.25 nearer pixels.
+# that are seen along the arm. Depth gives medians of 0.00 to 0.01 and disparity gives 0.13 to 0.25 nearer pixels.
 _AROUND = 0.25
 """Margin of the surroundings about the box of the joints, over its longer side."""
 _CLEAR = 0.2
 """Distance in front of or behind all joints that is clearly outside of the hand, over its length."""
-_MANY_NEARER = 0.15
+_MANY_NEARER = 0.1
 """Share of nearer pixels that is taken for a fault."""
 _FEWEST_HANDS = 3
 """Least number of hands that can show such a fault."""
