@@ -64,7 +64,7 @@ _KNUCKLE_RADIUS = 1.18
 """Radius of a knuckle relative to that of the middle joint, as in RADII_MM."""
 _SOFT = 0.85
 """Radii of `HandShape` relative to the skin. Anny's skin is thinner than that where joints are bent, and her thumb is
-thicker than ours. With whole radii two fifths of the fists would be refused."""
+thicker than ours. With whole radii many of the fists would be refused."""
 _INSIDE = 0.5
 """Radii of invisible spheres relative to those of the shape."""
 _RING_MM = 4.0
