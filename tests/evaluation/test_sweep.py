@@ -73,9 +73,9 @@ def test_invalid_file_raises(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_experiments_of_the_repository_are_valid() -> None:
-    runs = {"cvar.toml": 30, "cvar_crossing.toml": 30, "nyu_motion.toml": 2}
+    runs = {"cvar.toml": 30, "cvar_crossing.toml": 30, "cvar_init.toml": 12, "nyu_motion.toml": 2}
     for path in (Path(__file__).parents[2] / "experiments").glob("*.toml"):
-        assert len(read_sweep(path, {"cvar": "/data", "nyu": "/motion"})) == runs[path.name]
+        assert len(read_sweep(path, {"cvar": "/data", "nyu": "/motion", "model": "/model"})) == runs[path.name]
 
 
 def test_results_of_the_repository_fit_their_experiments() -> None:

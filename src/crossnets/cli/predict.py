@@ -426,7 +426,10 @@ def _in_processes(
                 continue
             found, picture, median, around = answer
             yield replace(found, key=_unused(found.key, seen)), picture, median, around
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError) as error:
+        # The pool of Python 3.11 may say that its pipe is closed, if a process dies while it takes a frame.
+        if isinstance(error, OSError) and str(error) != "handle is closed":
+            raise
         raise OSError(
             f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "
             "Give fewer --workers."

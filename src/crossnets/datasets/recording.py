@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -216,12 +217,18 @@ class RecordingWriter:
 
     def close(self) -> None:
         """Finish labels.jsonl. Calling it again has no effect."""
-        if self._labels is None:
+        labels = self._labels
+        if labels is None:
             return
-        self._labels.flush()
-        os.fsync(self._labels.fileno())
-        self._labels.close()
         self._labels = None
+        try:
+            labels.flush()
+            os.fsync(labels.fileno())
+        except OSError:
+            with suppress(OSError):  # closing tries to write again, and frees the file even if that fails
+                labels.close()
+            raise
+        labels.close()
         (self._root / UNFINISHED_FILE).replace(self._root / LABELS_FILE)
 
     def __enter__(self) -> "RecordingWriter":

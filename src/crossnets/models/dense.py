@@ -55,6 +55,10 @@ class Votes(NamedTuple):
         # A matrix product would be computed in bfloat16 during training.
         return (self.weights[..., None] * self.places).sum(2)
 
+    def rows(self, rows: slice) -> "Votes":
+        """Select images of the batch."""
+        return Votes(*(part[rows] for part in self if part is not None))
+
     def outputs(self) -> tuple[Tensor, ...]:
         """Return what a runtime needs, in the order of `inference.estimator.Raw`, without what is None."""
         found = (self.joints, self.log_spread, self.side, self.log_size, self.hand)

@@ -141,9 +141,9 @@ class CrossingStage:
         """Loss terms of real images. Labelled and unlabelled ones are one batch for the normalisation."""
         count = len(labelled.image)
         votes = self.nets.dense(real)
-        terms = estimation_terms(type(votes)(*(part[:count] for part in votes)), labelled)
+        terms = estimation_terms(votes.rows(slice(count)), labelled)
         if sure is not None:
-            rest = type(votes)(*(part[count:] for part in votes))
+            rest = votes.rows(slice(count, None))
             error = distances(rest.joints, taught) + VOTES * vote_distances(rest, taught)
             terms["unlabelled"] = ramp * (sure * error).mean()
         return terms

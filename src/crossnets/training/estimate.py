@@ -39,8 +39,8 @@ class EstimateStage:
             return terms
         count = len(batch.image)
         votes = self.nets.dense(torch.cat([batch.image, real.image]))  # together, for the normalisation
-        terms = estimation_terms(Votes(*(part[:count] for part in votes if part is not None)), batch)
-        distance = real_distances(votes.joints[count:], real).mean()
+        terms = estimation_terms(votes.rows(slice(count)), batch)
+        distance = real_distances(votes.rows(slice(count, None)).joints, real).mean()
         share = len(real.image) / count  # a real crop weighs as much as a rendered one
         descend(self.optimisers["estimator"], {**terms, "real": share * distance})
         return {**terms, "real": distance}
