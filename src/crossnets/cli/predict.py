@@ -416,7 +416,10 @@ def _in_processes(
     try:
         while True:
             while len(waiting) < _WAITING * workers and (place := next(places, None)) is not None:
-                waiting.append(pool.submit(_predict_one, *place))
+                try:
+                    waiting.append(pool.submit(_predict_one, *place))
+                except (OSError, ValueError) as error:  # a process died while the pool was starting another one
+                    raise BrokenProcessPool from error
             if not waiting:
                 return
             answer = waiting.popleft().result()
@@ -426,10 +429,7 @@ def _in_processes(
                 continue
             found, picture, median, around = answer
             yield replace(found, key=_unused(found.key, seen)), picture, median, around
-    except (BrokenProcessPool, OSError) as error:
-        # The pool of Python 3.11 may say that its pipe is closed, if a process dies while it takes a frame.
-        if isinstance(error, OSError) and str(error) != "handle is closed":
-            raise
+    except BrokenProcessPool:
         raise OSError(
             f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "
             "Give fewer --workers."
