@@ -34,7 +34,8 @@ def main() -> None:
 
 
 def _ho3d(one: Path, out: Path, frames: int, *, blank: bool) -> None:
-    image, label = _first(one, "train/*/depth/*.png"), _first(one, "train/*/meta/*.pkl")
+    image = _first(one, "train/*/depth/*.png")
+    label = _first(one, "train/*/meta/*.pkl")
     out.mkdir()
     if blank:
         image = _blank(out / "blank.png", np.zeros((480, 640, 3), np.uint8))
@@ -48,7 +49,8 @@ def _ho3d(one: Path, out: Path, frames: int, *, blank: bool) -> None:
 
 
 def _h2o(one: Path, out: Path, frames: int, *, blank: bool) -> None:
-    image, label = _first(one, "subject*/*/*/cam4/depth/*.png"), _first(one, "subject*/*/*/cam4/hand_pose/*.txt")
+    image = _first(one, "subject*/*/*/cam4/depth/*.png")
+    label = _first(one, "subject*/*/*/cam4/hand_pose/*.txt")
     intrinsics = image.parents[1] / "cam_intrinsics.txt"
     out.mkdir()
     if blank:

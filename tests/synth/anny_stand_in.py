@@ -29,7 +29,8 @@ def _faces() -> np.ndarray:
     faces = [(0, 1, 2), (0, 2, 3)]
     for ring in range(_RINGS - 1):
         for k in range(4):
-            a, b = 4 * ring + k, 4 * ring + (k + 1) % 4
+            a = 4 * ring + k
+            b = 4 * ring + (k + 1) % 4
             faces += [(a, b + 4, b), (a, a + 4, b + 4)]
     last = VERTICES - 4
     return np.array([*faces, (last, last + 2, last + 1), (last, last + 3, last + 2)])

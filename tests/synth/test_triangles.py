@@ -55,7 +55,8 @@ def test_a_square_covers_the_pixels_that_its_corners_enclose() -> None:
 
 
 def test_a_tessellated_sphere_has_no_gap_and_the_silhouette_of_a_sphere() -> None:
-    stacks, slices = 60, 120
+    stacks = 60
+    slices = 120
     theta, phi = np.meshgrid(np.linspace(0, np.pi, stacks + 1), np.linspace(0, 2 * np.pi, slices, False), indexing="ij")
     points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=-1)
     center = np.array([10.0, -20, 400])

@@ -104,7 +104,7 @@ def _installed_from() -> Path | None:
 
 
 def _without(package: str) -> str:
-    """What works without a missing package, if there is something."""
+    """Describe what works without a missing package. The text is empty if nothing does."""
     if package == "PIL":
         return " A film that ends in .mp4 needs no extra."
     return " A recording or a folder of PNGs needs no extra." if _virtual(sys.argv[1:]) else ""

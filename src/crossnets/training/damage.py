@@ -207,7 +207,7 @@ def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Te
 
 
 class Places(NamedTuple):
-    """Where damages find the hand of each image."""
+    """Places of the hands that damages are put near."""
 
     uvd: Float[Tensor, "B 3"]
     """Centre of the hand: column and row of the image, depth in mm."""

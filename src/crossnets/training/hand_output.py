@@ -90,7 +90,10 @@ def examples(estimator: CropEstimator, detector: HandDetector, frames: int, seed
         seed: Seed of the first camera's frames.
     """
     loose = HandDetector(detector.maps, replace(detector.model, threshold=CANDIDATE))
-    crops, scores, hand, numbers = [], [], [], []
+    crops = []
+    scores = []
+    hand = []
+    numbers = []
     for number, frame in enumerate(track(_frames(frames, seed), "looking for candidates", total=frames)):
         found = loose.find(frame.image.depth_mm, frame.image.camera)
         if not found:

@@ -82,11 +82,17 @@ def _draw(vertices, faces, xs, ys, depth, patch, index):
 
 @compiled
 @no_type_check
+def _cross(a, b):
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@compiled
+@no_type_check
 def _draw_triangle(a, b, c, xs, ys, box, depth, patch, index):
     # Each edge function is the plane through the camera and one side of the triangle.
-    px, py, pz = c[1] * b[2] - c[2] * b[1], c[2] * b[0] - c[0] * b[2], c[0] * b[1] - c[1] * b[0]
-    qx, qy, qz = a[1] * c[2] - a[2] * c[1], a[2] * c[0] - a[0] * c[2], a[0] * c[1] - a[1] * c[0]
-    rx, ry, rz = b[1] * a[2] - b[2] * a[1], b[2] * a[0] - b[0] * a[2], b[0] * a[1] - b[1] * a[0]
+    px, py, pz = _cross(c, b)
+    qx, qy, qz = _cross(a, c)
+    rx, ry, rz = _cross(b, a)
     volume = a[0] * px + a[1] * py + a[2] * pz
     # The volume is positive for triangles that face the camera, and so are the edge functions inside.
     if volume <= 0:
