@@ -27,19 +27,17 @@ from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hands import estimate_hands
 from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, detector_of, open_estimator
 from crossnets.inference.torch_models import Estimator
-from crossnets.models.blocks import BatchNorm2d
 from crossnets.models.crossnet import DensePosterior
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
+from crossnets.training.averages import BATCHES, Averages
 from crossnets.training.damage import damage_crops
 from crossnets.training.hand_output import examples, with_hand_output
 from crossnets.training.presets import crossnets
 from crossnets.training.rendering import half_mirrored, renderings
 from crossnets.weights import SHIPPED
 
-_SETTLED_BATCH, _SETTLED_BATCHES = 512, 10
-"""Size and number of the batches for the statistics of normalisation. Ten batches give plain means
-(`models.blocks`)."""
-
+_SETTLED_BATCH = 512
+"""Size of the batches for the statistics of normalisation."""
 
 _HAND_SEED = 7_000_000
 """Seed of the frames for the output for hands. No training or measurement uses these frames."""
@@ -55,27 +53,20 @@ def halved(estimator: Estimator) -> Estimator:
 
 
 def settled(estimator: Estimator, seed: int) -> Estimator:
-    """Compute the statistics of normalisation again for the stored weights.
+    """Compute the statistics of normalisation again for the stored weights, over crops of the training's kind.
 
-    A training in bfloat16 computes with rounded weights, so its running averages belong to slightly different weights.
-    This adds an error of 2.5 mm. The averages are therefore computed again in float32, over crops of the training's
-    kind.
+    The rounding of the weights changes the statistics as a training in bfloat16 does.
     """
     networks = estimator.networks
     assert isinstance(networks, DensePosterior)
     config = crossnets(seed=seed).rendered
-    layers = [layer for layer in networks.dense.modules() if isinstance(layer, BatchNorm2d)]
-    for layer in layers:
-        layer.reset_running_stats()
-    networks.dense.train()
     whole = renderings(config, _SETTLED_BATCH)
-    for number in track(range(_SETTLED_BATCHES), "settling"):
+    images = []
+    for number in track(range(BATCHES), "settling"):
         batch = half_mirrored(whole[number], True)
-        image = batch.image
-        if config.damage is not None:
-            image = damage_crops(image, batch.joints, config.damage, number)
-        with torch.no_grad():
-            networks.dense(image)
+        damage = config.damage
+        images.append(batch.image if damage is None else damage_crops(batch.image, batch.joints, damage, number))
+    Averages((networks.dense.train(),), lambda: images).compute()
     networks.eval()
     return estimator
 

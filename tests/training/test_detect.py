@@ -16,7 +16,7 @@ from crossnets.models.detector import DetectorNetConfig
 from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training import loop, presets
-from crossnets.training.config import DetectorTraining, StageConfig
+from crossnets.training.config import DetectorTraining, Precision, StageConfig
 from crossnets.training.detect import Targets, detection_terms, nearest_depth, targets_of
 from crossnets.training.machine import Machine
 from crossnets.training.run import request_of
@@ -152,8 +152,11 @@ def test_a_stream_that_goes_on_gives_what_it_would_have_given() -> None:
     assert not torch.equal(whole[0].image, whole[2].image)
 
 
-def test_a_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, quiet = small(), Console(quiet=True)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_training_goes_on_where_it_stopped(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, quiet = replace(small(), precision=precision), Console(quiet=True)
     whole = loop.train(config, None, tmp_path / "whole", request=request_of(config, {}), console=quiet, machine=ALONE)
     step, taken = loop._step, []
 

@@ -56,6 +56,11 @@ class _EarlyMean:
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
+    def reset_running_stats(self) -> None:
+        """Forget all batches. The next ones are averaged as if they were the first."""
+        self._batches = None
+        super().reset_running_stats()  # pyright: ignore[reportAttributeAccessIssue] - as in `forward`
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._batches = None
         super()._load_from_state_dict(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue] - as in `forward`

@@ -101,6 +101,7 @@ class CrossingStage:
         dense = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
         self.drawing = Drawing(nets, config.lr, adversarial=self.whole and terms.adversarial)
         self.optimisers: dict[str, Adam] = {"estimator": dense, **self.drawing.optimisers}
+        self.direct = (nets.dense,)
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
@@ -129,6 +130,12 @@ class CrossingStage:
         descend(self.optimisers["estimator"], terms)
         self._teach(draw.step)
         return {**terms, **learned}
+
+    def images(self, draw: Draw) -> Float[Tensor, "N 1 S S"]:
+        """Real images of an update, as the estimator gets them."""
+        labelled = draw.augmented().image
+        pairs = draw.pairs(CUBE_MM) if self.whole else None
+        return labelled if pairs is None else torch.cat([labelled, pairs.changed_image])
 
     def _estimator_terms(
         self,

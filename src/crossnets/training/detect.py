@@ -38,6 +38,7 @@ class DetectStage:
         self.nets = nets
         optimiser = AdamW(nets.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
         self.optimisers: dict[str, Adam] = {"detector": optimiser}
+        self.direct = (nets,)
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
@@ -45,6 +46,10 @@ class DetectStage:
         terms = detection_terms(self.nets(batch.image), targets_of(batch))
         descend(self.optimisers["detector"], terms)
         return terms
+
+    def images(self, draw: Draw) -> Float[Tensor, "B C H W"]:
+        """Rendered frames."""
+        return draw.scenes().image
 
 
 class Targets(NamedTuple):

@@ -29,6 +29,7 @@ class EstimateStage:
         self.nets = nets
         optimiser = AdamW(nets.dense.parameters(), config.lr, weight_decay=WEIGHT_DECAY, fused=True)
         self.optimisers: dict[str, Adam] = {"estimator": optimiser}
+        self.direct = (nets.dense,)
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
@@ -44,6 +45,11 @@ class EstimateStage:
         share = len(real.image) / count  # a real crop weighs as much as a rendered one
         descend(self.optimisers["estimator"], {**terms, "real": share * distance})
         return {**terms, "real": distance}
+
+    def images(self, draw: Draw) -> Float[Tensor, "B 1 S S"]:
+        """Crops of rendered hands, and of real ones if there are any."""
+        rendered, real = draw.rendered().image, draw.real()
+        return rendered if real is None else torch.cat([rendered, real.image])
 
 
 def distances(found: Float[Tensor, "B J 3"], truth: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J"]:

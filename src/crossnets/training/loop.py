@@ -29,13 +29,14 @@ from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged, without_hand_output
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import progress, rendering, run, scenes, schedule, state
+from crossnets.training.averages import BATCHES, Averages
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, StageConfig, terms_of
 from crossnets.training.crops import TrainingFrames, seed_of
 from crossnets.training.freeze import freeze, without_frozen
 from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.stages import make_stage
-from crossnets.training.steps import Losses, Stage
+from crossnets.training.steps import DirectStage, Losses, Stage
 from crossnets.training.validation import Validation
 
 _CALIBRATION_STEPS = 3
@@ -168,14 +169,14 @@ class _Session:
         )
 
     @contextmanager
-    def stream(self, stage: StageConfig, first: int, total: int) -> Iterator[Stream]:
+    def stream(self, stage: StageConfig, first: int, total: int, machine: Machine | None = None) -> Iterator[Stream]:
         """The rendered hands of a stage. None for stages that take none."""
-        config = self.config
+        config, machine = self.config, machine or self.machine
         if isinstance(config, CrossnetsConfig) and stage.name == "estimate":
-            with rendering.stream(config.rendered, stage.batch, first, total, self.machine) as batches:
+            with rendering.stream(config.rendered, stage.batch, first, total, machine) as batches:
                 yield batches
         elif isinstance(config, DetectorTraining):
-            with scenes.stream(config.scenes, stage.batch, first, total, self.machine) as batches:
+            with scenes.stream(config.scenes, stage.batch, first, total, machine) as batches:
                 yield batches
         else:
             yield None
@@ -183,6 +184,21 @@ class _Session:
     def stage(self, config: StageConfig, networks: Networks | DetectorNet) -> Stage:
         """The code of a stage, with fresh optimisers of what is not frozen."""
         return without_frozen(make_stage(networks, config, terms_of(self.config)), config.name)
+
+    def averages(self, stage: Stage, config: StageConfig, total: int) -> Averages | None:
+        """The running averages to compute again in a stage of `total` steps. None if they are right as they are.
+
+        The images are those of the steps that would come next.
+        """
+        if self.config.precision != "bf16-mixed" or not isinstance(stage, DirectStage):
+            return None
+
+        def images() -> list[Tensor]:
+            end = total + BATCHES
+            with self.stream(config, total, end, replace(self.machine, workers=0)) as rendered:
+                return [stage.images(self.draw(config, step, rendered)) for step in range(total, end)]
+
+        return Averages(stage.direct, images)
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""
@@ -483,6 +499,7 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
         state.save(session.out, place, session.networks, stage.optimisers if at_step else {}, best.weights)
 
     every = steps_between_validations(session.config, config, total)
+    averages = session.averages(stage, config, total)
     ended = total
     with reporter.stage(config.name, total, first), session.stream(config, first, total) as batches:
         rendered: Any = None if batches is None else Timed(batches)
@@ -494,7 +511,7 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
             report.add(step, _step(session, stage, config, step, total, rendered), last=ends or step + 1 == total)
             if every is not None and ((step + 1) % every == 0 or step + 1 == total):
                 report.flush()
-                ends = _validate(session, reporter, number, step + 1) or ends
+                ends = _validate(session, reporter, number, step + 1, averages) or ends
             if ends:
                 ended = step + 1
                 break
@@ -514,8 +531,7 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
                 saved = time.monotonic()
     if every is not None:
         _end_validations(session)
-    if config.name in schedule.EXTENDABLE and ranks.first():
-        state.save_end(session.out, config.name, ended, stage.optimisers)
+    _finish(session, config, ended, stage, averages if every is None else None)
     checkpoint(session.next_stage(number + 1), 0)
 
 
@@ -525,6 +541,14 @@ def _restore_optimisers(session: _Session, number: int, stage: Stage, resumed: i
         state.restore(session.out, session.networks, stage.optimisers)
     elif session.starts[number]:
         state.restore_end(session.out, session.config.stages[number].name, stage.optimisers)
+
+
+def _finish(session: _Session, config: StageConfig, ended: int, stage: Stage, averages: Averages | None) -> None:
+    """Compute the running averages, if given, and keep what an extension needs of a stage of this many steps."""
+    if averages is not None:
+        averages.compute()
+    if config.name in schedule.EXTENDABLE and ranks.first():
+        state.save_end(session.out, config.name, ended, stage.optimisers)
 
 
 def _begin_validations(session: _Session, reporter: progress.Listener, number: int) -> None:
@@ -546,11 +570,17 @@ def _copy_of(networks: Networks | DetectorNet) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in networks.state_dict().items()}
 
 
-def _validate(session: _Session, reporter: progress.Listener, number: int, step: int) -> bool:
+def _validate(
+    session: _Session, reporter: progress.Listener, number: int, step: int, averages: Averages | None = None
+) -> bool:
     """Compute the validation error after a step on the first rank, report it, and keep the weights of the lowest one.
+
+    The running averages, if given, are computed again before.
 
     Returns whether the stage ends here, because the patience is exhausted. All ranks decide by the same error.
     """
+    if averages is not None:
+        averages.compute()
     error_mm = ranks.shared(session.error_mm() if ranks.first() else None)
     if not math.isfinite(error_mm):
         raise _diverged(session.config.stages[number].name, step, f"validation error = {error_mm} mm", session.out)

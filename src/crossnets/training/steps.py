@@ -38,6 +38,20 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
+class DirectStage(Stage, Protocol):
+    """A stage that trains networks from images straight to joints or hands. Their averages can be computed anew."""
+
+    @property
+    def direct(self) -> tuple[nn.Module, ...]:
+        """These networks, which all take the same images."""
+        ...
+
+    def images(self, draw: Draw) -> Float[Tensor, "B C H W"]:
+        """Images that a step passes through the networks."""
+        ...
+
+
 @contextmanager
 def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """Within it, gradients reach those of these parameters that are not frozen, and no others of the network."""
@@ -298,6 +312,7 @@ class OwnStage:
         self.nets = nets
         optimiser = AdamW(nets.parameters(), config.lr, weight_decay=OWN_WEIGHT_DECAY, fused=True)
         self.optimisers: dict[str, Adam] = {"own": optimiser}
+        self.direct = (nets,)
 
     def step(self, draw: Draw, generator: torch.Generator) -> Losses:
         """One update."""
@@ -306,3 +321,7 @@ class OwnStage:
         terms = self.nets.loss(self.nets(batch.image), joints_mm)
         descend(self.optimisers["own"], terms)
         return terms
+
+    def images(self, draw: Draw) -> Float[Tensor, "B 1 S S"]:
+        """Images of labelled frames."""
+        return draw.labelled().image
