@@ -24,6 +24,8 @@ export async function load(ort, detectorBytes, modelBytes, config) {
     passes: config.passes,
     cubeMm: config.cube_mm,
     stdPerSpread: config.std_per_spread,
+    stdFloorMm: config.std_floor_mm ?? 0, // models of version 0.1 have neither
+    stdOfDoubt: config.std_of_doubt ?? 0,
   };
 }
 
@@ -200,15 +202,17 @@ async function estimate(model, image, camera, cubes) {
   return crops.map((crop, k) => {
     const joints = [];
     const std = [];
+    const right = 1 / (1 + Math.exp(-raw.side.data[k]));
+    const doubt = 4 * right * (1 - right); // 1 where both sides of the hand are equally likely
     for (let j = 0; j < count; j++) {
       const [u, v, d] = raw.joints.data.slice(3 * (k * count + j), 3 * (k * count + j) + 3);
       const z = d * crop.half + crop.z;
       // From the crop, -1 to 1, to pixels of the image, and along the ray to the depth.
       const pixel = [u, v].map((c, axis) => (((c + 1) * CROP) / 2 - 0.5 - crop.shift[axis]) / crop.scale);
       joints.push([((pixel[0] - camera.cx) / camera.fx) * z, ((pixel[1] - camera.cy) / camera.fy) * z, z]);
-      std.push(Math.exp(raw.log_spread.data[k * count + j]) * model.stdPerSpread * crop.half);
+      const expected = Math.exp(raw.log_spread.data[k * count + j]) * crop.half;
+      std.push(Math.hypot(expected * model.stdPerSpread, model.stdFloorMm) * (1 + model.stdOfDoubt * doubt));
     }
-    const right = 1 / (1 + Math.exp(-raw.side.data[k]));
     const size = 2 * crop.half * Math.exp(raw.log_size.data[k]);
     return { joints, std, right, size, hand: raw.hand.data[k], shown: crop.shown };
   });

@@ -21,6 +21,29 @@ _MOST_CUBE = 1.5
 """Bounds of the side of a cube, relative to the model's cube."""
 
 
+class Deviations(NamedTuple):
+    """The rule that turns errors that a network expects into standard deviations in each axis."""
+
+    std_per_spread: float
+    std_floor_mm: float
+    std_of_doubt: float
+
+    def std_mm(
+        self, expected_mm: Float[np.ndarray, "B J"], doubt: Float[np.ndarray, "B"]
+    ) -> Float32[np.ndarray, "B J"]:
+        """Return the standard deviations of joints with these expected errors, in hands with this `side_doubt`."""
+        std = np.hypot(expected_mm * self.std_per_spread, self.std_floor_mm)
+        return (std * (1 + self.std_of_doubt * doubt[:, None])).astype(np.float32)
+
+
+def side_doubt(right: Float[np.ndarray, "B"]) -> Float[np.ndarray, "B"]:
+    """Return 1 where a right hand is as likely as a left one, and 0 where the side is certain.
+
+    A hand taken for one of the other side has its fingers in the opposite order, and errors of centimetres.
+    """
+    return 4 * right * (1 - right)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropModel:
     """Description of a network: how its crops are cut, and the skeleton of its joints."""
@@ -35,6 +58,10 @@ class CropModel:
     """Passes over a frame. Each further pass crops around the joints of the one before, in the estimated size."""
     std_per_spread: float = GAUSSIAN_STD
     """Ratio of the standard deviation of a joint in each axis to the error that the network expects."""
+    std_floor_mm: float = 0.0
+    """Least standard deviation, from errors that the network does not expect, such as those of a camera's scale."""
+    std_of_doubt: float = 0.0
+    """Share by which standard deviations grow where both sides of the hand are equally likely (`side_doubt`)."""
 
     def __post_init__(self) -> None:
         if self.normalisation not in get_args(Normalisation) or self.centers not in get_args(Centers):
@@ -49,6 +76,15 @@ class CropModel:
             raise ValueError(f"Found passes={self.passes!r}, expected 1, 2 or 3.")
         if not (isinstance(self.std_per_spread, float) and 0 < self.std_per_spread < np.inf):
             raise ValueError(f"Found std_per_spread={self.std_per_spread!r}, expected a finite number above 0.")
+        for name in ("std_floor_mm", "std_of_doubt"):
+            value = getattr(self, name)
+            if not (isinstance(value, float) and 0 <= value < np.inf):
+                raise ValueError(f"Found {name}={value!r}, expected a finite number, 0 or above.")
+
+    @property
+    def deviations(self) -> Deviations:
+        """The rule for standard deviations."""
+        return Deviations(self.std_per_spread, self.std_floor_mm, self.std_of_doubt)
 
 
 def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,13 +204,15 @@ class CropEstimator:
             centers_mm = np.stack([crop.center_mm for crop in crops])
             std_mm = None
             if raw.log_spread is not None:
-                std_mm = self._spread(np.exp(raw.log_spread)) * self.model.std_per_spread
+                certain = np.zeros(len(raw.joints))
+                std_mm = self.model.deviations.std_mm(self._spread(np.exp(raw.log_spread)), certain)
             return Estimates(self.spoken(raw.joints + centers_mm[:, None]), std_mm)
         half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
+        right = 1 / (1 + np.exp(-raw.side))
         return Estimates(
             self.spoken(out_of_cubes(raw.joints, views_of(crops))),
-            self._spread(np.exp(raw.log_spread)) * (self.model.std_per_spread * half_mm[:, None]),
-            (1 / (1 + np.exp(-raw.side))).astype(np.float32),
+            self.model.deviations.std_mm(self._spread(np.exp(raw.log_spread)) * half_mm[:, None], side_doubt(right)),
+            right.astype(np.float32),
             (2 * half_mm * np.exp(raw.log_size)).astype(np.float32),
             None if raw.hand is None else raw.hand.astype(np.float32),
         )

@@ -35,7 +35,7 @@ Camera: TypeAlias = str | Pinhole | LensCamera | CameraPreset | Sequence[float] 
 """Any argument of `geometry.camera.as_camera`."""
 FINDS_EVERY = 15
 """Frames between two searches of the whole image while all hands are followed."""
-_LOST_SHARE = 0.11
+_LOST_SHARE = 0.15
 """Mean deviation of the joints over the hand's length above which a followed hand is lost."""
 _MISSES = 2
 """Number of consecutive searches without a followed hand after which it is dropped."""
