@@ -211,6 +211,18 @@ def test_a_mistyped_command_is_guessed(
     assert (f"Did you mean crossnets {guess}?" in said) if guess else ("Did you mean" not in said)
 
 
+@pytest.mark.parametrize("again", ["--set", "--set=model=B"])
+def test_an_option_that_is_given_twice_is_refused(
+    again: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", "experiments/cvar.toml", "--set", "cvar=A", again, "model=B"]
+    monkeypatch.setattr(sys, "argv", ["crossnets", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "--set is given twice. Give it once, with all its values after it" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_in_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*words: object, **options: object) -> None:
         raise KeyboardInterrupt

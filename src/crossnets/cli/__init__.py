@@ -125,6 +125,18 @@ def _check_command(words: Sequence[str], commands: Iterable[str]) -> None:
     end(f"{words[0]!r} is not a command.{guess} The commands are {', '.join(commands)}.", 2)
 
 
+def _check_repeated(words: Sequence[str]) -> None:
+    """End if an option is given twice. The parser would drop the first without a word."""
+    seen: set[str] = set()
+    for word in words:
+        name = word.partition("=")[0].replace("_", "-")
+        if not name.startswith("--"):
+            continue
+        if name in seen:
+            end(f"{name} is given twice. Give it once, with all its values after it, such as {name} A B for a list.", 2)
+        seen.add(name)
+
+
 def _run(commands: dict[str, Callable[..., None]], words: list[str]) -> None:
     """Parse the words and run their command. The parser of one command guesses mistyped options among its own."""
     config = (tyro.conf.DisallowNone,)
@@ -181,6 +193,7 @@ def main() -> None:
             "synthesize": synthesize.synthesize,
         }
         _check_command(sys.argv[1:], commands)
+        _check_repeated(sys.argv[1:])
         _run(commands, sys.argv[1:])
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
