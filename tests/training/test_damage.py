@@ -6,6 +6,7 @@ from torch import Tensor
 
 from crossnets.geometry.thinned import as_image
 from crossnets.tensors import SceneBatch
+from crossnets.training import damage
 from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes, hashed, image_of
 
 SIZE = 64
@@ -147,6 +148,36 @@ def test_a_ball_lies_at_the_hand_or_anywhere_in_a_frame_without_hands() -> None:
         depth = 500 / changed[:, 0][ball]
         assert float(depth.min()) > nearest
         assert float(depth.max()) < farthest
+
+
+def rough(count: int, height: int, width: int) -> Tensor:
+    """Steps of depth between blocks of different sizes, and single pixels, 0 to 1."""
+    generator = torch.Generator().manual_seed(7)
+    blocks = torch.rand(count, 1, height // 4, width // 4, generator=generator)
+    image = blocks.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    return torch.where(torch.rand(image.shape, generator=generator) < 0.1, 1.0, image)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "all"])
+def test_compiled_loops_damage_crops_with_the_same_bits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CropDamage(**dict.fromkeys(KINDS, 0.5)) if kind == "all" else only(kind)
+    crops = 2 * rough(16, 48, 48) - 1
+    found = damage_crops(crops, joints(16), config, 9)
+    monkeypatch.setattr(damage, "_has_kernels", lambda device: False)
+    assert torch.equal(found, damage_crops(crops, joints(16), config, 9))
+    assert not torch.equal(found, crops)
+
+
+@pytest.mark.parametrize("kind", [*SCENE_KINDS, "all"])
+def test_compiled_loops_damage_scenes_with_the_same_bits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SceneDamage(**{name: 0.5 if kind == "all" else float(name == kind) for name in SCENE_KINDS})
+    depth = 1000 * rough(8, 64, 80) * (rough(8, 64, 80) < 0.9)
+    batch = scenes()._replace(image=image_of(depth))
+    found = damage_scenes(batch, config, 9)
+    monkeypatch.setattr(damage, "_has_kernels", lambda device: False)
+    assert torch.equal(found, damage_scenes(batch, config, 9))
+    assert torch.equal(image_of(depth), batch.image)
+    assert not torch.equal(found, batch.image)
 
 
 def test_the_hash_is_even_and_neighbours_do_not_go_together() -> None:

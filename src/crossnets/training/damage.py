@@ -5,13 +5,15 @@ return single pixels far in front of everything. People hold objects. A rendered
 sensor's model. Each training step therefore damages a share of its images.
 
 Every random number depends only on the seed, the row of the image and the pixel. The parameters of an image are drawn
-on the processor, and fields of pixels come from an integer hash, which gives the same bits on every device.
+on the processor, and fields of pixels come from an integer hash, which gives the same bits on every device. On the
+processor, compiled loops (`damage_kernels`) replace the slowest of torch's operations, with the same bits.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -21,6 +23,7 @@ from crossnets import ranks
 from crossnets.geometry.thinned import INVERSE_MM, NEAREST_MM, RELIEF_MM, WINDOW_PX
 from crossnets.synth.scenes import NONE
 from crossnets.tensors import SceneBatch
+from crossnets.training import damage_kernels
 
 _HALF_MM = 120.0
 """Half the side of the cube that converts sizes in mm. Real cubes differ from it by at most a quarter."""
@@ -32,6 +35,8 @@ _SPHERES = 6
 """Number of spheres of a rod. The spheres of a ball coincide."""
 _LEAST_LEFT = 0.3
 """Share of the valid pixels that edge loss and holes must leave. Otherwise the image gets neither of them."""
+_TINY = 1e-12
+"""Smaller than the rounding of squared lengths in a crop."""
 _WORD = 0xFFFFFFFF
 _SEEDS = 2**63 - 1
 
@@ -116,6 +121,11 @@ class _Draws:
         """Draw uniform numbers for each pixel."""
         height, width = size
         self._salt += 0x9E3779B9
+        if _has_kernels(self._device):
+            field = torch.empty(len(self._numbers), 1, height, width)
+            salt = np.uint32(self._salt & _WORD)
+            damage_kernels.hash_fields(self._numbers.numpy(), salt, field.flatten(1).numpy())
+            return field
         pixels = torch.arange(height * width, device=self._device).view(1, 1, height, width)
         return hashed(self._numbers[:, None, None, None] * (height * width) + pixels, self._salt)
 
@@ -132,12 +142,12 @@ class _Damages:
     """Applies one kind of damage after the other to random images of a batch."""
 
     def __init__(self, image: Float[Tensor, "B C H W"], seed: int) -> None:
-        self.image = image
+        self.image = image.clone()
         self._seed = seed
         self._kinds = 0
 
-    def apply(self, share: float, change: Change) -> None:
-        """Change a share of the images.
+    def apply(self, share: float, change: Change) -> Bool[Tensor, "B"]:
+        """Change a share of the images and return which ones, on the processor.
 
         The images are chosen on the processor, so their rows are known without waiting for a GPU.
         """
@@ -145,11 +155,16 @@ class _Damages:
         # Each kind of damage has its own generator, so a rank without changed images may skip its draws.
         salt = self._seed + 0x85EBCA6B * self._kinds
         generator = torch.Generator().manual_seed(salt & _SEEDS)
-        rows = (torch.rand(ranks.size() * len(self.image), generator=generator) < share).nonzero()[:, 0]
-        draws = _Draws(generator, salt, rows, self.image.device)
-        if not len(draws.rows):
-            return
-        self.image = self.image.index_copy(0, draws.rows, change(self.image[draws.rows], draws))
+        chosen = torch.rand(ranks.size() * len(self.image), generator=generator) < share
+        draws = _Draws(generator, salt, chosen.nonzero()[:, 0], self.image.device)
+        if len(draws.rows):
+            self.image.index_copy_(0, draws.rows, change(self.image[draws.rows], draws))
+        return ranks.mine(chosen)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Return whether the loops of `damage_kernels` are used on this device."""
+    return device.type == "cpu"
 
 
 def hashed(at: Int64[Tensor, "..."], salt: int) -> Float[Tensor, "..."]:
@@ -180,14 +195,18 @@ def damage_crops(
     """
     damages = _Damages(image, seed)
     damages.apply(config.objects, lambda crops, draws: _with_rod(crops, _rod(draws, joints[draws.rows])))
-    damages.apply(config.mixing, lambda crops, _: F.avg_pool2d(_padded(crops), 3, 1))
+    damages.apply(config.mixing, lambda crops, _: _window_means(_padded(crops), 3))
     damages.apply(config.coarse, _in_blocks)
     damages.apply(config.noise, lambda crops, draws: _noisy(crops, draws, config.noise_mm / _HALF_MM))
-    before = damages.image
-    damages.apply(config.edges, lambda crops, draws: _edge_loss(crops, draws, config.edges_px))
-    damages.apply(config.holes, lambda crops, draws: torch.where(_holes(crops, draws, config.holes_share), 1.0, crops))
-    seen, left = ((crops < 1).sum(dim=(1, 2, 3), keepdim=True) for crops in (before, damages.image))
-    damages.image = torch.where(left < _LEAST_LEFT * seen, before, damages.image)
+    before = damages.image.clone()
+    torn = damages.apply(config.edges, lambda crops, draws: _edge_loss(crops, draws, config.edges_px))
+    torn |= damages.apply(
+        config.holes, lambda crops, draws: torch.where(_holes(crops, draws, config.holes_share), 1.0, crops)
+    )
+    rows = torn.nonzero()[:, 0].to(image.device)
+    seen, left = ((crops[rows] < 1).sum(dim=(1, 2, 3), keepdim=True) for crops in (before, damages.image))
+    rest = torch.where(left < _LEAST_LEFT * seen, before[rows], damages.image[rows])
+    damages.image.index_copy_(0, rows, rest)
     damages.apply(config.outliers, lambda crops, draws: _with_outliers(crops, draws, config.outliers_share))
     return damages.image
 
@@ -201,9 +220,11 @@ def damage_scenes(batch: SceneBatch, config: SceneDamage, seed: int) -> Float[Te
     inverse = batch.image[:, :1]
     depth = torch.where(inverse > 0, INVERSE_MM / inverse.clamp_min(1e-6), 0.0)
     places = Places(batch.uvd[:, 0], batch.state[:, 0] != NONE, batch.focal_px)
-    damaged = damage_depth(depth, places, config, seed)
-    changed = (damaged != depth).any(dim=(1, 2, 3), keepdim=True)
-    return torch.where(changed, image_of(damaged), batch.image)
+    damaged, chosen = _damaged_depth(depth, places, config, seed)
+    rows = chosen.nonzero()[:, 0].to(depth.device)
+    damaged = damaged[rows]
+    changed = (damaged != depth[rows]).any(dim=(1, 2, 3), keepdim=True)
+    return batch.image.index_copy(0, rows, torch.where(changed, image_of(damaged), batch.image[rows]))
 
 
 class Places(NamedTuple):
@@ -228,22 +249,30 @@ def damage_depth(
         config: Kinds of damage and their frequencies. Strengths in pixels are those of these images.
         seed: The only source of the random numbers.
     """
+    return _damaged_depth(depth_mm, places, config, seed)[0]
+
+
+def _damaged_depth(
+    depth_mm: Float[Tensor, "B 1 H W"], places: Places, config: SceneDamage, seed: int
+) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B"]]:
+    """Return the damaged images, and on the processor which images were chosen for a damage."""
     damages = _Damages(depth_mm, seed)
-    damages.apply(config.objects, lambda frames, draws: _with_ball(frames, draws, places))
-    damages.apply(config.mixing, _mixed)
-    damages.apply(config.edges, lambda frames, draws: _without_edges(frames, draws, config.edges_px))
-    damages.apply(
+    chosen = damages.apply(config.objects, lambda frames, draws: _with_ball(frames, draws, places))
+    chosen |= damages.apply(config.mixing, _mixed)
+    chosen |= damages.apply(config.edges, lambda frames, draws: _without_edges(frames, draws, config.edges_px))
+    chosen |= damages.apply(
         config.holes, lambda frames, draws: torch.where(_holes(frames, draws, config.holes_share), 0.0, frames)
     )
-    damages.apply(config.outliers, lambda frames, draws: _nearer_scenes(frames, draws, config.outliers_share))
-    return damages.image
+    chosen |= damages.apply(config.outliers, lambda frames, draws: _nearer_scenes(frames, draws, config.outliers_share))
+    return damages.image, chosen
 
 
 def image_of(depth_mm: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
     """Compute `geometry.thinned.as_image` for a batch of thinned frames. Invalid pixels are 0."""
     seen = (depth_mm > 0).float()
     # Both means are over whole windows, including padding, so their ratio is the mean of the valid pixels.
-    total, share = (F.avg_pool2d(part, WINDOW_PX, 1, WINDOW_PX // 2) for part in (depth_mm, seen))
+    margin = 4 * (WINDOW_PX // 2,)
+    total, share = (_window_means(F.pad(part, margin), WINDOW_PX) for part in (depth_mm, seen))
     relief = ((total / share.clamp_min(1e-6) - depth_mm) / RELIEF_MM).clamp(-1, 1)
     return torch.cat([INVERSE_MM / depth_mm.clamp_min(NEAREST_MM), relief], dim=1) * seen
 
@@ -315,9 +344,12 @@ def _in_blocks(image: Float[Tensor, "R 1 H W"], draws: _Draws) -> Float[Tensor, 
 
 def _noisy(image: Float[Tensor, "R 1 H W"], draws: _Draws, most: float) -> Float[Tensor, "R 1 H W"]:
     """Add noise to valid pixels: a sum of four uniform numbers, which has a deviation of sqrt(1/3)."""
-    total = sum((draws.field(image.shape[2:]) for _ in range(4)), start=torch.zeros_like(image))
+    total = draws.field(image.shape[2:])
+    for _ in range(3):
+        total += draws.field(image.shape[2:])
     strength = most * (0.15 + 0.85 * draws.rand())[:, None, None, None]
-    return torch.where(image < 1, (image + strength * 3**0.5 * (total - 2)).clamp(-1, 0.999), image)
+    noisy = total.sub_(2).mul_(strength * 3**0.5).add_(image).clamp_(-1, 0.999)
+    return torch.where(image < 1, noisy, image)
 
 
 def _edge_loss(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
@@ -326,17 +358,33 @@ def _edge_loss(image: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> 
 
 
 def _farthest(depth: Float[Tensor, "R 1 H W"], draws: _Draws, most_px: int) -> Float[Tensor, "R 1 H W"]:
-    """Return the largest depth within a distance of 1 to `most_px` pixels, which is drawn for each image.
+    """Return the largest depth within a distance of 1 to `most_px` pixels, which is drawn for each image."""
+    return _maxima(depth, 1 + (draws.rand() * most_px).long().clamp_max(most_px - 1), most_px)
 
-    The maximum spreads by one pixel in each round. An image takes the maximum of its own round.
-    """
-    rounds = (1 + (draws.rand() * most_px).long().clamp_max(most_px - 1))[:, None, None, None]
-    farthest = depth
-    spread = depth
+
+def _maxima(image: Float[Tensor, "R 1 H W"], radii: Int64[Tensor, "R"], most_px: int) -> Float[Tensor, "R 1 H W"]:
+    """Compute the maximum within a distance of 1 to `most_px` pixels, which differs between the images."""
+    if _has_kernels(image.device):
+        out = torch.empty_like(image)
+        damage_kernels.spread_maxima(image[:, 0].numpy(), radii.numpy(), out[:, 0].numpy())
+        return out
+    # The maximum spreads by one pixel in each round. An image takes the maximum of its own round.
+    farthest = image
+    spread = image
     for number in range(1, most_px + 1):
         spread = F.max_pool2d(_padded(spread), 3, 1)
-        farthest = torch.where(rounds == number, spread, farthest)
+        farthest = torch.where((radii == number)[:, None, None, None], spread, farthest)
     return farthest
+
+
+def _window_means(padded: Float[Tensor, "R 1 h w"], side: int) -> Float[Tensor, "R 1 H W"]:
+    """Compute the mean of each whole window of `side` x `side` pixels."""
+    if _has_kernels(padded.device):
+        count, _, height, width = padded.shape
+        out = torch.empty(count, 1, height - side + 1, width - side + 1)
+        damage_kernels.window_means(padded[:, 0].numpy(), side, out[:, 0].numpy())
+        return out
+    return F.avg_pool2d(padded, side, 1)
 
 
 def _holes(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float) -> Bool[Tensor, "R 1 H W"]:
@@ -359,7 +407,7 @@ def _outliers(image: Float[Tensor, "R C H W"], draws: _Draws, most_share: float)
     """Choose single pixels, and small patches in a third of the images."""
     share = (most_share * draws.rand().square() + most_share / 20)[:, None, None, None]
     seeds = draws.field(image.shape[2:])
-    patches = F.max_pool2d((seeds < share / 12).float(), 5, 1, 2) > 0
+    patches = _maxima((seeds < share / 12).float(), torch.full_like(draws.rows, 2), 2) > 0
     return (seeds > 1 - share) | (patches & (draws.rand() < 1 / 3)[:, None, None, None])
 
 
@@ -382,14 +430,15 @@ def _with_rod(image: Float[Tensor, "R 1 S S"], rod: _Rod) -> Float[Tensor, "R 1 
     """Add an object. Its rays are parallel to the axis of the crop."""
     side = image.shape[-1]
     at = (torch.arange(side, device=image.device) + 0.5) * (2 / side) - 1
-    nearest = image
-    squared = rod.radius.square()[:, None, None]
+    squared = rod.radius.square()
+    z = rod.centers[:, :, 2]
+    across = (at - rod.centers[:, :, :1]).square()
+    down = (at - rod.centers[:, :, 1:2]).square()
+    nearest = image[:, 0].clone()
     for number in range(_SPHERES):
-        x, y, z = rod.centers[:, number].unbind(-1)
-        across = (at - x[:, None]).square()[:, None, :]
-        down = (at - y[:, None]).square()[:, :, None]
-        inside = squared - across - down
-        surface = z[:, None, None] - inside.clamp_min(0).sqrt()
-        hit = (inside > 0) & (surface < 1)
-        nearest = torch.where(hit[:, None], torch.minimum(nearest, surface.clamp_min(-1)[:, None]), nearest)
-    return nearest
+        surface = squared[:, None, None] - across[:, number, None, :] - down[:, number, :, None]
+        missed = surface <= 0
+        # The square root of 0 takes ten times as long as that of other numbers.
+        surface.clamp_min_(_TINY).sqrt_().neg_().add_(z[:, number, None, None]).masked_fill_(missed, 1.0)
+        torch.minimum(nearest, surface, out=nearest)
+    return nearest.clamp_min_(-1)[:, None]
