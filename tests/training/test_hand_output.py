@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from crossnets.export.networks import to_onnx
+from crossnets.geometry.camera import project, unproject
 from crossnets.inference import bundle
 from crossnets.inference.detector import Detection, DetectorModel, HandDetector
 from crossnets.inference.engines import load_exported
 from crossnets.inference.estimator import Estimates
 from crossnets.inference.hands import SCORE_WEIGHT, hand_odds
 from crossnets.inference.torch_models import Estimator
+from crossnets.inference.tracker import Image
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.networks import build
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
@@ -112,6 +114,36 @@ def test_a_training_may_start_from_a_model_with_the_output(
     assert isinstance(estimator.networks, DenseCrossing)
     for name, value in networks.dense.state_dict().items():
         torch.testing.assert_close(value, estimator.networks.dense.state_dict()[name])
+
+
+def test_a_window_shows_the_middle_of_a_hand_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_output, "_CUT", 1.0)
+    monkeypatch.setattr(hand_output, "_THINNED", 0.5)
+    scene = SyntheticHands(SyntheticConfig(seed=6, noise=(0.0, 0.0))).scene(0)
+    whole = Image(scene.frame.depth_mm, scene.frame.camera)
+    middle = scene.hands[0].joints_mm.mean(axis=0)
+    widths = set()
+    for seed in range(12):
+        shown = hand_output._partial(whole, [middle], np.random.default_rng(seed))
+        column, row = np.round(project(middle, shown.camera)[:2]).astype(int)
+        height, width = shown.depth_mm.shape
+        widths.add(width)
+        assert 0 <= column < width
+        assert 0 <= row < height
+        at = project(unproject(np.array([column, row, 1000.0]), shown.camera), whole.camera)[:2]
+        assert shown.depth_mm[row, column] == whole.depth_mm[round(float(at[1])), round(float(at[0]))]
+    assert max(widths) < whole.depth_mm.shape[1]
+    assert len(widths) > 6
+
+
+def test_a_hand_that_the_border_cuts_is_unclear() -> None:
+    scene = SyntheticHands(SyntheticConfig(seed=6)).scene(0)
+    joints_mm = scene.hands[0].joints_mm
+    camera = scene.frame.camera
+    assert hand_output._inside(joints_mm, Image(scene.frame.depth_mm, camera)) == 1
+    columns = np.sort(project(joints_mm, camera)[:, 0])
+    cut = Image(scene.frame.depth_mm[:, : int(columns[10])], camera)
+    assert hand_output._inside(joints_mm, cut) == pytest.approx(10 / 21)
 
 
 def test_candidates_of_rendered_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 
 from crossnets.geometry.camera import project
+from crossnets.geometry.thinned import stride_of, thinned_camera
 from crossnets.inference.detector import HandDetector
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hands import SCORE_WEIGHT, estimate_hands
@@ -49,6 +50,13 @@ _TORN = 0.4
 _PATCH_PX = (4, 40)
 _SEEN_SHARE = (0.02, 0.3)
 """Least and greatest size of these patches, and share of the image that they cover."""
+_CUT = 0.25
+_THINNED = 0.15
+"""Shares of the frames of which a window is shown, whose border may cut a hand, and of those with few pixels."""
+_WINDOW_SHARE = (0.4, 0.8)
+"""Sides of such a window over those of the frame."""
+_INSIDE = 0.6
+"""Least share of the joints inside the image of a hand that can be seen well."""
 _DAMAGE = SceneDamage(objects=0.3, mixing=0.1, edges=0.5, edges_px=6, holes=0.2, holes_share=0.12, outliers=0.1)
 _CHECKED = 5
 """Every fifth frame sets the threshold and trains nothing."""
@@ -142,15 +150,49 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
             depth_mm = _torn(shown.depth_mm, rng) if empty and torn else shown.depth_mm
             if damaged:
                 depth_mm = _damaged(depth_mm, pinhole, hands, int(rng.integers(2**31)))
-            clear = [hand for hand in hands if _area_mm2(hand, pinhole) >= PRESENT_MM2]
-            unclear = [hand for hand in hands if hand.pixels and _area_mm2(hand, pinhole) < PRESENT_MM2]
-            middles = [[hand.joints_mm.mean(axis=0) for hand in group] for group in (clear, unclear)]
-            yield _Frame(Image(depth_mm, pinhole), *middles)
+            seen = [hand for hand in hands if hand.pixels]
+            large = [_area_mm2(hand, pinhole) >= PRESENT_MM2 for hand in seen]
+            image = _partial(Image(depth_mm, pinhole), [hand.joints_mm.mean(axis=0) for hand in seen], rng)
+            clear = [big and _inside(hand.joints_mm, image) >= _INSIDE for hand, big in zip(seen, large, strict=True)]
+            middles = [
+                [hand.joints_mm.mean(axis=0) for hand, is_clear in zip(seen, clear, strict=True) if is_clear is group]
+                for group in (True, False)
+            ]
+            yield _Frame(image, *middles)
 
 
 def _area_mm2(hand: SceneHand, camera: Pinhole) -> float:
     """Visible area of a hand at the depth of its middle."""
     return hand.pixels * float(hand.joints_mm[:, 2].mean()) ** 2 / (camera.fx_px * camera.fy_px)
+
+
+def _partial(image: Image, middles: Sequence[np.ndarray], rng: np.random.Generator) -> Image:
+    """Show a window of some images, with the middle of a hand in it if there is one, and fewer pixels of others."""
+    cut, thinned = rng.random(2) < (_CUT, _THINNED)
+    depth_mm = image.depth_mm
+    camera = image.camera
+    assert isinstance(camera, Pinhole)
+    if cut:
+        sides = np.array(depth_mm.shape[::-1])
+        window = np.round(sides * rng.uniform(*_WINDOW_SHARE)).astype(int)
+        at = project(middles[0], camera)[:2] if middles else sides * rng.random(2)
+        corner = np.clip(np.round(at - window * rng.uniform(0.05, 0.95, 2)), 0, sides - window).astype(int)
+        left, top = corner.tolist()
+        width, height = window.tolist()
+        depth_mm = depth_mm[top : top + height, left : left + width]
+        camera = camera._replace(cx_px=camera.cx_px - left, cy_px=camera.cy_px - top)
+    if thinned:
+        stride = stride_of(camera)
+        depth_mm = depth_mm[stride // 2 :: stride, stride // 2 :: stride]
+        camera = thinned_camera(camera, stride)
+    return Image(np.ascontiguousarray(depth_mm), camera)
+
+
+def _inside(joints_mm: Float[np.ndarray, "J 3"], image: Image) -> float:
+    """Share of the joints whose pixels are in the image."""
+    height, width = image.depth_mm.shape
+    places = project(joints_mm, image.camera)[:, :2]
+    return float(((places >= 0) & (places < (width, height))).all(axis=1).mean())
 
 
 def _torn(depth_mm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
