@@ -14,7 +14,11 @@ import pytest
 import crossnets
 from crossnets.cameras.record import record
 from crossnets.cli.predict import predict
+from crossnets.inference.detector import MOST_HANDS, load_detector
+from crossnets.inference.hands import SAME_HAND_MM, SCORE_WEIGHT
+from crossnets.inference.loading import DETECTOR
 from crossnets.synth.writing import write_dataset
+from crossnets.weights import SHIPPED
 from tests.loading import module_at
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -87,6 +91,18 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if done.returncode:
         pytest.skip(f"npm cannot install onnxruntime-web here: {done.stderr[-200:]}")
     return folder
+
+
+def test_javascript_has_the_constants_of_python() -> None:
+    code = (EXAMPLES / "javascript" / "hands.js").read_text(encoding="utf-8")
+    threshold = load_detector(SHIPPED / DETECTOR).model.threshold
+    for text in (
+        f"threshold: {threshold:g},",
+        f"MOST_HANDS = {MOST_HANDS};",
+        f"{SCORE_WEIGHT:g} * Math.log(score",
+        f"< {SAME_HAND_MM:g})",
+    ):
+        assert text in code
 
 
 def test_python_the_command_and_javascript_give_the_same_joints(

@@ -20,7 +20,7 @@ export async function load(ort, detectorBytes, modelBytes, config) {
     ort,
     detector: await ort.InferenceSession.create(detectorBytes, options),
     estimator: await ort.InferenceSession.create(modelBytes, options),
-    threshold: 0.25, // DetectorModel.threshold
+    threshold: 0.05, // DetectorModel.threshold
     passes: config.passes,
     cubeMm: config.cube_mm,
     stdPerSpread: config.std_per_spread,
