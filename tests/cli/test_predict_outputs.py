@@ -121,12 +121,14 @@ def test_arrays_and_nested_folders_are_sources(
     np.save(tmp_path / "depth.npy", depth)
     deep = tmp_path / "a" / "b" / "c"
     deep.mkdir(parents=True)
-    Image.fromarray(depth[0].round().astype(np.uint16)).save(deep / "000000.png")
+    for path in (deep / "000000.png", tmp_path / "a" / "d" / "000001.png"):
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(depth[0].round().astype(np.uint16)).save(path)
     frames = list(crossnets.predict([tmp_path / "depth.npy", tmp_path / "a"], "realsense-d435"))
-    assert len(frames) == len(expected) + 1
+    assert len(frames) == len(expected) + 2
     for (_, hands), others in zip(frames, expected, strict=False):
         assert [hand.to_dict() for hand in hands] == [hand.to_dict() for hand in others]
-    assert frames[-1][0].key.endswith("a/b/c/000000.png")
+    assert [frame.key.partition("/a/")[2] for frame, _ in frames[-2:]] == ["b/c/000000.png", "d/000001.png"]
 
 
 def test_arrays_that_hold_no_depth_are_refused(tmp_path: Path) -> None:

@@ -192,19 +192,16 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
         return (path,)
     if not path.is_dir():
         return None
-    if not images_in(path) and detect_format(path) != "recording":
-        return _nested_images(path)
     if (path / CAMERA_FILE).is_file():
         return None
-    if images_in(path):
-        # Folders within it may be recordings, or hold the pictures of `crossnets predict`.
-        below = [one for one in _all_folders(path) if not (one / CAMERA_FILE).is_file() and one.name != "overlays"]
-        folders = [path, *below]
-    else:
-        folders = _folders_in(path)
-        if any((folder / CAMERA_FILE).is_file() for folder in folders):
+    if not images_in(path):
+        if detect_format(path) != "recording":
+            return _nested_images(path)
+        if any((folder / CAMERA_FILE).is_file() for folder in _folders_in(path)):
             return None
-    return tuple(image for folder in folders for image in images_in(folder).values())
+    # Folders within it may be recordings, or hold the pictures of `crossnets predict`.
+    below = [one for one in _all_folders(path) if not (one / CAMERA_FILE).is_file() and one.name != "overlays"]
+    return tuple(image for folder in [path, *below] for image in images_in(folder).values())
 
 
 def _nested_images(path: Path) -> tuple[Path, ...] | None:
