@@ -29,6 +29,7 @@ from crossnets.inference.hands import estimate_hands
 from crossnets.inference.loading import DETECTOR, INTEGERS, NETWORK, WEIGHTS, detector_of, open_estimator
 from crossnets.inference.torch_models import Estimator
 from crossnets.models.crossnet import DensePosterior
+from crossnets.models.networks import without_hand_output
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training.averages import BATCHES, Averages
 from crossnets.training.damage import damage_crops
@@ -47,6 +48,25 @@ _SCALE, _OFFSET_MM, _FOCAL = 0.01, 5.0, 0.01
 """Deviations of the scale and offset of depth and of the focal length among these hands' cameras."""
 _HAND_SEED = 7_000_000
 """Seed of the frames for the output for hands. No training or measurement uses these frames."""
+
+
+def averaged(estimator: Estimator, before: Estimator, share: float) -> Estimator:
+    """Take the mean of the weights with those of the model that the training started from (Wortsman et al. 2022).
+
+    A training on other hands forgets some of what the model knew, and their mean knows most of both. The statistics of
+    normalisation must be computed anew.
+
+    Args:
+        estimator: The model of the training. Its weights are changed.
+        before: The model that it started from.
+        share: Share of the weights of `before`, 0 to 1.
+    """
+    old = without_hand_output(before.networks.state_dict())
+    with torch.no_grad():
+        for name, value in estimator.networks.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(old[name], share)
+    return estimator
 
 
 def halved(estimator: Estimator) -> Estimator:
@@ -154,13 +174,24 @@ def main() -> None:
         action="store_true",
         help="keep the statistics of normalisation, as for a model that was shipped before",
     )
+    parser.add_argument(
+        "--before",
+        type=Path,
+        help="model that the run started from with --init; the weights shipped are a mean of its weights and the run's",
+    )
+    parser.add_argument("--share", type=float, default=0.25, help="share of --before in the mean")
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument(
         "--hand-frames", type=int, default=12_000, help="frames whose candidates train the output for hands"
     )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
-    estimator = halved(bundle.load(given.run))
+    estimator = bundle.load(given.run)
+    if given.before is not None:
+        if given.keep_statistics or not 0 <= given.share <= 1:
+            parser.error("--before needs new statistics, so no --keep-statistics, and a --share from 0 to 1")
+        estimator = averaged(estimator, bundle.load(given.before), given.share)
+    estimator = halved(estimator)
     if not given.keep_statistics:
         estimator = settled(estimator, seed=3)
     if given.detector is not None:
