@@ -105,10 +105,11 @@ def test_reading_speed_counts_frames_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_cvar(tmp_path)
-    monkeypatch.setattr("sys.argv", ["reading_speed.py", f"cvar:{tmp_path}", "--frames", "3"])
+    monkeypatch.setattr("sys.argv", ["reading_speed.py", f"cvar:{tmp_path}", "--frames", "25", "--opencv"])
     script("reading_speed").main()
     found = json.loads(capsys.readouterr().out)
-    assert found["frames"] == 3
+    assert found["frames"] == 25
+    assert found["opencv"]["reading_ms"] > 0
     assert found["reading_ms"] > 0
     assert found["cropping_ms"] > 0
     assert found["memory_mb"] > 1

@@ -5,13 +5,17 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from zlib_ng import zlib_ng
 
+from crossnets.datasets import png
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.png import png_size, read_png16, read_png_rgb
+from crossnets.datasets.png import encode_png, png_size, read_png16, read_png_rgb
 from tests.datasets.make import write_png16
 
 SIZE = (40, 30)
@@ -117,3 +121,94 @@ def test_rgb_png_with_a_transparent_colour_is_refused(tmp_path: Path) -> None:
     path.write_bytes(header(*SIZE, 8, 2) + transparent + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     with pytest.raises(FrameError, match="found an image with a transparent colour, expected RGB alone"):
         read_png_rgb(path, [SIZE])
+
+
+def images() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(1)
+    grey = draw.integers(0, 65536, SIZE[::-1]).astype(np.uint16)
+    return {
+        "grey": grey,
+        "RGB": draw.integers(0, 256, (*SIZE[::-1], 3)).astype(np.uint8),
+        "empty": np.zeros(SIZE[::-1], np.uint16),
+        "one row": grey[:1].copy(),
+    }
+
+
+@pytest.mark.parametrize("inflate", [zlib, zlib_ng])
+@pytest.mark.parametrize("name", images())
+def test_own_decoder_agrees_with_opencv(
+    tmp_path: Path, name: str, inflate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = images()[name]
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_png(image))
+    read = read_png_rgb if image.ndim == 3 else read_png16
+    monkeypatch.setattr(png, "zlib", inflate)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    found = read(path, [image.shape[1::-1]])
+    assert found.dtype == image.dtype
+    assert (found == image).all()
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_other_filters_are_left_to_opencv(image: Path, kind: int) -> None:
+    expected = read_png16(image, [SIZE])
+    pixels = expected.astype(">u2").view(np.uint8)
+    before = np.pad(pixels, ((1, 0), (2, 0)))
+    left, above, corner = (before[1:, :-2], before[:-1, 2:], before[:-1, :-2])
+    nearest = np.abs(left.astype(int) + above - corner - np.stack([left, above, corner]).astype(int)).argmin(axis=0)
+    guesses = [
+        np.zeros_like(pixels),
+        left,
+        above,
+        ((left.astype(int) + above) // 2).astype(np.uint8),
+        np.choose(nearest, [left, above, corner]),
+    ]
+    rows = np.pad(pixels - guesses[kind], ((0, 0), (1, 0)), constant_values=kind)
+    data = header(*SIZE) + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
+    assert (png._plain_pixels(data, (*SIZE[::-1], 2)) is None) == (kind != png._SUB)
+    image.write_bytes(data)
+    assert (read_png16(image, [SIZE]) == expected).all()
+
+
+@pytest.mark.parametrize("inflate", [zlib, zlib_ng])
+def test_own_decoder_returns_what_opencv_returns_for_damaged_files(
+    image: Path, inflate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "zlib", inflate)
+    whole = encode_png(read_png16(image, [SIZE]))
+    draw = random.Random(0)
+    damaged = [flip(whole, draw.randrange(len(whole))) for _ in range(300)]
+    damaged += [whole[: draw.randrange(len(whole))] for _ in range(300)]
+    damaged += [change(whole) for change, _ in BROKEN.values()]
+    damaged += [whole + b"more", whole[:33] + chunk(b"tEXt", b"a\0b") + whole[33:], whole[:33] + whole[8:]]
+    outcomes = [_outcome(data) for data in damaged]
+    monkeypatch.setattr(png, "_plain_pixels", lambda *_: None)
+    assert outcomes == [_outcome(data) for data in damaged]
+
+
+def _outcome(data: bytes) -> list[list[int]] | str:
+    try:
+        return png.decode_png16(data, Path("a.png"), [SIZE]).tolist()
+    except FrameError as error:
+        return str(error)
+
+
+def test_longer_pixels_and_wrong_sums_are_refused_by_the_own_decoder() -> None:
+    row = bytes([1, *range(4)])
+    for packed, right in (
+        (zlib.compress(row * 3), True),
+        (zlib.compress(row * 3 + b"\0"), False),
+        (zlib.compress(row * 3)[:-1] + b"?", False),
+        (zlib.compress(row * 3) + b"more", False),
+        (zlib.compress(bytes(1 << 24)), False),
+    ):
+        data = header(2, 3) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+        assert (png._plain_pixels(data, (3, 2, 2)) is not None) == right
+
+
+def test_interlaced_images_are_left_to_opencv() -> None:
+    end = chunk(b"IDAT", zlib.compress(bytes([1, 0, 5]))) + chunk(b"IEND", b"")
+    for interlaced in (0, 1):
+        head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 0, 0, 0, interlaced))
+        assert (png._plain_pixels(head + end, (1, 1, 2)) is None) == bool(interlaced)

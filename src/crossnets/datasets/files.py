@@ -35,9 +35,11 @@ class Row:
 
 def counts_to_mm(counts: UInt16[np.ndarray, "H W"], unit_mm: float) -> Float32[np.ndarray, "H W"]:
     """Convert depth counts to mm. If the unit is 1 mm, `NOTHING_SEEN` becomes 0."""
-    depth_mm = np.multiply(counts, np.float32(unit_mm), dtype=np.float32)
+    depth_mm = counts.astype(np.float32)
     if unit_mm == 1:
         depth_mm[counts == NOTHING_SEEN] = 0
+    else:
+        depth_mm *= np.float32(unit_mm)
     return depth_mm
 
 

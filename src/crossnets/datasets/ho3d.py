@@ -215,9 +215,8 @@ def _read_depth(image: Path) -> Float32[np.ndarray, "H W"]:
 
 def decoded_depth(rgb: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:
     """Depth in mm: red is the low byte of the count, green the high byte."""
-    counts = np.left_shift(rgb[..., 1], 8, dtype=np.uint16)
-    counts |= rgb[..., 0]
-    return counts_to_mm(counts, _PRESET.depth_unit_mm)
+    pixels = np.ascontiguousarray(rgb).view([("count", "<u2"), ("blue", "u1")])
+    return counts_to_mm(pixels["count"][..., 0], _PRESET.depth_unit_mm)
 
 
 def _label_path(image: Path) -> Path:

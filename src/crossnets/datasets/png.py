@@ -13,9 +13,19 @@ from crossnets.datasets.dataset import FrameError
 from crossnets.datasets.files import broken, read_image_bytes
 from crossnets.geometry.camera import CameraPreset
 
+try:
+    from zlib_ng import zlib_ng as zlib
+# Python's own module makes the same bytes in twice the time.
+except ImportError:
+    import zlib
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 1 << 26
 """8,192 x 8,192 pixels. A larger image is refused before memory is allocated for it."""
+_METHODS = bytes(3)
+"""Compression, filters and interlacing in the header of a plain PNG."""
+_SUB = 1
+"""Filter of a row whose bytes are differences from the pixel to the left. OpenCV writes all rows with it."""
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 
 
@@ -34,7 +44,7 @@ def decode_png16(data: bytes, path: Path, sizes: Sequence[tuple[int, int]]) -> U
     Raises:
         FrameError: the image is truncated or damaged, or has another type or size.
     """
-    return _decode(data, path, sizes, bits=16, colour=0).astype(np.uint16)
+    return _decode(data, path, sizes, bits=16, colour=0).astype(np.uint16, copy=False)
 
 
 def read_png_rgb(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt8[np.ndarray, "H W 3"]:
@@ -102,6 +112,9 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
     if not 0 < width * height <= MAX_PIXELS:
         raise broken(path, f"found an image of {width}x{height}, expected 1 to {MAX_PIXELS} pixels")
+    plain = _plain_pixels(data, (height, width, 2 if colour == 0 else 3))
+    if plain is not None:
+        return plain.view(">u2")[..., 0] if colour == 0 else plain
     # OpenCV returns the frames of an animation as black images.
     if b"acTL" in data[: data.find(b"IDAT")]:
         raise broken(path, "found an animated PNG, expected one image")
@@ -115,3 +128,45 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
     if image.shape != ((height, width) if colour == 0 else (height, width, 3)):
         raise broken(path, f"found an image with a transparent colour, expected {_COLOURS[colour]} alone")
     return image if colour == 0 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _plain_pixels(data: bytes, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "H W C"] | None:
+    """Bytes of the pixels of a PNG that OpenCV wrote, in half of the time that OpenCV takes to read it.
+
+    Returns None if the file has other chunks or filters, or is damaged in any way. OpenCV then decodes or refuses it.
+    """
+    packed = _packed_pixels(data)
+    if packed is None:
+        return None
+    height, width, bytes_of_pixel = shape
+    row = 1 + width * bytes_of_pixel
+    inflating = zlib.decompressobj()
+    try:
+        # One byte more than expected, so that the checksum at the end is read and longer data are noticed.
+        unpacked = inflating.decompress(packed, height * row + 1)
+    except zlib.error:  # pyright: ignore[reportGeneralTypeIssues]
+        return None
+    if len(unpacked) != height * row or not inflating.eof or inflating.unused_data:
+        return None
+    rows = np.frombuffer(unpacked, np.uint8).reshape(height, row)
+    if (rows[:, 0] != _SUB).any():
+        return None
+    return np.add.accumulate(rows[:, 1:].reshape(shape), axis=1, dtype=np.uint8)
+
+
+def _packed_pixels(data: bytes) -> bytes | None:
+    """Compressed pixels of a PNG without other chunks than header, pixels and end. None if a checksum is wrong."""
+    parts: list[bytes] = []
+    expected = (b"IHDR",)
+    start = len(_SIGNATURE)
+    while expected:
+        kind = data[start + 4 : start + 8]
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        named = data[start + 4 : end]
+        if kind not in expected or data[end : end + 4] != zlib.crc32(named).to_bytes(4, "big"):
+            return None
+        if kind == b"IDAT":
+            parts.append(named[4:])
+        expected = () if kind == b"IEND" else (b"IDAT", b"IEND")
+        start = end + 4
+    return b"".join(parts) if start == len(data) and data[26:29] == _METHODS else None
