@@ -14,6 +14,7 @@ import torch
 from crossnets import cli
 from crossnets.demo import command, hands, small
 from crossnets.demo.command import demo_command
+from crossnets.demo.page import training_section
 from crossnets.inference import bundle
 from crossnets.models.networks import build
 from crossnets.training import presets
@@ -116,8 +117,17 @@ def test_page_embeds_all_pictures(made: Made) -> None:
     assert others % 2 == 0
     assert 2 <= others <= 2 * (FRAMES - 4)
     assert "The worst 4 of 8" in page
-    assert page.count("<svg") == 3
+    steps = json.loads((made.out / "numbers.json").read_text())["training"]["steps"]
+    assert page.count("<svg") == (3 if steps > 1 else 2)
     assert page.count('type="checkbox"') == len(images)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_curve_of_a_training_needs_two_steps(steps: int, shipped: Path) -> None:
+    learned = small.Learned(bundle.load(shipped), [1, 2][:steps], [0.5, 0.4][:steps], 16 * steps, (190.0, 290.0))
+    section = training_section(learned)
+    assert section.count("<svg") == steps - 1
+    assert ("needs a longer --budget" in section) == (steps == 1)
 
 
 def test_demo_without_shipped_weights(

@@ -107,7 +107,7 @@ def page(demo: Demo, shown: Sequence[Gallery]) -> str:
         worst,
         section_html("Frames and joints within a distance", _WITHIN, charts.curves(demo.results)),
         section_html("Error of each joint", "", charts.joints(demo.results)),
-        _training(demo),
+        training_section(demo.learned),
         *others[1:],
         _machine(demo),
         '<p class="soft">Made by crossnets. All numbers were measured in this run. '
@@ -161,12 +161,17 @@ def _summary(demo: Demo) -> str:
     return section_html("Errors", text, table_html(HEADS, rows + "".join(cameras)))
 
 
-def _training(demo: Demo) -> str:
-    learned = demo.learned
+def training_section(learned: Learned) -> str:
+    """Describe the training, with the curve of its errors if it had more than one step."""
     text = (
         f"Training began with random weights and took {learned.steps[-1]:,} steps on {learned.samples:,} rendered "
-        "hands. Half of the hands are mirror images of the others. The curve shows the mean joint distance of each "
-        f"batch in half sides of the crops' cubes, which are {learned.cube_mm[0]:g} to {learned.cube_mm[1]:g} mm wide."
+        "hands. Half of the hands are mirror images of the others. "
+    )
+    if len(learned.steps) < 2:
+        return section_html("Training from scratch", text + "A curve of its errors needs a longer --budget.", "")
+    text += (
+        "The curve shows the mean joint distance of each batch in half sides of the crops' cubes, which are "
+        f"{learned.cube_mm[0]:g} to {learned.cube_mm[1]:g} mm wide."
     )
     return section_html("Training from scratch", text, charts.loss(learned))
 

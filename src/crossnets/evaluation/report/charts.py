@@ -78,11 +78,12 @@ def joint_chart(models: Sequence[JointBars], skeleton: Skeleton) -> str:
         largest = max(largest, *values)
     axes.set_yticks(rows, [name.replace("_", " ") for name in skeleton.joints])
     axes.set_ylim(len(skeleton) - 0.4, -0.6)
-    axes.set_xlim(0, largest * (1.3 if labelled else 1.1))
+    axes.set_xlim(0, largest * 1.1)
     axes.set_xlabel("mean error, mm")
     axes.grid(visible=False, axis="y")
     if labelled:
-        _legend(axes, "upper right")
+        # A legend inside would cover the bars of a model with large errors.
+        _legend(figure, "outside upper left")
     return to_svg(figure)
 
 
@@ -203,8 +204,8 @@ def finish_curves(axes: Axes) -> None:
     _legend(axes, "lower right")
 
 
-def _legend(axes: Axes, place: Literal["lower left", "lower right", "upper right"]) -> None:
-    axes.legend(loc=place, frameon=False, labelcolor=INK, fontsize=8.5)
+def _legend(of: Axes | Figure, place: Literal["lower left", "lower right", "outside upper left"]) -> None:
+    of.legend(loc=place, frameon=False, labelcolor=INK, fontsize=8.5)
 
 
 def _empty_figure(width_in: float, height_in: float) -> Figure:
