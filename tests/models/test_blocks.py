@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from crossnets.models.blocks import BatchNorm1d, BatchNorm2d, frozen_averages
+from crossnets.models.blocks import BatchNorm1d, BatchNorm2d, ImageConv2d, frozen_averages
 from tests.models.nets import images, make_nets, rng
 
 
@@ -69,3 +69,21 @@ def test_averages_stay_in_evaluation() -> None:
     assert layer.running_mean is not None
     assert not layer.running_mean.any()
     assert layer.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_of_an_image_have_the_layout_of_the_next_layers_in_bfloat16(layout: torch.memory_format) -> None:
+    torch.manual_seed(1)
+    first = ImageConv2d(1, 8, 5, 2, 2)
+    plain = nn.Conv2d(1, 8, 5, 2, 2)
+    plain.load_state_dict(first.state_dict())
+    image = torch.rand(4, 1, 32, 24).contiguous(memory_format=layout).requires_grad_()
+    assert torch.equal(first(image), plain(image))
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = first(image)
+        expected = plain(image)
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert_close(maps, expected)
+    (ours,) = torch.autograd.grad(maps.float().square().sum(), image)
+    (theirs,) = torch.autograd.grad(expected.float().square().sum(), image)
+    assert_close(ours, theirs, rtol=0.02, atol=0.02)

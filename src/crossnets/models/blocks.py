@@ -74,10 +74,25 @@ class BatchNorm2d(_EarlyMean, nn.BatchNorm2d):
     """Batch normalisation of maps (spec 2)."""
 
 
+class ImageConv2d(nn.Conv2d):
+    """Convolution of images with one channel."""
+
+    # The layouts of an image with one channel differ in a stride that torch ignores, so the convolution returns maps in
+    # the slower layout. They are the largest maps, and the next layer copies them. In bfloat16 the image therefore gets
+    # the strides of the faster layout. In float32 the results stay the same to the bit: torch's normalisation of the
+    # faster layout adds up one pixel after the other, which is less exact.
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve images of shape (B, 1, H, W)."""
+        if input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            input = input.contiguous().flatten(1).unflatten(1, (*input.shape[2:], 1)).permute(0, 3, 1, 2)
+        return super().forward(input)
+
+
 def conv(channels_in: int, channels_out: int) -> list[nn.Module]:
     """Return a 6x6 convolution that halves the side, batch normalisation, and leaky ReLU."""
+    kind = ImageConv2d if channels_in == 1 else nn.Conv2d
     return [
-        nn.Conv2d(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
+        kind(channels_in, channels_out, 6, stride=2, padding=2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
         nn.LeakyReLU(LEAK),
     ]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, channels_last
+from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, ImageConv2d, channels_last
 
 PLACES = 16
 """Side of the map of votes."""
@@ -67,8 +67,9 @@ class Votes(NamedTuple):
 
 def convolution(channels_in: int, channels_out: int, side: int, stride: int = 1) -> list[nn.Module]:
     """Return a convolution whose padding keeps the size at stride 1, batch normalisation, and ReLU."""
+    kind = ImageConv2d if channels_in == 1 else nn.Conv2d
     return [
-        nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False),
+        kind(channels_in, channels_out, side, stride, side // 2, bias=False),
         BatchNorm2d(channels_out, BN_EPS, BN_STEP),
         nn.ReLU(),
     ]
