@@ -126,20 +126,22 @@ class DenseNet(nn.Module):
         deep = self.deep(fine)
         fused = self.fused(F.relu(fine + F.interpolate(self.lateral(deep), scale_factor=2.0, mode="nearest")))
         raw = self.votes(fused).float().flatten(2).unflatten(1, (self.config.num_joints, 5))
-        weights = raw[:, :, 0].softmax(-1)
-        places = torch.cat([self.anchors + raw[:, :, 1:3].mT, self._surface(image) + raw[:, :, 3:4].mT], dim=-1)
+        # One split costs one pass of the gradients. Each slice would cost a pass over all of `raw`.
+        scores, across, along, spreads = raw.split((1, 2, 1, 1), dim=2)
+        weights = scores.squeeze(2).softmax(-1)
+        places = torch.cat([self.anchors.mT + across, self._surface(image) + along], dim=2).mT
         side, log_size = self.side_size(self.whole(deep)).float().unbind(-1)
         hand = None if self.hand is None else self.hand(deep).float()[:, 0]
-        return Votes(weights, places, (weights * raw[:, :, 4]).sum(-1), side, log_size, hand)
+        return Votes(weights, places, (weights * spreads.squeeze(2)).sum(-1), side, log_size, hand)
 
     def coarse(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B C 8 8"]:
         """Compute the maps from which the network judges the whole crop: side, size, and whether it shows a hand."""
         return self.deep(self.stem(image.contiguous(memory_format=torch.channels_last)))
 
-    def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 P 1"]:
+    def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 1 P"]:
         """Return the nearest depth of the crop at each place, or the middle of the cube if no pixel is valid."""
         nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
-        return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, :, None]
+        return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, None]
 
 
 def hand_output(channels: int) -> nn.Sequential:
