@@ -7,12 +7,15 @@ joints in one image, without a track. Hands are drawn from all families of gestu
 at 400 to 700 mm, from all sides. A hand that is not found counts as missed. "Facing" hands show their palm or back: the
 normal of the true palm is within 45 degrees of the line of sight.
 
-The last rows compare the bend of fingers (mcp, pip and dip in all) of estimated and true joints. The rule of gestures
+The last rows compare estimated and true joints: the bend of fingers in degrees (mcp, pip and dip in all), and the
+distance of the tips of thumb and index finger as a share of the palm's length. The rule of gestures
 was chosen with `--seed 2000017000000`, and docs/runtime.md has the rates of the default seed.
 """
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from json import dumps
 from pathlib import Path
 from typing import get_args
@@ -40,6 +43,7 @@ def main() -> None:
     pairs: dict[str, Counter[tuple[str, str]]] = {"all": Counter(), "facing": Counter()}
     angles: list[float] = []
     bends: list[np.ndarray] = []
+    tips: list[tuple[float, float]] = []
     for index in range(given.frames):
         frame = hands.frame(index)
         assert frame.joints_mm is not None
@@ -55,6 +59,7 @@ def main() -> None:
             estimated = Articulated(found[0].joints_mm, found[0].skeleton)
             angles.append(float(np.abs(estimated.flexions_deg - true.flexions_deg).mean()))
             bends.append(np.stack([one.flexions_deg[1:].sum(axis=1) for one in (true, estimated)]))
+            tips.append((tips_apart(true), tips_apart(estimated)))
     whole = {
         views: {"gestures": rates(of), "pairs": sorted([*pair, n] for pair, n in of.items())}
         for views, of in pairs.items()
@@ -64,31 +69,41 @@ def main() -> None:
         for gesture, row in rates(of).items():
             print(f"  {gesture}: {row}")
     print(f"flexion error: mean {np.mean(angles):.1f} degrees")
-    rows = by_bend(np.concatenate(bends, axis=1))
-    for row in rows:
-        print(f"  fingers: {row}")
-    numbers = {"flexion_error_deg": float(np.mean(angles)), "bends": rows}
+    compared = {
+        "bends": by_truth(np.concatenate(bends, axis=1), range(0, 251, 50), 1),
+        "tips": by_truth(np.array(tips).T, (0, 0.25, 0.35, 0.5, 0.75, np.inf), 2),
+    }
+    for name, rows in compared.items():
+        for row in rows:
+            print(f"  {name}: {row}")
+    numbers = {"flexion_error_deg": float(np.mean(angles)), **compared}
     write_text(given.out, dumps(whole | numbers, indent=2) + "\n")
 
 
-def by_bend(bends_deg: np.ndarray) -> list[dict[str, float]]:
-    """Means of true and estimated bends of fingers, and the deviation of the error, by true bend.
+def tips_apart(hand: Articulated) -> float:
+    """Distance of the tips of thumb and index finger over the palm's length."""
+    return hand.pinch_mm()["index"] / float(np.linalg.norm(hand.fingers_mm[2, 0] - hand.wrist_mm))
+
+
+def by_truth(values: np.ndarray, limits: Sequence[float], digits: int) -> list[dict[str, float]]:
+    """Means of true and estimated values and the deviation of the error, by the true value.
 
     Args:
-        bends_deg: (2, n), true and estimated.
+        values: (2, n), true and estimated.
+        limits: Ascending limits of the true values. Each row has those from one limit to the next.
+        digits: Digits after the point.
     """
     table = []
-    for least in range(0, 250, 50):
-        true, estimated = bends_deg[:, (bends_deg[0] >= least) & (bends_deg[0] < least + 50)]
+    for least, most in pairwise(limits):
+        true, estimated = values[:, (values[0] >= least) & (values[0] < most)]
         if len(true):
-            error = estimated - true
             table.append(
                 {
-                    "from_deg": least,
-                    "fingers": len(true),
-                    "true_deg": round(float(true.mean()), 1),
-                    "estimated_deg": round(float(estimated.mean()), 1),
-                    "error_deviation_deg": round(float(error.std()), 1),
+                    "from": least,
+                    "count": len(true),
+                    "true": round(float(true.mean()), digits),
+                    "estimated": round(float(estimated.mean()), digits),
+                    "error_deviation": round(float((estimated - true).std()), digits),
                 }
             )
     return table

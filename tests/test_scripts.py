@@ -148,3 +148,12 @@ def test_both_directions_of_a_perfect_latent_space(monkeypatch: pytest.MonkeyPat
     assert 0 < found.cycle_mm < 40
     monkeypatch.setattr(space, "render", lambda z: torch.ones_like(seen[-1]))
     assert both.measure(estimator, 7).overlap == 0
+
+
+def test_values_are_compared_by_the_true_value() -> None:
+    compare = script("gestures").by_truth
+    values = np.array([[0.0, 0.1, 0.3, 0.6], [0.2, 0.3, 0.3, 0.5]])
+    assert compare(values, (0.0, 0.25, 0.5, 0.55), 2) == [
+        {"from": 0.0, "count": 2, "true": 0.05, "estimated": 0.25, "error_deviation": 0.0},
+        {"from": 0.25, "count": 1, "true": 0.3, "estimated": 0.3, "error_deviation": 0.0},
+    ]
