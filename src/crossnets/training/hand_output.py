@@ -40,7 +40,7 @@ HAND_MM = 80.0
 """A candidate is a hand if the mean of its estimated joints is within this distance of a hand's."""
 UNCLEAR_MM = 150.0
 """A candidate nearer than this to a hand, or to a hand that can hardly be seen, is not an example of something else."""
-FALSE_SHARE = 0.003
+FALSE_SHARE = 0.002
 """Share of the frames that may have a false hand, as the threshold is set on frames that the training did not use."""
 _EMPTY = 0.5
 _DAMAGED = 0.6
