@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from crossnets.models.crossing import CrossingNets
@@ -42,6 +41,9 @@ def minimise_energy(
 
 
 def _minimise(nets: CrossingNets, met_x: Tensor, z: Tensor, most_steps: int) -> Tensor:
+    # This import takes 0.3 s, and every command that opens a model would wait for it.
+    from scipy.optimize import minimize
+
     def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         point = torch.from_numpy(flat).to(z)[None].requires_grad_()
         with torch.enable_grad():
