@@ -6,7 +6,7 @@ WORKERS ?= 2
 # Seconds of each target of `make fuzz`.
 SECONDS ?= 60
 
-.PHONY: help demo test properties fuzz lint install clean
+.PHONY: help demo test kernels properties fuzz lint install clean
 
 help:
 	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
@@ -34,8 +34,13 @@ lint: install
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --durations 5
+# Compiled once here and not by each test process at the same time. The check of style and types leaves a core idle.
+test: install
+	$(MAKE) --jobs 2 lint kernels
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --durations 5
+
+kernels: install
+	folder=$$(mktemp -d) && $(BIN)/crossnets synthesize --as recording --frames 2 --clutter --out $$folder/hands && rm -r $$folder
 
 properties: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/properties --hypothesis-profile many --timeout 3600 --numprocesses $(WORKERS)
