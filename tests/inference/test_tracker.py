@@ -301,6 +301,16 @@ def test_the_side_of_a_followed_hand_is_settled_by_vote() -> None:
     assert follow.predict(blobs.image(), CAMERA)[0].side == "left"
 
 
+def test_a_side_that_began_as_a_guess_changes_sooner() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, network = tracker(blobs)
+    sides = []
+    for logit in (0.2, -1.0, -2.0, -2.0, 1.0, 1.0, 1.0):
+        network.side = logit
+        sides.append(follow.track(blobs.image(), CAMERA)[0].side)
+    assert sides == ["right", "right", "right", "left", "left", "left", "left"]
+
+
 def test_a_mirrored_image_has_the_same_joints_and_palm_and_the_other_side() -> None:
     blobs = Blobs(LEFT_MM)
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)

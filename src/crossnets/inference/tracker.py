@@ -42,9 +42,10 @@ _MISSES = 2
 _SIDE_KEPT = 0.9
 """Weight of the frames before in the vote on the side of a followed hand."""
 _MOST_SIDE_ODDS = 3.0
-"""Largest log-odds of one frame in that vote."""
+"""Largest log-odds of one frame in that vote. A side with such odds is settled, and one with less is a guess."""
 _CHANGE_SIDE_ODDS = 10.0
-"""Log-odds that change a settled side. Ten frames with a probability of 75 % for the other side reach it."""
+"""Log-odds that change a settled side. After many sure frames, eleven sure ones of the other side reach it. A guess
+changes as soon as the other side would be settled."""
 _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S = 10.0
 _LONG_STEPS = 3
@@ -71,17 +72,22 @@ class _Followed:
     side_odds: float = 0.0
     """Log-odds of a right hand over the last frames, weighted towards the newest."""
     right: bool | None = None
-    """The settled side. None if the model does not estimate sides."""
+    """The side. None if the model does not estimate sides."""
+    settled: bool = False
+    """Whether the side is settled."""
     gesture: Gesture | None = None
     """Gesture in the last image."""
 
     def vote(self, right: float) -> None:
-        """Count one frame's probability of a right hand. The settled side changes on strong evidence only."""
+        """Count one frame's probability of a right hand. A settled side changes on strong evidence only."""
         odds = math.log(max(right, 1e-6) / max(1 - right, 1e-6))
         self.side_odds = _SIDE_KEPT * self.side_odds + min(max(odds, -_MOST_SIDE_ODDS), _MOST_SIDE_ODDS)
         says_right = self.side_odds >= 0
-        if self.right is None or (says_right != self.right and abs(self.side_odds) > _CHANGE_SIDE_ODDS):
+        changes_beyond = _CHANGE_SIDE_ODDS if self.settled else _MOST_SIDE_ODDS
+        if self.right is None or (says_right != self.right and abs(self.side_odds) > changes_beyond):
             self.right = says_right
+        if says_right == self.right and abs(self.side_odds) >= _MOST_SIDE_ODDS:
+            self.settled = True
 
 
 class Tracker:
