@@ -4,8 +4,9 @@ crossnets synthesize --as ho3d --frames 1 --out one
 python scripts/many_frames.py ho3d one many --frames 100000
 python scripts/reading_speed.py ho3d:many --frames 100000
 
-`--blank` replaces the image by one without depth, which is decoded faster. Index and labels are those of so many
-frames, so the memory of a reader can be measured. The label of H2O is changed to show both hands.
+`--blank` replaces the image by one without depth, which is decoded faster, and that of H2O by one of 128 x 72 pixels.
+Index and labels are those of so many frames, so the memory of a reader can be measured. The label of H2O is changed to
+show both hands.
 """
 
 import argparse
@@ -54,7 +55,10 @@ def _h2o(one: Path, out: Path, frames: int, *, blank: bool) -> None:
     intrinsics = image.parents[1] / "cam_intrinsics.txt"
     out.mkdir()
     if blank:
-        image = _blank(out / "blank.png", np.zeros((720, 1280), np.uint16))
+        *camera, _, _ = intrinsics.read_text().split()
+        intrinsics = out / "small.txt"
+        intrinsics.write_text(" ".join([*camera, "128", "72"]))
+        image = _blank(out / "blank.png", np.zeros((72, 128), np.uint16))
     words = label.read_text().split()
     hand = words[64:] if words[64] == "1" else words[:64]
     label = out / "both.txt"
