@@ -75,7 +75,8 @@ def test_the_threshold_allows_a_share_of_false_hands(monkeypatch: pytest.MonkeyP
     checked = (shown.frame % 5 == 0) & ~shown.hand
     found = estimator.run(shown.crops[checked].float().numpy()).hand
     assert found is not None
-    assert (found > 1e-3).sum() == 3, "a quarter of the twelve frames that set the threshold"
+    above = found + hand_output._MARGIN > 1e-3
+    assert above.sum() == 3, "a quarter of the twelve frames that set the threshold"
 
 
 def test_the_output_is_saved_and_exported(trained: tuple[Estimator, Estimator, Examples], tmp_path: Path) -> None:
