@@ -1,6 +1,7 @@
 """Makes tiny data sets in the original formats. They show a hand of discs whose joints are known."""
 
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from scipy.io import savemat
 from crossnets.datasets.hand_size import ADULT_FINGERS_MM
 from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import Recording, RecordingWriter
+from crossnets.datasets.writers import SetWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
 from crossnets.geometry.skeleton import CVAR21, ICVL16, MSRA21, NYU36, Skeleton
 
@@ -76,6 +78,26 @@ def hands(skeleton: Skeleton, camera: CameraPreset, frames: int, depth_mm: float
     """Make frames of a hand that moves a little."""
     joints = np.stack([hand_joints(skeleton, (10.0 * i, 30.0, depth_mm + 5 * i), scale) for i in range(frames)])
     return Made(Path(), joints, np.stack([hand_depth(pose, skeleton, camera) for pose in joints]))
+
+
+def write_frames(writers: Iterable[SetWriter], made: Made) -> None:
+    """Write all frames with one writer after the other, such as those of the splits."""
+    for writer in writers:
+        for depth, joints in zip(made.depth_mm, made.joints_mm, strict=True):
+            writer.add(depth, joints)
+        writer.close()
+
+
+def mutations(path: Path, times: int) -> Iterator[None]:
+    """Change up to eight bytes of a file, again and again, and cut off its end in half of the cases."""
+    rng = np.random.default_rng(0)
+    original = path.read_bytes()
+    for _ in range(times):
+        data = bytearray(original)
+        for place in rng.integers(0, len(data), rng.integers(1, 9)):
+            data[place] = int(rng.integers(0, 256))
+        path.write_bytes(bytes(data if rng.random() < 0.5 else data[: rng.integers(1, len(data))]))
+        yield
 
 
 def write_png16(path: Path, counts: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.writers import FPHAWriter
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import HANDS17_21
-from tests.datasets.make import Made, edit_line, edit_word, hand_depth, hands, write_png16
+from tests.datasets.make import Made, edit_line, edit_word, hand_depth, hands, mutations, write_frames, write_png16
 
 CAMERA = CAMERAS["realsense-sr300"]
 FRAMES = 12
@@ -29,17 +29,8 @@ def made() -> Made:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, made: Made) -> Path:
     root = tmp_path_factory.mktemp("fpha") / "set"
-    for split in ("train", "test"):
-        writer = FPHAWriter(root, split, FRAMES)
-        for depth, joints in zip(made.depth_mm, made.joints_mm, strict=True):
-            writer.add(depth, joints)
-        writer.close()
+    write_frames((FPHAWriter(root, split, FRAMES) for split in ("train", "test")), made)
     return root
-
-
-@pytest.fixture
-def root(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "set"))
 
 
 def _label(root: Path) -> Path:
@@ -189,14 +180,7 @@ def test_split_without_sequences_stops(root: Path) -> None:
 
 @pytest.mark.parametrize("path_of", [_label, _image])
 def test_mutated_files_raise_no_foreign_exception(root: Path, path_of: Callable[[Path], Path]) -> None:
-    rng = np.random.default_rng(0)
-    path = path_of(root)
-    original = path.read_bytes()
-    for _ in range(100):
-        data = bytearray(original)
-        for place in rng.integers(0, len(data), rng.integers(1, 9)):
-            data[place] = int(rng.integers(0, 256))
-        path.write_bytes(bytes(data[: rng.integers(1, len(data))]))
+    for _ in mutations(path_of(root), 500):
         try:
             dataset = FPHA(root, "train")
             for index in range(min(len(dataset), 2)):

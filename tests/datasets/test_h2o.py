@@ -16,7 +16,7 @@ from crossnets.datasets.writers import H2OWriter
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import FINGERS, MEDIAPIPE21
 from crossnets.training.validation import hold_back
-from tests.datasets.make import Made, edit_word, hands, write_png16
+from tests.datasets.make import Made, edit_word, hands, mutations, write_frames, write_png16
 
 CAMERA = CAMERAS["h2o-azure-kinect"]
 FRAMES = 3
@@ -35,17 +35,8 @@ def _made() -> Made:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("h2o") / "set"
     made = _made()
-    for split in ("train", "test"):
-        writer = H2OWriter(root, split, CAMERA.pinhole)
-        for depth, joints in zip(made.depth_mm, made.joints_mm, strict=True):
-            writer.add(depth, joints)
-        writer.close()
+    write_frames((H2OWriter(root, split, CAMERA.pinhole) for split in ("train", "test")), made)
     return root
-
-
-@pytest.fixture
-def root(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "set"))
 
 
 def _with_left(root: Path, number: int = 1) -> np.ndarray:
@@ -216,14 +207,7 @@ def test_missing_or_empty_lists_stop(root: Path) -> None:
 
 @pytest.mark.parametrize("name", [LABEL, IMAGE, LIST, f"{TAKE}/cam_intrinsics.txt"])
 def test_mutated_files_raise_no_foreign_exception(root: Path, name: str) -> None:
-    rng = np.random.default_rng(0)
-    path = root / name
-    original = path.read_bytes()
-    for _ in range(250):
-        data = bytearray(original)
-        for place in rng.integers(0, len(data), rng.integers(1, 9)):
-            data[place] = int(rng.integers(0, 256))
-        path.write_bytes(bytes(data if rng.random() < 0.5 else data[: rng.integers(1, len(data))]))
+    for _ in mutations(root / name, 250):
         try:
             H2O(root, "train")[1]
         except (ValueError, OSError, FrameError, IndexError):  # fewer frames may be left

@@ -1,6 +1,5 @@
 """HANDS17: order of the joints, unlabelled test frames, and damaged files."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.writers import Hands17Writer
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import FINGERS, HANDS17_21, MSRA21
-from tests.datasets.make import edit_word, hands, write_png16
+from tests.datasets.make import edit_word, hands, mutations, write_frames, write_png16
 
 CAMERA = CAMERAS["realsense-sr300"]
 FRAMES = 3
@@ -23,17 +22,8 @@ FRAMES = 3
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("hands17") / "set"
     made = hands(HANDS17_21, CAMERA, FRAMES)
-    for split in ("train", "test"):
-        writer = Hands17Writer(root, split)
-        for depth, joints in zip(made.depth_mm, made.joints_mm, strict=True):
-            writer.add(depth, joints)
-        writer.close()
+    write_frames((Hands17Writer(root, split) for split in ("train", "test")), made)
     return root
-
-
-@pytest.fixture
-def root(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "set"))
 
 
 def test_joints_are_in_the_order_of_the_challenge() -> None:
@@ -142,14 +132,7 @@ def test_images_without_a_label_are_reported(root: Path) -> None:
 
 @pytest.mark.parametrize("path_of", [_label, _image])
 def test_mutated_files_raise_no_foreign_exception(root: Path, path_of: Callable[[Path], Path]) -> None:
-    rng = np.random.default_rng(0)
-    path = path_of(root)
-    original = path.read_bytes()
-    for _ in range(500):
-        data = bytearray(original)
-        for place in rng.integers(0, len(data), rng.integers(1, 9)):
-            data[place] = int(rng.integers(0, 256))
-        path.write_bytes(bytes(data[: rng.integers(1, len(data))]))
+    for _ in mutations(path_of(root), 500):
         try:
             dataset = Hands17(root, "train")
             for index in range(len(dataset)):

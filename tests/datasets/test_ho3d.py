@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from crossnets.datasets.writers import HO3DWriter, old_pickle
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import FINGERS, HO3D_21, MSRA21
 from crossnets.types import Pinhole
-from tests.datasets.make import hands
+from tests.datasets.make import hands, mutations, write_frames
 
 CAMERA = CAMERAS["ho3d-sr300"]
 FRAMES = 3
@@ -31,17 +30,8 @@ IMAGE = "train/SYN1/depth/0001.png"
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ho3d") / "set"
     made = hands(HO3D_21, CAMERA, FRAMES)
-    for split in ("train", "test"):
-        writer = HO3DWriter(root, split, CAMERA.pinhole)
-        for depth, joints in zip(made.depth_mm, made.joints_mm, strict=True):
-            writer.add(depth, joints)
-        writer.close()
+    write_frames((HO3DWriter(root, split, CAMERA.pinhole) for split in ("train", "test")), made)
     return root
-
-
-@pytest.fixture
-def root(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "set"))
 
 
 def test_joints_are_in_the_order_of_the_tools() -> None:
@@ -224,14 +214,7 @@ def test_a_bad_evaluation_label_leaves_out_its_frame(root: Path) -> None:
 
 @pytest.mark.parametrize("name", [FRAME, IMAGE, "train.txt", "evaluation_xyz.json"])
 def test_mutated_files_raise_no_foreign_exception(root: Path, name: str) -> None:
-    rng = np.random.default_rng(0)
-    path = root / name
-    original = path.read_bytes()
-    for _ in range(250):
-        data = bytearray(original)
-        for place in rng.integers(0, len(data), rng.integers(1, 9)):
-            data[place] = int(rng.integers(0, 256))
-        path.write_bytes(bytes(data if rng.random() < 0.5 else data[: rng.integers(1, len(data))]))
+    for _ in mutations(root / name, 250):
         try:
             HO3D(root, "test" if name == "evaluation_xyz.json" else "train")[1]
         except (ValueError, OSError, FrameError, IndexError):  # fewer frames may be left

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from crossnets.atomic import write_text
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem, printable
+from crossnets.datasets.some_frames import SomeFrames
 from crossnets.types import HandFrame
 
 AS_ASKED = "left out, as asked"
@@ -42,19 +43,12 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-class WithoutFrames:
+class WithoutFrames(SomeFrames):
     """Data set that has some of its frames left out. They are reported as frames that cannot be used."""
 
     def __init__(self, whole: HandDataset, names: frozenset[str]) -> None:
-        self.name = whole.name
-        self.skeleton = whole.skeleton
-        self.camera = whole.camera
-        self.problems = whole.problems
-        self._whole = whole
+        super().__init__(whole, range(len(whole)))
         self._names = names
-
-    def __len__(self) -> int:
-        return len(self._whole)
 
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame.
@@ -62,11 +56,7 @@ class WithoutFrames:
         Raises:
             FrameError: the frame is left out, or as for `HandDataset.__getitem__`.
         """
-        frame = self._whole[index]
+        frame = super().__getitem__(index)
         if frame.key in self._names:
             raise FrameError(Problem(Path(frame.key), AS_ASKED))
         return frame
-
-    def sequence_of(self, index: int) -> str:
-        """Name of the subject or recording of a frame."""
-        return self._whole.sequence_of(index)

@@ -1,5 +1,7 @@
 """Subsets of a data set: one sequence, or the first frames."""
 
+from collections.abc import Sequence
+
 from crossnets.datasets.dataset import HandDataset
 from crossnets.types import HandFrame
 
@@ -7,7 +9,7 @@ from crossnets.types import HandFrame
 class SomeFrames:
     """Data set of some frames of another data set."""
 
-    def __init__(self, whole: HandDataset, indices: tuple[int, ...]) -> None:
+    def __init__(self, whole: HandDataset, indices: Sequence[int]) -> None:
         self.name = whole.name
         self.skeleton = whole.skeleton
         self.camera = whole.camera
