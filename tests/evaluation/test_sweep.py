@@ -82,7 +82,8 @@ def test_results_of_the_repository_fit_their_experiments() -> None:
     folder = Path(__file__).parents[2] / "experiments"
     for path in folder.glob("*.results.json"):
         cells = read_sweep(
-            folder / f"{path.name.removesuffix('.results.json')}.toml", {"cvar": "/data", "nyu": "/motion"}
+            folder / f"{path.name.removesuffix('.results.json')}.toml",
+            {"cvar": "/data", "nyu": "/motion", "model": "/model"},
         )
         assert len(read_results([path], cells)) == len(json.loads(path.read_text()))
 
