@@ -103,9 +103,9 @@ def calibrated(estimator: Estimator, detector: HandDetector, frames: int, seed: 
     Half of the hands are meshes of the body model Anny, and cameras are known as well as real ones, so that the
     deviations include errors that hands and cameras of the training do not have.
     """
-    config = crossnets(seed=seed)
-    sources = tuple(replace(source, anny=_MESHES) for source in config.rendered.sources)
-    hands = HeldOutHands(replace(config, rendered=replace(config.rendered, sources=sources)), frames)
+    plain = crossnets(seed=seed)
+    sources = tuple(replace(source, anny=_MESHES) for source in plain.rendered.sources)
+    hands = HeldOutHands(replace(plain, rendered=replace(plain.rendered, sources=sources)), frames)
     rng = np.random.default_rng(seed)
     images = [as_if_known(frame, rng) for frame in hands.frames]
     found = deviations(estimator, images, lambda image: detector(image.depth_mm, image.camera), hands.joints_mm)

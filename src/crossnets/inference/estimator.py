@@ -204,8 +204,8 @@ class CropEstimator:
             centers_mm = np.stack([crop.center_mm for crop in crops])
             std_mm = None
             if raw.log_spread is not None:
-                certain = np.zeros(len(raw.joints))
-                std_mm = self.model.deviations.std_mm(self._spread(np.exp(raw.log_spread)), certain)
+                no_doubt = np.zeros(len(raw.joints))
+                std_mm = self.model.deviations.std_mm(self._spread(np.exp(raw.log_spread)), no_doubt)
             return Estimates(self.spoken(raw.joints + centers_mm[:, None]), std_mm)
         half_mm = np.array([crop.cube_mm / 2 for crop in crops], np.float32)
         right = 1 / (1 + np.exp(-raw.side))

@@ -157,7 +157,7 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
             image = _partial(Image(depth_mm, pinhole), [hand.joints_mm.mean(axis=0) for hand in seen], rng)
             clear = [big and _inside(hand.joints_mm, image) >= _INSIDE for hand, big in zip(seen, large, strict=True)]
             middles = [
-                [hand.joints_mm.mean(axis=0) for hand, is_clear in zip(seen, clear, strict=True) if is_clear is group]
+                [hand.joints_mm.mean(axis=0) for hand, is_clear in zip(seen, clear, strict=True) if is_clear == group]
                 for group in (True, False)
             ]
             yield _Frame(image, *middles)
