@@ -24,7 +24,7 @@ export async function load(ort, detectorBytes, modelBytes, config) {
     passes: config.passes,
     cubeMm: config.cube_mm,
     stdPerSpread: config.std_per_spread,
-    stdFloorMm: config.std_floor_mm ?? 0, // models of version 0.1 have neither
+    stdFloorMm: config.std_floor_mm ?? 0, // earlier models have neither
     stdOfDoubt: config.std_of_doubt ?? 0,
   };
 }

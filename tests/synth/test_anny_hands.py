@@ -190,8 +190,8 @@ def test_spheres_of_the_hand_hide_inside_the_skin() -> None:
         draw_triangles(TriangleMesh(vertices, faces_of(1.0)), x, y, skin)
         bare = render(SphereMesh(hidden.centers_mm[k], hidden.radii_mm[k], TOPOLOGY), CAMERA, SIZE, SIZE)
         seen = skin > 0
-        # Up to 4 % of the skin of these hands is covered.
-        assert ((bare[seen] > 0) & (bare[seen] < skin[seen] - 3)).mean() < 0.06
+        # Up to 4.4 % of the skin of these hands is covered.
+        assert ((bare[seen] > 0) & (bare[seen] < skin[seen] - 3)).mean() < 0.045
 
 
 def test_pixels_of_the_skin_count_as_pixels_of_the_hand(model: str) -> None:

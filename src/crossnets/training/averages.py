@@ -15,7 +15,7 @@ class Averages:
     """The running averages of networks in training, and images to compute them again in float32.
 
     A training in bfloat16 computes with rounded weights and outputs, so its running averages belong to slightly
-    different networks than those that predict in float32. On hands of CVAR that adds 3 mm to the error.
+    different networks than those that predict in float32. In a training for CVAR that added 3 mm to the error.
     """
 
     def __init__(self, networks: Sequence[nn.Module], images: Callable[[], list[Tensor]]) -> None:

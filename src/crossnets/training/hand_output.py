@@ -43,7 +43,7 @@ UNCLEAR_MM = 150.0
 FALSE_SHARE = 0.002
 """Share of the frames that may have a false hand, as the threshold is set on frames that the training did not use."""
 _MARGIN = 1.0
-"""Log-odds added to that threshold. Without them 0.75 to 1.5 % of rendered frames with other seeds had a false hand."""
+"""Log-odds added to that threshold. Without them 0.75 to 1.5 % of other rendered frames had a false hand."""
 _EMPTY = 0.5
 _DAMAGED = 0.6
 """Shares of the frames that show no hand, and of those that are damaged."""
