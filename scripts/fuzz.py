@@ -53,7 +53,7 @@ except ImportError:
 
 _READERS = [f"crossnets.{name}" for name in ("atomic", "cameras", "datasets", "evaluation", "geometry", "inference")]
 _READERS += ["crossnets.viewer"]
-_READERS += [f"crossnets.training.{name}" for name in ("crops", "progress", "run", "schedule", "state")]
+_READERS += [f"crossnets.training.{name}" for name in ("checkpoints", "crops", "progress", "run", "schedule")]
 
 # libFuzzer sees which code an input reaches only in modules that are imported in here.
 with nullcontext() if atheris is None else atheris.instrument_imports(include=_READERS):
@@ -89,7 +89,7 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.inference.estimator import CropModel
     from crossnets.inference.torch_models import Detector, DetectorConfig
     from crossnets.models.detector import DetectorNet, DetectorNetConfig
-    from crossnets.training import presets, progress, run, state
+    from crossnets.training import checkpoints, presets, progress, run
     from crossnets.training.crops import parse_labels
     from crossnets.training.schedule import parse_budget
     from crossnets.types import Lens, LensCamera, PredictedFrame
@@ -423,12 +423,12 @@ def _network() -> tuple[nn.Module, dict[str, torch.optim.Adam]]:
 def checkpoint() -> Target:
     """A checkpoint."""
     with TemporaryDirectory() as made:
-        state.save(Path(made), state.Place(1, 2, 3.0), *_network())
+        checkpoints.save(Path(made), checkpoints.Place(1, 2, 3.0), *_network())
         files = _files_in(Path(made))
 
     def read(root: Path) -> None:
-        state.load_place(root)
-        state.restore(root, *_network())
+        checkpoints.load_place(root)
+        checkpoints.restore(root, *_network())
 
     return Target(files, read)
 

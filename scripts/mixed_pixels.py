@@ -25,7 +25,7 @@ import numpy as np
 import crossnets
 from crossnets.atomic import write_text
 from crossnets.datasets.images import open_sources
-from crossnets.geometry import crop, support, thinned
+from crossnets.geometry import crop, thinned, wrong_pixels
 from crossnets.types import LensCamera, Pinhole
 
 SENSORS = ("realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
@@ -102,7 +102,7 @@ def rule(name: str) -> Iterator[None]:
             for module in (crop, thinned):
                 stack.enter_context(patch.object(module, "unsupported", _none))
         elif name == "three neighbours":
-            defaults = support.unsupported.__kwdefaults__
+            defaults = wrong_pixels.unsupported.__kwdefaults__
             assert defaults is not None
             stack.enter_context(patch.dict(defaults, least=3))
             stack.enter_context(patch.object(thinned, "_LEAST_LEFT", 0))

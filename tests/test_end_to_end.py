@@ -16,8 +16,8 @@ import tyro
 
 from crossnets import cli
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.training.checkpoints import load_place
 from crossnets.training.run import check_same
-from crossnets.training.state import load_place
 from tests.datasets.make import make_nyu, make_recording
 
 

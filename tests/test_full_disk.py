@@ -19,7 +19,7 @@ from crossnets.cameras.record import record
 from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.synth.writing import write_dataset
-from crossnets.training import state
+from crossnets.training import checkpoints
 from tests.datasets.make import make_recording
 from tests.test_scripts import script
 from tests.viewer.stand_ins import Frames
@@ -104,15 +104,15 @@ def test_a_call_that_fills_the_disk_finishes_once_there_is_room(
 def test_the_last_checkpoint_stays_when_the_disk_is_full(disk: SmallDisk) -> None:
     network = nn.Linear(100, 100)
     optimiser = {"joint": torch.optim.Adam(network.parameters())}
-    state.save(disk.folder, state.Place(0, 1, 1.0), network, optimiser)
+    checkpoints.save(disk.folder, checkpoints.Place(0, 1, 1.0), network, optimiser)
     disk.leave(4)
     with pytest.raises(OSError, match=r"No space left on device: .*checkpoint\.safetensors was not written\. Make"):
-        state.save(disk.folder, state.Place(0, 2, 2.0), network, optimiser)
-    assert state.load_place(disk.folder) == state.Place(0, 1, 1.0)
+        checkpoints.save(disk.folder, checkpoints.Place(0, 2, 2.0), network, optimiser)
+    assert checkpoints.load_place(disk.folder) == checkpoints.Place(0, 1, 1.0)
     assert not list(disk.folder.glob("*.part"))
     disk.free()
-    state.save(disk.folder, state.Place(0, 2, 2.0), network, optimiser)
-    assert state.load_place(disk.folder) == state.Place(0, 2, 2.0)
+    checkpoints.save(disk.folder, checkpoints.Place(0, 2, 2.0), network, optimiser)
+    assert checkpoints.load_place(disk.folder) == checkpoints.Place(0, 2, 2.0)
 
 
 @pytest.mark.parametrize(

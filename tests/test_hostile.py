@@ -31,7 +31,7 @@ from crossnets.inference import bundle
 from crossnets.inference.description import KEY, to_text
 from crossnets.inference.engines import Runtime, load_exported
 from crossnets.inference.estimator import CropModel
-from crossnets.training import run, state
+from crossnets.training import checkpoints, run
 from crossnets.training.progress import cut_log
 from crossnets.types import Lens, LensCamera, Pinhole
 from tests.datasets.make import make_nyu, make_shards
@@ -222,7 +222,7 @@ def test_a_checkpoint_with_names_of_nothing_is_refused(tmp_path: Path) -> None:
     for name in ("optimisers/joint/0", "optimisers/joint/9/step", "optimisers/joint/a/step"):
         save_file({**weights, name: torch.zeros(1)}, tmp_path / "checkpoint.safetensors", {"place": "{}"})
         with pytest.raises(ValueError, match="does not hold the optimiser joint of these networks"):
-            state.restore(tmp_path, network, {"joint": optimiser})
+            checkpoints.restore(tmp_path, network, {"joint": optimiser})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from crossnets.benchmark.engines import open_run
-from crossnets.benchmark.graphs import Cost, cost, input_shape
+from crossnets.benchmark.onnx_graphs import Cost, cost, input_shape
 from tests.loading import module_at
 
 peers = module_at(Path(__file__).parent.parent / "scripts" / "peers.py")

@@ -133,7 +133,7 @@ function samePlace(a, b) {
   return distance(a, b) < 70 || aside < 45;
 }
 
-// A pixel is kept if four of its eight neighbours are within 20 mm of its depth (geometry/support.py).
+// A pixel is kept if four of its eight neighbours are within 20 mm of its depth (geometry/wrong_pixels.py).
 function supported(depth, width, height, x, y, step, within = 20, least = 4) {
   const here = depth[y * width + x];
   if (!(here >= 120)) return false;

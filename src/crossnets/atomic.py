@@ -30,7 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     try:
         yield part
-        part.chmod(path.parent.stat().st_mode & 0o666)  # readable by whom the folder is; some writers make it private
+        # Whoever may read the folder may read the file. Some writers make their file private.
+        part.chmod(path.parent.stat().st_mode & 0o666)
         part.replace(path)
     except Exception as error:
         if not is_full(error):
@@ -55,7 +56,9 @@ def make_folder(folder: Path) -> None:
 
 
 def allocate(path: Path) -> None:
-    """Give a file the room on the disk that its size says: the process would die of writing to it as memory without.
+    """Reserve space on the disk for a whole file.
+
+    Without it, a process that writes to the file as a memory map is killed when the disk is full.
 
     Raises:
         OSError: the disk is too full.

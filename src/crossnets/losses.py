@@ -1,4 +1,4 @@
-"""Loss terms of the paper (spec 3), one value per sample unless said; they know no network."""
+"""Loss terms of the paper (spec 3), one value per sample unless the docstring says otherwise."""
 
 import torch
 from jaxtyping import Float

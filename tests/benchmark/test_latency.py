@@ -13,8 +13,8 @@ from crossnets import cli
 from crossnets.benchmark import latency
 from crossnets.benchmark.frames import raw_frames
 from crossnets.benchmark.latency import LatencyConfig, Presets, latency_command
-from crossnets.benchmark.ours import NetworkFile, with_hand
-from crossnets.benchmark.whole import WholeFrames
+from crossnets.benchmark.our_networks import NetworkFile, with_hand
+from crossnets.benchmark.whole_frames import WholeFrames
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.inference import description
 from crossnets.inference import detector as detect

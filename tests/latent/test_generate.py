@@ -20,8 +20,8 @@ from crossnets.inference.torch_models import Estimator, EstimatorConfig
 from crossnets.latent import drawing
 from crossnets.latent.drawing import find_frame, generate_command
 from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, sample, walk
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.kinematics import forward
 from crossnets.synth.hand.sampler import sample_views

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets, CrossingNetsConfig
 from crossnets.models.pose_vae import PoseVAEConfig
 
 JOINTS = 16

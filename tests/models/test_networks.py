@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from crossnets.models.blocks import BN_EPS, BatchNorm1d, BatchNorm2d
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.depth_gan import Discriminator, MetricKind
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.pose_vae import PoseVAEConfig
 from tests.models.nets import JOINTS, images, linears, make_nets, rng
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
-from crossnets.models.crossing import CrossingNets
+from crossnets.models.paper import CrossingNets
 from tests.models.nets import JOINTS, make_nets
 
 Arrays = list[np.ndarray]

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets
 from crossnets.models.refine import Refinement, energy, learned_update, minimise_energy, refine
 from crossnets.training import presets
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets
 from crossnets.training import presets
 from crossnets.training.batches import Draw
 from crossnets.training.config import Terms

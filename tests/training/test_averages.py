@@ -15,7 +15,7 @@ from crossnets.training.averages import BATCHES, Averages
 from crossnets.training.machine import Machine
 from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar
-from tests.training.test_cross import settings as crossing_settings
+from tests.training.test_crossing_stages import settings as crossing_settings
 from tests.training.test_estimate import settings, train
 
 ALONE = Machine(device=torch.device("cpu"), workers=0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crossnets.cli.train import DataOptions
 from crossnets.inference import bundle
-from crossnets.training import loop, state
+from crossnets.training import checkpoints, loop
 from crossnets.training.config import CrossnetsConfig, PaperConfig
 from crossnets.training.machine import Machine
 from crossnets.training.session import train_command
@@ -87,7 +87,7 @@ def test_the_model_with_the_lowest_error_is_kept(data: Path, tmp_path: Path, mon
     assert_same(weights_of(tmp_path), errors.weights[2])
     assert not all(torch.equal(errors.weights[4][name], value) for name, value in errors.weights[2].items())
     assert bundle.load(tmp_path).skeleton.name == "cvar21"
-    place = state.load_place(tmp_path)
+    place = checkpoints.load_place(tmp_path)
     assert place is not None
     assert (place.stage, place.best_mm, place.fruitless) == (1, 30.0, 0)
 
@@ -125,17 +125,17 @@ def test_a_stopped_training_keeps_its_best_model_and_its_patience(
     if stop_at < 5:
         with pytest.raises(loop.TrainingStoppedError):
             train(tmp_path / "run", data, regression(6), patience=3)
-        part, written = state.load_best(tmp_path / "run"), weights_of(tmp_path / "run")
+        part, written = checkpoints.load_best(tmp_path / "run"), weights_of(tmp_path / "run")
         assert part is not None
         assert_same(written, part)
     train(tmp_path / "run", data, regression(6), patience=3)
     assert lines_of(tmp_path / "run") == lines_of(tmp_path / "whole")
     assert_same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
-    one, other = (state.load_place(tmp_path / name) for name in ("run", "whole"))
+    one, other = (checkpoints.load_place(tmp_path / name) for name in ("run", "whole"))
     assert one is not None
     assert other is not None
     assert replace(one, elapsed_s=0.0) == replace(other, elapsed_s=0.0)
-    assert state.load_best(tmp_path / "run") is None
+    assert checkpoints.load_best(tmp_path / "run") is None
 
 
 def test_a_model_that_training_makes_worse_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +173,9 @@ def test_later_stages_go_on_from_the_best_estimator(
 
 def test_a_checkpoint_of_an_older_version_is_resumed(data: Path, tmp_path: Path) -> None:
     train(tmp_path, data, regression(1))
-    tensors = load_file(tmp_path / state.FILE)
-    save_file(tensors, tmp_path / state.FILE, {"place": json.dumps({"stage": 1, "step": 0, "elapsed_s": 3.5})})
-    assert state.load_place(tmp_path) == state.Place(1, 0, 3.5)
+    tensors = load_file(tmp_path / checkpoints.FILE)
+    save_file(tensors, tmp_path / checkpoints.FILE, {"place": json.dumps({"stage": 1, "step": 0, "elapsed_s": 3.5})})
+    assert checkpoints.load_place(tmp_path) == checkpoints.Place(1, 0, 3.5)
 
 
 @pytest.mark.parametrize(

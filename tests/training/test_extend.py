@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from crossnets.training import loop, schedule, state
+from crossnets.training import checkpoints, loop, schedule
 from crossnets.training.config import CrossnetsConfig, PaperConfig
 from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar
@@ -110,7 +110,9 @@ def test_stages_that_are_not_extended_are_left_as_they_are(
     found = weights_of(tmp_path)
     assert all(torch.equal(found[name], value) for name, value in before.items() if not name.startswith("dense"))
     assert not all(torch.equal(found[name], value) for name, value in before.items())
-    assert state.load_place(tmp_path) == replace(state.load_place(tmp_path) or state.Place(0, 0, 0.0), stage=2, step=0)
+    assert checkpoints.load_place(tmp_path) == replace(
+        checkpoints.load_place(tmp_path) or checkpoints.Place(0, 0, 0.0), stage=2, step=0
+    )
     assert not (tmp_path / "crops").exists()
 
 
@@ -120,7 +122,7 @@ def test_a_stage_that_ended_early_goes_on_where_it_ended(
     errors = Errors(monkeypatch, "trunk", [50.0, 30.0, 40.0, 45.0])
     words = {"validation": f"cvar:{data}#P4", "patience": 2}
     train(tmp_path, data, regression(6), **words)
-    assert state.end_step(tmp_path, "regression") == 4
+    assert checkpoints.end_step(tmp_path, "regression") == 4
     assert_same(weights_of(tmp_path), errors.weights[2])
     # The extension goes on from the weights of step 2, whose normalisation has counted two steps, at step 5.
     again = Errors(monkeypatch, "trunk", [0.0, 0.0, 35.0, 31.0, 20.0])
@@ -132,7 +134,7 @@ def test_a_stage_that_ended_early_goes_on_where_it_ended(
 
 
 def test_only_a_longer_training_is_an_extension(data: Path, whole: Path, tmp_path: Path) -> None:
-    before = load_file(whole / state.FILE)
+    before = load_file(whole / checkpoints.FILE)
     with pytest.raises(ValueError, match=r"min_steps: 6 there, 7 asked.*To train it longer, add --extend"):
         train(whole, data, regression(7))
     with pytest.raises(ValueError, match=r"would not be trained longer: .* no more steps of regression"):
@@ -145,7 +147,7 @@ def test_only_a_longer_training_is_an_extension(data: Path, whole: Path, tmp_pat
         train(whole, data, regression(7), budget="0.001s", extend=True)
     with pytest.raises(ValueError, match=r"--extend trains a finished run longer, but .* has none"):
         train(tmp_path / "new", data, regression(7), extend=True)
-    assert_same(load_file(whole / state.FILE), before)
+    assert_same(load_file(whole / checkpoints.FILE), before)
     assert plan_of(whole) == [6]
 
 

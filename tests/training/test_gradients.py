@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import Discriminator
+from crossnets.models.paper import CrossingNets
 from tests.training.stepping import BATCH, make_draw, make_nets, step
 from tests.training.test_steps import record, spec_terms
 

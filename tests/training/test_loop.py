@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from crossnets.inference import bundle
-from crossnets.models.crossing import CrossingNets
-from crossnets.training import loop, run, schedule, state
+from crossnets.models.paper import CrossingNets
+from crossnets.training import checkpoints, loop, run, schedule
 from crossnets.training.config import Terms
 from tests.datasets.make import make_cvar
 from tests.training import small
@@ -68,7 +68,7 @@ def test_a_training_killed_in_every_stage_goes_on_as_if_it_had_not_been(
                 assert time.monotonic() < deadline
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
-        assert state.load_place(out) != state.load_place(whole)
+        assert checkpoints.load_place(out) != checkpoints.load_place(whole)
     subprocess.run(program(data, out), check=True)
     assert losses_of(out) == losses_of(whole)
     killed, straight = (load_file(run / "model" / "weights.safetensors") for run in (out, whole))
@@ -96,15 +96,15 @@ def test_a_folder_of_something_else_is_refused(data: Path, tmp_path: Path) -> No
 def test_a_checkpoint_of_another_preset_is_refused(data: Path, whole: Path, tmp_path: Path) -> None:
     baseline = small.config(shared_latent=False)
     small.train(data, tmp_path, baseline)
-    (tmp_path / state.FILE).write_bytes((whole / state.FILE).read_bytes())
+    (tmp_path / checkpoints.FILE).write_bytes((whole / checkpoints.FILE).read_bytes())
     with pytest.raises(ValueError, match="networks of another configuration"):
-        state.restore(tmp_path, bundle.load(tmp_path).networks, None)
+        checkpoints.restore(tmp_path, bundle.load(tmp_path).networks, None)
 
 
 def test_a_damaged_checkpoint_is_refused(data: Path, whole: Path, tmp_path: Path) -> None:
-    (tmp_path / state.FILE).write_bytes((whole / state.FILE).read_bytes()[:50])
+    (tmp_path / checkpoints.FILE).write_bytes((whole / checkpoints.FILE).read_bytes()[:50])
     with pytest.raises(ValueError, match="not a checkpoint that can be resumed"):
-        state.load_place(tmp_path)
+        checkpoints.load_place(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_weights_that_are_no_numbers_are_not_kept(data: Path, tmp_path: Path) ->
         loop.DivergedError, match=r"diverged at step 1: \d+ tensors of weights, trunk\..* first, are not"
     ):
         small.train(data, tmp_path, replace(settings, stages=stages))
-    assert not (tmp_path / state.FILE).exists()
+    assert not (tmp_path / checkpoints.FILE).exists()
     assert not (tmp_path / "model").exists()
 
 
@@ -231,13 +231,13 @@ def test_there_is_no_model_until_a_stage_trained_what_predicts(
 ) -> None:
     """And the model is written before the place, so that a run that says it is finished has its last one."""
     seen: list[tuple[int, bool]] = []
-    save = state.save
+    save = checkpoints.save
 
-    def saved(out: Path, place: state.Place, *parts: Any) -> None:
+    def saved(out: Path, place: checkpoints.Place, *parts: Any) -> None:
         seen.append((place.stage, (out / "model" / "weights.safetensors").is_file()))
         save(out, place, *parts)
 
-    monkeypatch.setattr(state, "save", saved)
+    monkeypatch.setattr(checkpoints, "save", saved)
     small.train(data, tmp_path)
     assert dict(seen) == {0: False, 1: False, 2: True, 3: True, 4: True}
 
@@ -249,7 +249,7 @@ def test_a_deadline_ends_a_stage_before_its_plan(data: Path, tmp_path: Path) -> 
     )
     request = run.request_of(still, {})
     loop.train(still, small.frames(data, tmp_path), tmp_path, request=request, deadline_s=0.5)
-    place = state.load_place(tmp_path)
+    place = checkpoints.load_place(tmp_path)
     assert place is not None
     assert place.stage == 1
     assert 1 <= len(losses_of(tmp_path)) < 50_000

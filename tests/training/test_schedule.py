@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from crossnets.geometry.skeleton import NYU36
-from crossnets.models.crossing import CrossingNetsConfig
+from crossnets.models.paper import CrossingNetsConfig
 from crossnets.training import presets
 from crossnets.training.config import StageConfig, Terms
 from crossnets.training.schedule import (

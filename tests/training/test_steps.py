@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
+from crossnets.models.paper import CrossingNets
 from crossnets.training import presets, steps
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision

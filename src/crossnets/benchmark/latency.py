@@ -15,16 +15,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from crossnets.benchmark.engines import Engine, chosen, open_run
 from crossnets.benchmark.frames import RawFrame, raw_frames
-from crossnets.benchmark.graphs import cost, input_shape
 from crossnets.benchmark.machine import Machine, machine
-from crossnets.benchmark.ours import NetworkFile, detector_file, estimator_file, with_hand
+from crossnets.benchmark.onnx_graphs import cost, input_shape
+from crossnets.benchmark.our_networks import NetworkFile, detector_file, estimator_file, with_hand
 from crossnets.benchmark.output import publish, require_file
 from crossnets.benchmark.processes import Start, start
 from crossnets.benchmark.report import Alone, Network, Report, Whole
 from crossnets.benchmark.roofline import PEAK, PRODUCTS, SIDE, gemm_case
 from crossnets.benchmark.table import print_report
 from crossnets.benchmark.timing import Case, measure
-from crossnets.benchmark.whole import MODES, WholeFrames
+from crossnets.benchmark.whole_frames import MODES, WholeFrames
 from crossnets.geometry.crop import CROP_PX
 from crossnets.geometry.thinned import as_image, stride_of, thin
 from crossnets.inference.description import OUTPUTS

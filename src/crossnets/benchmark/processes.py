@@ -13,7 +13,7 @@ import numpy as np
 from crossnets.benchmark import fresh
 from crossnets.benchmark.engines import Engine, precision_of, runtime_of
 from crossnets.benchmark.frames import RawFrame
-from crossnets.benchmark.ours import NetworkFile
+from crossnets.benchmark.our_networks import NetworkFile
 
 PREDICTIONS = 50
 """Number of predictions in each process before its memory is read."""

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from crossnets.benchmark.engines import TITLES, Engine
-from crossnets.benchmark.graphs import Cost
 from crossnets.benchmark.machine import Machine
-from crossnets.benchmark.ours import Weights
+from crossnets.benchmark.onnx_graphs import Cost
+from crossnets.benchmark.our_networks import Weights
 from crossnets.benchmark.processes import Start
 from crossnets.benchmark.timing import Measured, Times
-from crossnets.benchmark.whole import MODES, Mode
+from crossnets.benchmark.whole_frames import MODES, Mode
 
 # A further goal is that find, crop and joints together take no longer than the network.
 FRAMES_PER_SECOND = 1000.0

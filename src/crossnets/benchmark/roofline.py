@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from crossnets.benchmark.engines import Engine, open_run
-from crossnets.benchmark.graphs import cost
+from crossnets.benchmark.onnx_graphs import cost
 from crossnets.benchmark.timing import Case
 
 SIDE = 512

@@ -37,7 +37,7 @@ class DepthFrame:
 
 
 LEAST_STEP_S = 1e-4
-"""Between frames whose clock has stood still or gone back."""
+"""Time between two frames if the camera's clock has stood still or gone back."""
 UNOPENED = CameraPreset(Pinhole(1.0, 1.0, 0.0, 0.0), 0, 0, 1.0, "not opened yet")
 
 
@@ -54,7 +54,8 @@ class DepthSource(Protocol):
     skeleton: Skeleton | None
     """Skeleton of the frames' joints. None if the source gives no joints."""
     preset: CameraPreset
-    """The camera, with the size of its images and its depth unit; of a live one known once it was entered."""
+    """The camera, with the size of its images and its depth unit. Those of a live camera are known once it is
+    entered."""
 
     def close(self) -> None:
         """End the frames, from any thread, and free all resources. A second call does nothing."""

@@ -33,14 +33,15 @@ def open_source(
         camera: Camera of a folder of PNGs: a preset's name, fx,fy,cx,cy in pixels and optionally mm per depth count,
             either with a lens after a colon, or anything else that `geometry.camera.as_camera` takes.
         seed: Seed of the virtual camera.
-        retries: When a live camera counts as lost, and what then.
+        retries: When a live camera counts as lost, and how often it is opened again.
         tell: Takes messages. They go to standard error unless given.
         held: Frames of a live camera that wait until they are fetched. After that the oldest are lost.
 
     Raises:
         OSError: the file or folder does not exist, or it may not be read. A live camera is looked for on entering.
         ModuleNotFoundError: the source needs a package that is not installed.
-        ValueError: the text names nothing, or a camera is missing, unknown or one too many.
+        ValueError: the text does not name a source, or the camera is missing or unknown, or one is given for a source
+            that has its own.
     """
     tell = tell or _to_stderr
     kind, _, rest = text.partition(":")

@@ -10,7 +10,7 @@ _LATE_S = 0.25
 
 
 def paced(source: DepthSource, wait: Callable[[float], object] = time.sleep) -> Iterator[DepthFrame]:
-    """The frames of an entered source, none before its time; live cameras pace themselves.
+    """Yield the frames of an opened source, each when its time has come. Frames of live cameras are not delayed.
 
     Args:
         source: Where frames come from.

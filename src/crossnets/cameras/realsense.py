@@ -24,10 +24,10 @@ _POLL_S = 0.1
 _ENDED_S = 0.3
 """A recording that says it has stopped may still deliver frames for this long."""
 _WANTED = (640, 480, 30)
-"""Width, height and frames a second that are preferred; with enough pixels on a hand and little noise."""
+"""Preferred width, height and frames a second, which give enough pixels on a hand and little noise."""
 _PLAYED: deque[Any] = deque(maxlen=2)
-"""Recordings that were closed last. Where librealsense destroyed one as soon as it was stopped before its end, one in a
-thousand crashed the process. So that waits until others have been played."""
+"""Recordings that were closed last. If librealsense destroys a recording right after an early stop, one in a thousand
+crashes the process. These recordings are therefore destroyed later, when others have been played."""
 
 
 def load_library() -> Any:

@@ -20,12 +20,12 @@ _LEAVING_S = 2.0
 
 @dataclass(frozen=True)
 class Retries:
-    """When a camera counts as lost, and what then."""
+    """When a camera counts as lost, and how often it is opened again."""
 
     timeout_s: float = 3.0
-    """Without a frame for so long it has stalled."""
+    """A camera that gives no frame for this time is lost."""
     opening_s: float = 15.0
-    """It has this long to give its first frame."""
+    """Time that a camera has to give its first frame."""
     retry_s: float = 2.0
     """Pause before it is opened again."""
     tries: int | None = 5
@@ -114,7 +114,7 @@ class Retrying(Closing):
             self.lost += reader.lost
 
     def _fetch(self) -> DepthFrame | None:
-        """The next frame, of a camera opened again if need be; None after `close`."""
+        """Return the next frame. A lost camera is opened again. None after `close`."""
         reader, timeout_s = self._reader, self._retries.timeout_s
         if reader is None:
             if self._closed.is_set():

@@ -55,7 +55,7 @@ def record(
         BlockingIOError: another process records into `out`.
         FileExistsError: `out` holds something.
         OSError: the camera is lost, or the disk full; the frames before that stay.
-        ValueError: a limit of nothing, or the source has no frame.
+        ValueError: a limit is not above 0, or the source gives no frame.
     """
     if (frames is not None and frames < 1) or (seconds is not None and not seconds > 0):
         raise ValueError(

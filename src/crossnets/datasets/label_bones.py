@@ -14,8 +14,8 @@ from crossnets.geometry.skeleton import FINGERS, Skeleton
 Side: TypeAlias = Literal["left", "right"]
 
 _PROPORTIONS = 0.3
-"""The bones of no hand differ by more from an adult's, as the mean of the logarithms apart from the hand's size.
-Rendered hands are at 0.10, CVAR's labels at 0.11."""
+"""Largest difference between the bones of a hand and those of an adult: the mean of the logarithms, apart from the size
+of the hand. Rendered hands are at 0.10, CVAR's labels at 0.11."""
 _SIZES = (0.5, 1.7)
 """Sizes of hands over an adult's mean. Three years old children are at 0.6, and CVAR's P1 is labelled at 1.34."""
 _LEAST_FRAMES = 5
@@ -24,9 +24,10 @@ _SIZE = 0.7
 _OTHER_PROPORTIONS = 0.3
 _LONGER = 1.0
 _LONGER_MM = 40.0
-"""The bones of a frame are unlike those of its sequence if the logarithm of their size, the mean over the bones apart
-from it, or that of one bone (which is longer by so many mm as well) exceeds these. Published labels of NYU and ICVL
-reach 0.23, 0.17 and 0.5. Rendered hands of different people reach 0.48, 0.13 and 0.4."""
+"""The bones of a frame differ from those of its sequence if one of three logarithms is larger: `_SIZE` for the size of
+the hand, `_OTHER_PROPORTIONS` for the mean over the bones apart from the size, `_LONGER` for a single bone, which must
+also be `_LONGER_MM` longer. Published labels of NYU and ICVL reach 0.23, 0.17 and 0.5. Rendered hands of different
+people reach 0.48, 0.13 and 0.4."""
 _CLEAR_BEND = 0.2
 _LEAST_VOTES = 10
 _MAJORITY = 0.9

@@ -136,7 +136,7 @@ def _load_numbers(path: Path) -> np.ndarray | str:
     from scipy.io import loadmat, whosmat  # of the extra `nyu`
     from scipy.io.matlab import matfile_version
 
-    # A file gives all the memory that a damaged length asks for, and a map only as much as there is.
+    # Reading a file takes as much memory as a damaged length asks for, and a memory map only as much as the file has.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         if matfile_version(mapped)[0] != 1:
             return "it has the format of MATLAB 4 or 7.3, expected that of MATLAB 5 to 7"

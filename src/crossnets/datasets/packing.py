@@ -177,7 +177,7 @@ class Shuffle:
 
 @dataclass
 class _State:
-    """What has been packed so far. packing.json holds it after each shard."""
+    """State of a pack. packing.json holds it after each shard."""
 
     created: str
     camera: dict[str, float]
@@ -205,7 +205,7 @@ class _State:
 
 
 def _request(sources: Mapping[str, HandDataset], config: PackConfig) -> dict[str, Any]:
-    """What decides the bytes of the shards, as plain values."""
+    """Everything that the bytes of the shards depend on, as plain values."""
     described = [
         {
             "spec": spec,

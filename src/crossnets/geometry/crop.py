@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt16
 
 from crossnets.geometry.lens import ideal_part, lens_table
-from crossnets.geometry.support import unsupported
+from crossnets.geometry.wrong_pixels import unsupported
 from crossnets.types import HandCrop, LensCamera, Pinhole
 
 CUBE_MM = 250.0

@@ -14,18 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from crossnets.geometry.finger_colours import COLOURS
+
 FINGERS = ("thumb", "index", "middle", "ring", "little")
-COLOURS = {
-    "palm": (0.65, 0.65, 0.65),
-    "thumb": (0.90, 0.29, 0.24),
-    "index": (0.95, 0.61, 0.07),
-    "middle": (0.18, 0.70, 0.35),
-    "ring": (0.16, 0.50, 0.87),
-    "little": (0.60, 0.31, 0.78),
-}
-"""RGB, 0 to 1, of the bones of each part."""
-
-
 SavedSkeleton: TypeAlias = str | dict[str, Any]
 """A skeleton in a file: the name of a built-in skeleton, or the declaration of another one."""
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
-from crossnets.geometry.support import unsupported
+from crossnets.geometry.wrong_pixels import unsupported
 from crossnets.types import Pinhole
 
 WORKING_FOCAL_PX = 118.0

@@ -14,7 +14,7 @@ from crossnets.datasets.dataset import Problem
 from crossnets.datasets.depth_unit import median_mm, unit_fault
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.skeleton import Skeleton
-from crossnets.geometry.support import unsupported
+from crossnets.geometry.wrong_pixels import unsupported
 from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
 from crossnets.inference.hands import surroundings_fault, surroundings_of
 from crossnets.types import HandFrame

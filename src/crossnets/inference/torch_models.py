@@ -14,11 +14,11 @@ from crossnets.geometry.pose import NormalisedPose, denormalise_pose, normalise_
 from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.detector import DetectorModel, HandDetector
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
-from crossnets.models.crossing import CrossingNets, LatentNetworks
 from crossnets.models.crossnet import DensePosterior
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks, NetworksConfig
 from crossnets.models.own import Found
+from crossnets.models.paper import CrossingNets, LatentNetworks
 from crossnets.models.refine import refine
 from crossnets.tensors import PoseBatch
 from crossnets.types import POSE_UNIT_MM, HandCrop, Refinement

@@ -16,7 +16,7 @@ from torch import Tensor
 from crossnets.geometry.camera import project
 from crossnets.geometry.crop import crop_hand, image_to_crop_px
 from crossnets.inference.torch_models import Estimator
-from crossnets.models.crossing import LatentNetworks
+from crossnets.models.paper import LatentNetworks
 from crossnets.tensors import PoseBatch
 from crossnets.types import HandCrop, Pinhole
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.networks import NetworksConfig, build
 from crossnets.models.own import OwnNetworks
+from crossnets.models.paper import CrossingNets, Regressor
 
 
 @dataclass(frozen=True)

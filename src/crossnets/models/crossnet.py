@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossnets.geometry.pose import HALF_CUBE_UNITS
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, LatentNetworks
 from crossnets.models.dense import DenseConfig, DenseNet, Votes
+from crossnets.models.paper import CrossingNets, CrossingNetsConfig, LatentNetworks
 from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.tensors import PoseBatch
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from crossnets.models.crossing import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.crossnet import CrossNet, CrossNetConfig
 from crossnets.models.dense import DenseConfig
 from crossnets.models.dense_crossing import DenseCrossing, DenseCrossingConfig
 from crossnets.models.own import OwnNetworks, OwnNetworksConfig, own_config
+from crossnets.models.paper import CrossingNets, CrossingNetsConfig, Regressor
 from crossnets.models.pose_vae import PoseVAEConfig
 
 Networks: TypeAlias = CrossingNets | Regressor | CrossNet | DenseCrossing | OwnNetworks

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crossnets.models.crossing import CrossingNets
+from crossnets.models.paper import CrossingNets
 from crossnets.types import Refinement
 
 UPDATE_STEPS = 10

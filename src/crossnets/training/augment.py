@@ -27,9 +27,9 @@ class RealConfig:
     center_spread_mm: float = 10.0
     """Deviation, in each axis, of a crop's centre from the mean of the joints."""
     cube_mm: tuple[float, float] = (190.0, 290.0)
-    """Least and most side of the cube around a hand of the rendered ones' mean size; others in proportion ..."""
+    """Least and most side of the cube around a hand of the rendered hands' mean size. It grows with the hand."""
     first_mm: float = CUBE_MM
-    """... and up or down to this, the cube of a first pass, which does not know the size."""
+    """Cube of a first pass, which does not know the size of the hand. The range of sides is widened to include it."""
 
     def __post_init__(self) -> None:
         least, most = self.cube_mm
@@ -94,7 +94,7 @@ def turned(joints_mm: Float32[np.ndarray, "B K 3"], turn: Float64[np.ndarray, "B
 def changed_crops(
     patches: Patches, rows: Int64[np.ndarray, "B"], changes: Changes, size_px: int = CROP_PX
 ) -> RealCrops:
-    """Crops of these frames, changed so."""
+    """Cut a crop of each of these frames and apply its change."""
     crops = []
     for row, turn, center_mm, cube_mm in zip(rows, *changes, strict=True):
         depth_mm, camera = patches.image(int(row))

@@ -10,11 +10,11 @@ from jaxtyping import Float32
 
 from crossnets.geometry.skeleton import SavedSkeleton
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
-from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import Networks
 from crossnets.models.own import OwnNetworksConfig
+from crossnets.models.paper import CrossingNetsConfig
 from crossnets.synth.scenes import SceneConfig
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training.augment import RealConfig

@@ -166,7 +166,8 @@ def keep_crops(
     sources: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> KeptCrops:
-    """The crops of `prepare`: cut now, or by an earlier call; labels are read of `labelled` alone."""
+    """Return the crops that `prepare` uses. Those of an earlier call are read again. Only labels of `labelled` are
+    read."""
     datasets = [*([] if labelled is None else [labelled]), *unlabelled]
     request = {
         "crop": [crop.cube_mm, crop.normalisation, crop.centers, CROP_PX],
@@ -245,7 +246,7 @@ def _frames(
 
 
 def seed_of(*parts: int | str) -> int:
-    """A seed that is the same wherever the same parts meet; 63 bits."""
+    """Compute a seed of 63 bits from these parts. Equal parts give equal seeds on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
 
 

@@ -41,20 +41,20 @@ HAND_MM = 80.0
 UNCLEAR_MM = 150.0
 """A candidate nearer than this to a hand, or to a hand that can hardly be seen, is not an example of something else."""
 FALSE_SHARE = 0.002
-"""Share of the frames that may have a false hand, as the threshold is set on frames that the training did not use."""
+"""The threshold is set so that this share of the frames has a false hand. The training did not use these frames."""
 _MARGIN = 1.0
 """Log-odds added to that threshold. Without them 0.75 to 1.5 % of other rendered frames had a false hand."""
 _EMPTY = 0.5
 _DAMAGED = 0.6
 """Shares of the frames that show no hand, and of those that are damaged."""
 _TORN = 0.4
-"""Share of the frames without hands of which the sensor sees scattered patches alone, as of dark or far surfaces."""
+"""Share of the frames without hands in which only scattered patches are visible, as on dark or far surfaces."""
 _PATCH_PX = (4, 40)
 _SEEN_SHARE = (0.02, 0.3)
 """Least and greatest size of these patches, and share of the image that they cover."""
 _CUT = 0.25
 _THINNED = 0.15
-"""Shares of the frames of which a window is shown, whose border may cut a hand, and of those with few pixels."""
+"""Shares of the frames that are cut to a window, whose border may cut a hand, and that keep few of their pixels."""
 _WINDOW_SHARE = (0.4, 0.8)
 """Sides of such a window over those of the frame."""
 _INSIDE = 0.6

@@ -23,12 +23,12 @@ from crossnets import ranks
 from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Detector, Estimator
-from crossnets.models.crossing import CrossingNets
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks, build, differ_in_joints_alone, rearranged, without_hand_output
+from crossnets.models.paper import CrossingNets
 from crossnets.tensors import RenderedBatch, SceneBatch
-from crossnets.training import progress, rendering, run, scenes, schedule, state
+from crossnets.training import checkpoints, progress, rendering, run, scenes, schedule
 from crossnets.training.averages import BATCHES, Averages
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, StageConfig, terms_of
@@ -105,7 +105,7 @@ class _Best:
 
     error_mm: float | None = None
     fruitless: int = 0
-    """As in `state.Place`."""
+    """As in `checkpoints.Place`."""
     weights: dict[str, Tensor] | None = None
     """Weights with that error, while a stage with validation runs. Outside of such stages the networks have them."""
 
@@ -135,7 +135,7 @@ class _Session:
     starts: list[int] = field(default_factory=list)
     """Steps of each stage that were done before the run was extended."""
     extension: int = 0
-    """As in `state.Place`."""
+    """As in `checkpoints.Place`."""
 
     def next_stage(self, number: int) -> int:
         """Number of the first stage from `number` on that has steps to do, or of all stages."""
@@ -357,7 +357,7 @@ def _extended(
     stages = session.config.stages
     if not run.is_longer(found, request):
         run.check_same(session.out, found, request)
-    place = state.load_place(session.out)
+    place = checkpoints.load_place(session.out)
     assert place is not None
     more_s = None if budget_s is None else budget_s - place.elapsed_s
     if more_s is not None and more_s <= 0:
@@ -365,7 +365,7 @@ def _extended(
             f"{session.out} was trained for {place.elapsed_s:.0f} s, which is not less than --budget. The budget of an "
             "extension includes the time until now: give a larger one."
         )
-    ended = [state.end_step(session.out, stage.name) for stage in stages]
+    ended = [checkpoints.end_step(session.out, stage.name) for stage in stages]
     done = [steps if end is None else end for end, steps in zip(ended, found["plan"], strict=True)]
     plan = schedule.extended_steps(
         stages,
@@ -441,8 +441,8 @@ def _step(
 
 def _run_stages(session: _Session, console: Console) -> None:
     config, out = session.config, session.out
-    found = state.load_place(out)
-    place = found or state.Place(0, 0, 0.0)
+    found = checkpoints.load_place(out)
+    place = found or checkpoints.Place(0, 0, 0.0)
     if place.extension < session.extension:  # the extension has no checkpoint of its own yet
         place = replace(place, stage=session.next_stage(0), step=0, fruitless=0, extension=session.extension)
     ranks.wait()  # until all have read the place that the first rank will go on from
@@ -460,8 +460,8 @@ def _run_stages(session: _Session, console: Console) -> None:
             for change in run.changes(out, str(session.device)):
                 console.print(f"Not bit for bit as it would have been: {change}.", highlight=False)
         if found is not None:
-            state.restore(out, session.networks, None)
-            session.best = _Best(place.best_mm, place.fruitless, state.load_best(out))
+            checkpoints.restore(out, session.networks, None)
+            session.best = _Best(place.best_mm, place.fruitless, checkpoints.load_best(out))
         number = place.stage
         while number < len(config.stages):
             resumed = place.step if number == place.stage else 0
@@ -492,11 +492,11 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
         reporter.flush()
         elapsed = before_s + time.monotonic() - session.started
         best = session.best
-        place = state.Place(at_stage, at_step, elapsed, best.error_mm, best.fruitless, session.extension)
+        place = checkpoints.Place(at_stage, at_step, elapsed, best.error_mm, best.fruitless, session.extension)
         model = session.out / "model"
         if stage.trains_pose or model.is_dir() or at_stage == len(session.plan):  # before, it would say noise
             bundle.save(session.model(), model)
-        state.save(session.out, place, session.networks, stage.optimisers if at_step else {}, best.weights)
+        checkpoints.save(session.out, place, session.networks, stage.optimisers if at_step else {}, best.weights)
 
     every = steps_between_validations(session.config, config, total)
     averages = session.averages(stage, config, total)
@@ -538,9 +538,9 @@ def _run_stage(session: _Session, reporter: progress.Listener, number: int, resu
 def _restore_optimisers(session: _Session, number: int, stage: Stage, resumed: int) -> None:
     """Load those of the checkpoint for a stage that is resumed, and those of its end for one that is extended."""
     if resumed:
-        state.restore(session.out, session.networks, stage.optimisers)
+        checkpoints.restore(session.out, session.networks, stage.optimisers)
     elif session.starts[number]:
-        state.restore_end(session.out, session.config.stages[number].name, stage.optimisers)
+        checkpoints.restore_end(session.out, session.config.stages[number].name, stage.optimisers)
 
 
 def _finish(session: _Session, config: StageConfig, ended: int, stage: Stage, averages: Averages | None) -> None:
@@ -548,7 +548,7 @@ def _finish(session: _Session, config: StageConfig, ended: int, stage: Stage, av
     if averages is not None:
         averages.compute()
     if config.name in schedule.EXTENDABLE and ranks.first():
-        state.save_end(session.out, config.name, ended, stage.optimisers)
+        checkpoints.save_end(session.out, config.name, ended, stage.optimisers)
 
 
 def _begin_validations(session: _Session, reporter: progress.Listener, number: int) -> None:

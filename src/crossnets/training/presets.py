@@ -5,12 +5,12 @@ from typing import Any
 from crossnets.geometry.crop import CUBE_MM, Normalisation
 from crossnets.geometry.localise import Centers
 from crossnets.geometry.skeleton import MSRA21, Skeleton
-from crossnets.models.crossing import CrossingNetsConfig
 from crossnets.models.dense import DenseConfig
 from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.detector import DetectorNetConfig
 from crossnets.models.own import OwnNetworksConfig
+from crossnets.models.paper import CrossingNetsConfig
 from crossnets.models.pose_vae import PoseVAEConfig
 from crossnets.synth.hand.sampler import Views
 from crossnets.synth.scenes import SceneConfig

@@ -88,7 +88,7 @@ def with_real_frames(
     sources: Sequence[str],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingFrames:
-    """Rendered frames, which an epoch stays as long as, and real ones beside them.
+    """Put real frames beside the rendered ones. An epoch is still as long as the rendered frames.
 
     Every real frame, labelled or not, is an image for the GAN: none has a pose of the network's own joints. Crops and
     patches are in `cache`; what an earlier call of the same `sources` left there is taken.
@@ -143,7 +143,7 @@ def patches_of_labels(
 def labelled_batch(
     hands: RealHands, rows: Int64[np.ndarray, "B"], changes: Changes, device: torch.device
 ) -> RenderedBatch:
-    """Crops of labelled frames, changed so, as if they were rendered. Hands that are not mirrored count as right."""
+    """Cut changed crops of labelled frames, as if they were rendered. Hands that are not mirrored count as right."""
     crops = changed_crops(hands.patches, rows, changes)
     size_mm = HAND_IN_CUBE * CUBE_MM * hands.patches.sizes[rows]
     parts = (
@@ -158,7 +158,8 @@ def labelled_batch(
 def view_pairs(
     hands: RealHands, rows: Int64[np.ndarray, "B"], changes: Changes, cube_mm: float, device: torch.device
 ) -> ViewPairs:
-    """Two crops of each of these frames, whose label is the centre of their hand: as it is, and changed so."""
+    """Cut two crops of each of these frames: one as it is, and a changed one. The label of such a frame is the centre
+    of its hand."""
     count = len(rows)
     centers_mm = hands.patches.joints_mm[rows, 0].astype(np.float64)
     none = Changes(np.tile(np.eye(2), (count, 1, 1)), centers_mm, np.full(count, cube_mm))

@@ -21,6 +21,7 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run
+from crossnets.training.checkpoints import Place, load_place
 from crossnets.training.config import (
     CrossingConfig,
     CrossnetsConfig,
@@ -36,7 +37,6 @@ from crossnets.training.crops import TrainingFrames, identity, parse_labels, pre
 from crossnets.training.crossing_frames import crossing_frames
 from crossnets.training.machine import Machine, choose_machine
 from crossnets.training.schedule import EXTENDABLE, only_stages, parse_budget, with_epochs, with_numbers
-from crossnets.training.state import Place, load_place
 from crossnets.training.validation import Validation, check_apart, hold_back, parse_share, read_validation
 
 _PROBLEMS_SHOWN = 5

@@ -1,15 +1,15 @@
-"""Which code a stage's name stands for."""
+"""The code for the name of a stage."""
 
 from collections.abc import Callable
 
-from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
 from crossnets.models.own import OwnNetworks
+from crossnets.models.paper import CrossingNets, Regressor
 from crossnets.training import steps
 from crossnets.training.config import CrossingTerms, DrawingTerms, StageConfig, Terms
-from crossnets.training.cross import KL_WEIGHT, CrossingStage, DrawStage
+from crossnets.training.crossing_stages import KL_WEIGHT, CrossingStage, DrawStage
 from crossnets.training.detect import DetectStage
 from crossnets.training.estimate import EstimateStage
 

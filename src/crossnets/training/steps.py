@@ -11,9 +11,9 @@ from torch.optim import Adam, AdamW
 
 from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
-from crossnets.models.crossing import CrossingNets, Regressor
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.own import OwnNetworks
+from crossnets.models.paper import CrossingNets, Regressor
 from crossnets.tensors import Batch, PoseBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig, Terms

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crossnets.models.alignment import Alignment
 from crossnets.models.blocks import channels_last
-from crossnets.models.bridge import Alignment
 from crossnets.models.depth_gan import FEATURES, Discriminator, Generator, Head, MetricKind
 from crossnets.models.pose_vae import PoseSpace, PoseVAE, PoseVAEConfig
 from crossnets.tensors import PoseBatch

@@ -24,7 +24,7 @@ encoded. That is more than a finger's radius, so the generator would draw finger
 TEACHER_DECAY = 0.99
 """Share of the past in the average of the estimators."""
 SURE = 0.1
-"""A joint whose expected error is this many halves of the cube weighs half as much as one that is sure."""
+"""A joint with this expected error, in halves of the cube's side, weighs half as much as one that is sure."""
 RAMP_STEPS = 100
 """Steps after which unlabelled frames and generated maps have their whole weight."""
 SYNTHESISED = 0.5

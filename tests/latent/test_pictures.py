@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from crossnets.latent.film import map_to_rgb, save_gif
+from crossnets.latent.pictures import map_to_rgb, save_gif
 
 
 def test_background_of_a_map_is_dark_and_the_hand_is_not() -> None:

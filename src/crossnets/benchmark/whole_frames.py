@@ -7,7 +7,7 @@ import numpy as np
 
 from crossnets.benchmark.engines import Engine
 from crossnets.benchmark.frames import RawFrame
-from crossnets.benchmark.ours import NetworkFile, tracker_for
+from crossnets.benchmark.our_networks import NetworkFile, tracker_for
 from crossnets.benchmark.timing import Case
 from crossnets.inference.tracker import FINDS_EVERY
 

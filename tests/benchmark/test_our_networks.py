@@ -6,11 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from crossnets.benchmark import ours
 from crossnets.benchmark.frames import raw_frames
-from crossnets.benchmark.graphs import cost
-from crossnets.benchmark.ours import KnownHand, detector_file, estimator_file, tracker_for
-from crossnets.benchmark.whole import WholeFrames
+from crossnets.benchmark.onnx_graphs import cost
+from crossnets.benchmark.our_networks import KnownHand, detector_file, estimator_file, tracker_for
+from crossnets.benchmark.whole_frames import WholeFrames
 from crossnets.inference.detector import DetectorModel, HandDetector
 from crossnets.models.complexity import complexity
 from crossnets.training import presets
@@ -36,7 +35,7 @@ def test_known_hand_is_detected_at_its_place() -> None:
 def test_random_weights_have_the_cost_of_the_networks_and_plausible_outputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ours, "SHIPPED", tmp_path / "a copy without weights")
+    monkeypatch.setattr(our_networks, "SHIPPED", tmp_path / "a copy without weights")
     detector = detector_file(presets.detector(), tmp_path)
     config = presets.crossnets()
     file = estimator_file(config, tmp_path, may_be_shipped=False)

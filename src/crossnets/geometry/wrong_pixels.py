@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8, UInt16
 
 WITHIN_MM = 20
 """Neighbours whose depths differ by less are on one surface. Such a surface has a slope of at most 85 degrees."""
-# Of 3, 4 and 5, chosen on rendered frames of five sensors that were resized or blurred (docs/cameras.md).
+# 3, 4 and 5 were tried on resized and blurred rendered frames of five sensors (docs/cameras.md). 4 was best.
 LEAST = 4
 """Least number of supporting neighbours. The corners of surfaces are lost with it."""
 _NEAREST_MM = 120

@@ -8,8 +8,8 @@ import pytest
 
 import crossnets
 from crossnets.geometry.crop import crop_hand
-from crossnets.geometry.support import LEAST, WITHIN_MM, unsupported
 from crossnets.geometry.thinned import thin
+from crossnets.geometry.wrong_pixels import LEAST, WITHIN_MM, unsupported
 from crossnets.types import Pinhole
 from tests.test_scripts import script
 

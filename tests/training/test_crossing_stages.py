@@ -26,8 +26,8 @@ from crossnets.training.augment import Changes
 from crossnets.training.batches import Draw
 from crossnets.training.config import CrossingConfig, CrossingTerms
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.cross import CrossingStage
 from crossnets.training.crossing_frames import crossing_frames
+from crossnets.training.crossing_stages import CrossingStage
 from crossnets.training.real import labelled_batch, view_pairs
 from crossnets.training.run import request_of
 from crossnets.training.session import train_command
@@ -72,7 +72,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def program(data: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.training.test_cross", str(data), str(out)]
+    return [sys.executable, "-m", "tests.training.test_crossing_stages", str(data), str(out)]
 
 
 def losses_of(run: Path) -> list[tuple[str, int, dict[str, float]]]:
