@@ -80,3 +80,20 @@ def test_a_validation_sees_the_averages_that_are_computed_anew(tmp_path: Path, m
     )  # fmt: skip
     assert len(tracked) > 2
     assert set(tracked) == {BATCHES}
+
+
+def test_the_time_of_validations_includes_that_of_the_averages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.8}, frames=4).root
+    seconds: list[float] = []
+    monkeypatch.setattr(loop._Session, "error_mm", lambda session: 10.0)
+    monkeypatch.setattr(
+        loop, "_run_stages", lambda session, console: seconds.append(loop._seconds_of_validations(session))
+    )
+    for number, precision in enumerate(("32-true", "bf16-mixed")):
+        config = replace(crossing_settings(), precision=precision)
+        train_command(
+            lambda _, config=config: config, data=f"cvar:{data}#P1", unlabelled=(), labels="all",
+            validation=f"cvar:{data}#P4", budget=None, out=tmp_path / str(number), threads=None, machine=ALONE,
+        )  # fmt: skip
+    without, including = seconds
+    assert including > 10 * without

@@ -411,14 +411,25 @@ def _without_validations(session: _Session, budget_s: float) -> float:
 
 def _seconds_of_validations(session: _Session) -> float:
     """Seconds that all validations of a training will take. Zero on ranks that do not validate."""
-    if session.validation is None:
+    if session.validation is None or isinstance(session.config, DetectorTraining) or session.config.validation is None:
         return 0.0
-    times = sum(steps_between_validations(session.config, stage, 1) is not None for stage in session.config.stages)
-    if isinstance(session.config, DetectorTraining) or session.config.validation is None:
-        return 0.0
+    validated = [
+        stage for stage in session.config.stages if steps_between_validations(session.config, stage, 1) is not None
+    ]
+    seconds = len(validated) * _seconds_of(session.error_mm)
+    for config in validated:
+        stage = session.stage(config, copy.deepcopy(session.networks))
+        averages = session.averages(stage, config, 0)
+        if averages is not None:
+            averages.compute()  # it reads its images the first time only
+            seconds += _seconds_of(averages.compute)
+    return session.config.validation.times * seconds
+
+
+def _seconds_of(action: Callable[[], object]) -> float:
     began = time.perf_counter()
-    session.error_mm()
-    return times * session.config.validation.times * (time.perf_counter() - began)
+    action()
+    return time.perf_counter() - began
 
 
 def _step(
