@@ -1,4 +1,8 @@
-"""One rank of a training of few steps, started by torchrun: `ranks_run.py STAGE OUT STEPS`."""
+"""One rank of a training of few steps, started by torchrun: `ranks_run.py PRESET:STAGE OUT STEPS [float64]`.
+
+With `float64` all networks compute in double precision. Differences between numbers of processes then come from the
+algorithm and not from rounding, which the updates of Adam and of a GAN amplify by a factor of a million in 50 steps.
+"""
 
 import sys
 from dataclasses import replace
@@ -14,24 +18,61 @@ from crossnets.models.detector import DetectorNetConfig
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training import loop, presets, rendering
-from crossnets.training.config import CrossnetsConfig, DetectorTraining, RenderedConfig, StageConfig
+from crossnets.training.config import (
+    CrossnetsConfig,
+    DetectorTraining,
+    PaperConfig,
+    RenderedConfig,
+    StageConfig,
+)
 from crossnets.training.damage import CropDamage
 from crossnets.training.machine import Machine
 from crossnets.training.run import request_of
 
 SOURCES = tuple(SyntheticConfig(camera=name, seed=9) for name in ("realsense-sr300", "cvar-senz3d"))
-BATCH = 16
+BATCH = 8
+SMALL = DenseConfig(num_joints=len(MSRA21), widths=(4, 6, 8, 8), depths=(1, 1, 1, 1))
+RENDERED = RenderedConfig(sources=SOURCES, kept_frames=64, uses=2, damage=CropDamage())
+
+
+def one_stage(stages: tuple[StageConfig, ...], steps: int, only: str) -> tuple[StageConfig, ...]:
+    """The stage of this name with small batches."""
+    return tuple(replace(s, batch=BATCH, epochs=0, min_steps=steps, log_every=1) for s in stages if s.name == only)
+
+
+def double() -> None:
+    """Let networks and losses compute in double precision from now on. Data and random draws stay as they are."""
+    build = loop._networks
+
+    def networks(config: loop.AnyTraining) -> torch.nn.Module:
+        found = build(config).double()
+        torch.nn.modules.module.register_module_forward_pre_hook(widened)
+        return found
+
+    def widened(_: torch.nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+        return tuple(
+            value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+            for value in inputs
+        )
+
+    def float32_at_least(value: torch.Tensor) -> torch.Tensor:
+        return value if value.dtype == torch.float64 else value.to(torch.float32)
+
+    loop._networks = networks
+    torch.Tensor.float = float32_at_least  # losses are computed in `float`
+
+
+def paper(steps: int, only: str) -> PaperConfig:
+    """One stage of the preset with the paper's networks."""
+    whole = presets.paper(MSRA21, precision="32-true", checkpoint_s=0.0)
+    return replace(whole, stages=one_stage(whole.stages, steps, only))
 
 
 def crossnets(steps: int, only: str) -> CrossnetsConfig:
     """One stage of the preset, with a small estimator."""
     whole = presets.crossnets(precision="32-true", checkpoint_s=0.0)
-    stages = tuple(
-        replace(s, batch=BATCH, epochs=0, min_steps=steps, log_every=1) for s in whole.stages if s.name == only
-    )
-    dense = DenseConfig(num_joints=len(MSRA21), widths=(4, 6, 8, 8), depths=(1, 1, 1, 1))
-    rendered = RenderedConfig(sources=SOURCES, kept_frames=64, uses=2, damage=CropDamage())
-    return replace(whole, stages=stages, rendered=rendered, networks=replace(whole.networks, dense=dense))
+    networks = replace(whole.networks, dense=SMALL)
+    return replace(whole, stages=one_stage(whole.stages, steps, only), rendered=RENDERED, networks=networks)
 
 
 def detector(steps: int) -> DetectorTraining:
@@ -44,20 +85,23 @@ def detector(steps: int) -> DetectorTraining:
 
 
 def main() -> None:
-    name, out, steps = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    preset, name = sys.argv[1].split(":")
+    out, steps = Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
+    if sys.argv[4:] == ["float64"]:
+        double()
     machine = Machine(device=torch.device("cpu"), workers=0)
     with ranks.joined(machine.device):
         console = Console(quiet=True)
-        if name == "detect":
+        if preset == "detector":
             config = detector(steps)
             options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
             loop.train(config, None, out, **options)
             return
-        config = crossnets(steps, name)
+        config = paper(steps, name) if preset == "paper" else crossnets(steps, name)
         if not ranks.first():
             ranks.wait()
-        frames = rendering.kept(config.rendered, MSRA21, out / "crops")
+        frames = rendering.kept(RENDERED, MSRA21, out / "crops")
         if ranks.first():
             ranks.wait()
         options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
