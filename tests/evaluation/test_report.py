@@ -65,6 +65,12 @@ def test_the_title_names_model_and_data_set(tmp_path: Path, tiny: TinyDataset) -
     assert "<h1>ours on the recording kitchen</h1>" in page
 
 
+def test_a_table_that_is_wider_than_the_page_scrolls_by_itself(tmp_path: Path, tiny: TinyDataset) -> None:
+    page = write_report(tmp_path, _evaluation(tiny)).read_text(encoding="utf-8")
+    assert page.count("<table>") == page.count('<div class="scroll"><table>') > 0
+    assert ".scroll { overflow-x: auto;" in page
+
+
 def test_missing_parts_are_explained_and_empty_charts_left_out(tmp_path: Path, tiny: TinyDataset) -> None:
     evaluation = _evaluation(tiny, "recording")
     page = write_report(tmp_path / "bare", evaluation).read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ OTHERS = 16
 """Number of pictures of its other frames."""
 REPEATED = 4
 """Number of these other frames that are shown again for the second model."""
-HEADS = ("", "mean mm", "median mm", "≤ 40 mm", "ms/frame", "parameters")
+HEADS = ("", "mean mm", "median mm", "≤ 40 mm", "ms per frame", "parameters")
 _SEEN_MM2 = 5000.0
 """Area of the hand that the camera must see in a picture of the first frames. Honest numbers count all frames."""
 _STYLE = """

@@ -227,10 +227,9 @@ def section_html(title: str, text: str, inside: str) -> str:
 
 
 def table_html(heads: Iterable[str], body: str) -> str:
-    """A table. `body` holds its rows as HTML."""
-    return (
-        f"<table><thead><tr>{''.join(f'<th>{escape(h)}</th>' for h in heads)}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    """A table, which scrolls sideways where it is wider than the page. `body` holds its rows as HTML."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def row_html(cells: Iterable[str], style: str) -> str:
