@@ -49,12 +49,14 @@ class SoftwareCamera:
         self.sensor.on_video_frame(frame)
         self.sent += 1
 
-    def send_while(self, going: threading.Event, pause_s: float = 0.01) -> threading.Thread:
+    def send_while(
+        self, going: threading.Event, pause_s: float = 0.01, counts: np.ndarray | None = None
+    ) -> threading.Thread:
         """Send in a thread until `going` is cleared."""
 
         def run() -> None:
             while going.is_set():
-                self.send()
+                self.send(counts)
                 time.sleep(pause_s)
 
         thread = threading.Thread(target=run)

@@ -1,6 +1,7 @@
 """RealSense through librealsense's software device: live, recorded to .db3 and played back."""
 
 import threading
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,54 @@ def film(rs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.db3"
     record_file(rs, path, [None] * 40)
     return path
+
+
+@pytest.fixture
+def hand_before_a_camera(rs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[np.ndarray]:
+    """A depth image in mm, which a D435 that is plugged in sends again and again."""
+    hands = SyntheticHands(SyntheticConfig(camera="realsense-d435", seed=10**12 + 23, distance_mm=(400.0, 600.0)))
+    depth_mm = hands.frame(0).depth_mm.round().astype(np.uint16)
+    going = threading.Event()
+    going.set()
+    senders: list[threading.Thread] = []
+
+    class Plugged:
+        """librealsense's context, in which each query finds the device as if it was plugged in anew."""
+
+        def query_devices(self) -> list[Any]:
+            camera = SoftwareCamera(rs, preset=CAMERAS["realsense-d435"])
+            senders.append(camera.send_while(going, 0.03, depth_mm))
+            return [camera.device]
+
+    monkeypatch.setattr(rs, "context", Plugged)
+    yield depth_mm
+    going.clear()
+    for sender in senders:
+        sender.join()
+
+
+def test_the_command_and_the_loop_follow_a_hand_before_a_camera(
+    hand_before_a_camera: np.ndarray, tmp_path: Path
+) -> None:
+    (expected,) = crossnets.load().predict(hand_before_a_camera, "realsense-d435")
+    predict(("realsense",), out=tmp_path / "out", first=2, draw=False)
+    predict(("realsense:0123",), out=tmp_path / "left", first=1, draw=False, side="left")
+    written = read_predictions(tmp_path / "out" / "predictions.jsonl").frames
+    assert [frame.key for frame in written] == ["realsense/000000", "realsense/000001"]
+    tracker = crossnets.load()
+    source = crossnets.open("realsense")
+    assert repr(source) == "<source realsense, not opened yet>"
+    with source as camera:
+        assert repr(camera) == "<source realsense: 640 x 480 pixels, fx 384.1, fy 384.1, cx 322.5, cy 240.6>"
+        followed = [tracker.track(frame) for frame in islice(camera, 2)]
+    predicted = [hands for _, hands in islice(crossnets.predict("realsense", side="left"), 1)]
+    assert [hand.side for hands in followed for hand in hands] == [expected.side] * 2
+    assert [hand.side for hands in predicted for hand in hands] == ["left"]
+    found = [frame.joints_mm for frame in written] + [hands[0].joints_mm for hands in (followed[0], *predicted)]
+    for joints_mm in found:
+        # librealsense stores intrinsics in single precision, and the file has four decimals.
+        np.testing.assert_allclose(joints_mm, expected.joints_mm, rtol=0, atol=0.01)
+    assert '"side": "left"' in (tmp_path / "left" / "predictions.jsonl").read_text()
 
 
 def test_live_frames_have_the_camera_and_millimetres(rs: Any) -> None:

@@ -50,6 +50,14 @@ def test_a_recording_gives_its_frames_in_order(recording: Path) -> None:
     assert frames[3].time_s == pytest.approx(0.1)
 
 
+def test_a_source_and_its_frames_say_what_they_are(recording: Path, pngs: Path) -> None:
+    source = open_source(str(recording))
+    assert repr(source) == (f"<source {recording}: 32 x 24 pixels, fx 50.0, fy 50.0, cx 15.5, cy 11.5, 0.5 mm a count>")
+    assert repr(next(iter(source))) == "<frame 0 at 0.000 s: 32 x 24 pixels>"
+    distorted = open_source(str(pngs), "50,50,15.5,11.5:0.1,-0.05,0,0")
+    assert repr(distorted).endswith("32 x 24 pixels, fx 50.0, fy 50.0, cx 15.5, cy 11.5, with a lens>")
+
+
 def test_numbered_pngs_with_a_camera(pngs: Path) -> None:
     with open_source(str(pngs), "50,50,15.5,11.5,2") as source:
         frames = list(source)

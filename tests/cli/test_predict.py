@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from crossnets import cli
+from crossnets.cli.doctor import doctor
 from crossnets.cli.pictures import overlay
 from crossnets.cli.predict import predict_command
 from crossnets.datasets.images import ImageFiles
@@ -126,6 +128,19 @@ def test_frames_without_a_hand_and_broken_ones_are_told(
     assert f"  {images.root}/000002.png: the PNG is truncated" in told
     (problem,) = (out / "problems.jsonl").read_text().splitlines()
     assert json.loads(problem)["path"] == f"{images.root}/000002.png"
+
+
+def test_a_single_frame_is_told_in_the_singular(
+    model: Path, images: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict_command(model, [str(images.root / "000000.png")], out=tmp_path / "out", **OPTIONS | MSRA)
+    assert "predictions.jsonl: 1 frame, 1 with a hand." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "given"), [(cli.predict.predict, ("realsens",)), (doctor, "realsens")])
+def test_a_mistyped_camera_is_guessed(command: Callable[[Any], None], given: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"realsens.*Did you mean realsense\?"):
+        command(given)
 
 
 def test_nothing_is_written_when_no_frame_can_be_read(model: Path, images: Made, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class SourceError(OSError):
     """A camera gives no frames: it is absent, unplugged, stalled, or another camera than before."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DepthFrame:
     """One depth image and when it was taken."""
 
@@ -34,6 +34,12 @@ class DepthFrame:
     """Number of the frame, from 0. In folders, missing numbers are frames that could not be read."""
     joints_mm: Float32[np.ndarray, "J 3"] | None = None
     """The truth, where the source knows it: rendered hands and labelled recordings."""
+
+    def __repr__(self) -> str:
+        """Number, time and size in one line, instead of all pixels."""
+        height, width = self.depth_mm.shape
+        label = "" if self.joints_mm is None else f", {len(self.joints_mm)} true joints"
+        return f"<frame {self.number} at {self.time_s:.3f} s: {width} x {height} pixels{label}>"
 
 
 LEAST_STEP_S = 1e-4
@@ -77,7 +83,21 @@ class DepthSource(Protocol):
 
 
 class Closing:
-    """The part of a source that most share: leaving it closes it."""
+    """The part of a source that most share: leaving it closes it, and its `repr` says which camera it is."""
+
+    name: str
+    preset: CameraPreset
+
+    def __repr__(self) -> str:
+        """Name, size and intrinsics in one line."""
+        preset = self.preset
+        if preset is UNOPENED:
+            return f"<source {self.name}, not opened yet>"
+        fx, fy, cx, cy = (f"{number:.1f}" for number in preset.pinhole)
+        unit = "" if preset.depth_unit_mm == 1 else f", {preset.depth_unit_mm:g} mm a count"
+        lens = "" if preset.lens is None else ", with a lens"
+        size = f"{preset.width_px} x {preset.height_px} pixels"
+        return f"<source {self.name}: {size}, fx {fx}, fy {fy}, cx {cx}, cy {cy}{unit}{lens}>"
 
     def close(self) -> None:
         """See `DepthSource`."""

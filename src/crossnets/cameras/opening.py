@@ -63,10 +63,14 @@ def open_source(
 
         return realsense.open_recording(path, tell)
     if not path.is_dir():
-        near = get_close_matches(kind, ("virtual", "realsense"), 1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        raise FileNotFoundError(f"Found no folder {text!r}.{guess} A source is one of: {SOURCES}.")
+        raise FileNotFoundError(f"Found no folder {text!r}.{guess_of(text)} A source is one of: {SOURCES}.")
     return FolderSource(path, None if camera is None else as_camera(camera), tell)
+
+
+def guess_of(text: str) -> str:
+    """A sentence for a message that guesses which camera a mistyped text means. Empty if it resembles none."""
+    near = get_close_matches(text.partition(":")[0], ("virtual", "realsense"), 1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _to_stderr(message: str) -> None:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from crossnets.cli.arguments import Source, Sources
 from crossnets.datasets.converting import Converted, convert
 from crossnets.datasets.dataset import PROBLEMS_FILE
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.images import counted, open_sources
 from crossnets.datasets.info import info_command
 from crossnets.datasets.label_files import LabelledImages
 from crossnets.datasets.packing import PackConfig, Packed, pack
@@ -154,11 +154,10 @@ def _convert(asked: Convert) -> None:
 
 def _converted(asked: Convert, converted: Converted) -> list[str]:
     """Describe a conversion, one line for each fact."""
-    lines = [f"{asked.out}: {converted.frames} frames as {asked.to}, {converted.labelled} of them labelled."]
+    lines = [f"{asked.out}: {counted(converted.frames, 'frame')} as {asked.to}, {converted.labelled} of them labelled."]
     if converted.changed:
-        lines.append(
-            f"Depth differs from the source in {converted.changed} frames, by up to {converted.depth_off_mm:g} mm."
-        )
+        changed = counted(converted.changed, "frame")
+        lines.append(f"Depth differs from the source in {changed}, by up to {converted.depth_off_mm:g} mm.")
     else:
         lines.append("Depth is that of the source in every pixel.")
     if converted.labelled:
@@ -176,7 +175,7 @@ def _converted(asked: Convert, converted: Converted) -> list[str]:
 
 
 def _told(out: Path, packed: Packed) -> str:
-    text = f"{out}: {packed.frames} frames in {packed.shards} shards"
+    text = f"{out}: {counted(packed.frames, 'frame')} in {counted(packed.shards, 'shard')}"
     if packed.was_finished:
         text += ", finished before"
     if packed.problems:

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossnets.cameras import DepthSource
+from crossnets.cameras.opening import guess_of
 from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
 from crossnets.datasets.depth_unit import median_mm
-from crossnets.datasets.images import SHOWN, some_of
+from crossnets.datasets.images import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
@@ -97,7 +98,7 @@ def predict(
     start = frames[0] if frames else "."
     named = (start, start.rpartition("#")[0] or start)  # a data set may be given with its parts
     if ":" not in start and not is_camera(start) and not any(Path(text).expanduser().exists() for text in named):
-        raise FileNotFoundError(f"There is neither a run or model nor a frame at {start}.")
+        raise FileNotFoundError(f"There is neither a run or model nor a frame at {start}.{guess_of(start)}")
     model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
     if not rest:
         raise ValueError("Found no frames; give PNGs, folders or data sets, after the model if you give one.")
@@ -475,7 +476,7 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
         raise ValueError(f"None of the {tally.done} frames could be read, so nothing is written.{first}")
     hands = tally.written - len(tally.without_hand)
     ended = " until Ctrl-C" if tally.interrupted else ""
-    lines = [f"{path}: {tally.written} frames{ended}, {hands} with a hand."]
+    lines = [f"{path}: {counted(tally.written, 'frame')}{ended}, {hands} with a hand."]
     if tally.without_hand:
         lines.append(
             f"No hand found in {len(tally.without_hand)}, whose joints are null: {some_of(tally.without_hand)}"
@@ -488,7 +489,7 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
     if overlays is not None:
         lines.append(f"Pictures: {overlays.folder}")
     if film is not None:
-        left_out = f" (the last {film.left_out} frames are left out; .mp4 takes all)" if film.left_out else ""
+        left_out = f" (left out at the end: {counted(film.left_out, 'frame')}; .mp4 takes all)" if film.left_out else ""
         lines.append(f"Film: {film.path}{left_out}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

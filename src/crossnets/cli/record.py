@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from crossnets.cli.arguments import Source
+from crossnets.datasets.images import counted
 
 _HELD = 90
 """Frames that `record` keeps while the disk is busy: 3 s."""
@@ -62,10 +63,12 @@ def record(
         _say(console, "Ended before the first frame; nothing was written.")
         return
     if done.continued:
-        _say(console, f"Continued: the first {done.continued} frames are those of a command that was killed.")
-    _say(console, f"{out}: {done.frames} frames in {done.seconds:.1f} s{' until Ctrl-C' if done.interrupted else ''}.")
+        _say(console, f"Continued a command that was killed: it wrote {counted(done.continued, 'frame')} of these.")
+    ended = " until Ctrl-C" if done.interrupted else ""
+    _say(console, f"{out}: {counted(done.frames, 'frame')} in {done.seconds:.1f} s{ended}.")
     if done.lost:
-        _say(console, f"{done.lost} frames of the camera were lost: it was faster than the disk or this processor.")
+        lost = counted(done.lost, "frame")
+        _say(console, f"Lost {lost} of the camera: it was faster than the disk or this processor.")
 
 
 def _say(console: Console, message: str) -> None:

@@ -222,6 +222,11 @@ def _folders_in(path: Path) -> list[Path]:
     return sorted((p for p in path.iterdir() if p.is_dir() and images_in(p)), key=lambda p: natural_order(p.name))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what is counted, for a message: `1 frame`, `2 frames`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def some_of(names: Sequence[str]) -> str:
     """Join the first few names for a message."""
     return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

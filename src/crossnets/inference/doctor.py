@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from crossnets.datasets.dataset import Problem
 from crossnets.datasets.depth_unit import median_mm, unit_fault
+from crossnets.datasets.images import counted
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.geometry.wrong_pixels import unsupported
@@ -85,7 +86,7 @@ def _readable(frames: Sequence[HandFrame], problems: Sequence[Problem]) -> Check
         found = f"{len(frames)} frames were read and {len(problems)} were not, first {problems[0]}"
         return Check("frames", "warning", found, "Write these files again, or remove them.")
     height, width = frames[0].depth_mm.shape
-    return Check("frames", "ok", f"{len(frames)} frames of {width} x {height} pixels")
+    return Check("frames", "ok", f"{counted(len(frames), 'frame')} of {width} x {height} pixels")
 
 
 def _camera(frame: HandFrame) -> Check:

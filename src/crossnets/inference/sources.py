@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from crossnets.cameras import DepthSource, open_source
+from crossnets.cameras.opening import guess_of
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.datasets.images import open_sources
 from crossnets.geometry.lens import ideal_image
@@ -36,6 +37,9 @@ def open_frames(
         ValueError: a source is unknown, a camera is missing, or a source is given twice.
     """
     stored = [text for text in texts if not is_camera(text)]
+    for text in stored:
+        if (guess := guess_of(text)) and not Path(text).expanduser().exists():
+            raise FileNotFoundError(f"There is no file or folder {text!r}.{guess}")
     if camera is not None and not stored:
         raise ValueError(f"--camera {camera} applies to images, but {', '.join(texts)} has its own. Omit --camera.")
     opened = iter(open_sources(stored, camera, split) if stored else ())
