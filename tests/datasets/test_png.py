@@ -55,6 +55,8 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "found an animated PNG, expected one image",
     ),
     "no pixels": (lambda b: header(*SIZE) + chunk(b"IEND", b""), DAMAGED),
+    # OpenCV would take 2 GB for the pixels that the header of this chunk claims.
+    "long chunk": (lambda b: b[:33] + b"\x76" + b[34:], DAMAGED + r": a chunk claims \d{10} bytes, but \d+ follow"),
     "bomb": (lambda b: header(60000, 60000) + b[33:], "60000x60000 pixels, expected 40x30"),
     "size": (lambda b: header(41, 30) + b[33:], "found an image of 41x30 pixels, expected 40x30"),
 }

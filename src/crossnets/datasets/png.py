@@ -115,6 +115,7 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
     plain = _plain_pixels(data, (height, width, 2 if colour == 0 else 3))
     if plain is not None:
         return plain.view(">u2")[..., 0] if colour == 0 else plain
+    _require_whole_chunks(data, path)
     # OpenCV returns the frames of an animation as black images.
     if b"acTL" in data[: data.find(b"IDAT")]:
         raise broken(path, "found an animated PNG, expected one image")
@@ -128,6 +129,24 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
     if image.shape != ((height, width) if colour == 0 else (height, width, 3)):
         raise broken(path, f"found an image with a transparent colour, expected {_COLOURS[colour]} alone")
     return image if colour == 0 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _require_whole_chunks(data: bytes, path: Path) -> None:
+    """Refuse a file whose chunks claim more bytes than it has. OpenCV takes memory for what they claim, up to 2 GB.
+
+    Raises:
+        FrameError: a chunk is cut or has a wrong length.
+    """
+    start = len(_SIGNATURE)
+    while start + 8 <= len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        left = len(data) - start - 12
+        if size > left:
+            claim = f"a chunk claims {size} bytes, but {max(left, 0)} follow"
+            raise broken(path, f"the PNG is truncated or damaged: {claim}")
+        if data[start + 4 : start + 8] == b"IEND":
+            return
+        start += 12 + size
 
 
 def _plain_pixels(data: bytes, shape: tuple[int, int, int]) -> UInt8[np.ndarray, "H W C"] | None:
