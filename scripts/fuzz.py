@@ -41,7 +41,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -183,16 +183,16 @@ def _depth(width: int, height: int) -> np.ndarray:
     return depth_mm
 
 
-def released(name: str, skeleton: Any, camera: str) -> Target:
+def released(name: str, skeleton: Any, camera: str, split: Literal["train", "test"] = "test") -> Target:
     """A data set in a benchmark's format."""
     with TemporaryDirectory() as made:
         preset = CAMERAS[camera]
-        writer = set_writer(name, Path(made), "test", 2, preset, skeleton)
+        writer = set_writer(name, Path(made), split, 2, preset, skeleton)
         for _ in range(2):  # ICVL has two test sequences
             writer.add(_depth(preset.width_px, preset.height_px), _joints(len(skeleton)))
         writer.close()
         files = _files_in(Path(made))
-    return Target(files, lambda root: read_frames(open_dataset(f"{name}:{root}", "test")))
+    return Target(files, lambda root: read_frames(open_dataset(f"{name}:{root}", split)))
 
 
 def dexycb() -> Target:
@@ -208,6 +208,16 @@ def dexycb() -> Target:
         paths = (image, label, image.parent.parent / "meta.yml", camera)
         files = {str(path.relative_to(root)): path.read_bytes() for path in paths}
     return Target(files, lambda root: read_frames(open_dataset(f"dexycb:{root}")))
+
+
+def h2o3d() -> Target:
+    """H2O-3D: files of HO-3D with labels of both hands."""
+    joints_m = -_joints(21) / 1000
+    label = {"camMat": np.array([[614.0, 0, 320], [0, 614, 240], [0, 0, 1]]), "jointValidLeft": np.ones(21)}
+    label |= {"leftHandJoints3D": joints_m, "rightHandJoints3D": joints_m}
+    files = dict(released("ho3d", HO3D_21, "ho3d-sr300", "train").files)
+    files |= {name: old_pickle(label) for name in files if name.endswith(".pkl")}
+    return Target(files, lambda root: read_frames(open_dataset(f"h2o3d:{root}")))
 
 
 def pickled() -> Target:
@@ -610,6 +620,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "dexycb": dexycb,
     "ho3d": lambda: released("ho3d", HO3D_21, "ho3d-sr300"),
     "h2o": lambda: released("h2o", MEDIAPIPE21, "h2o-azure-kinect"),
+    "h2o3d": h2o3d,
     "pickled": pickled,
     "images": images,
     "recording": recording,

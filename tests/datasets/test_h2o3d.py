@@ -1,9 +1,11 @@
 """H2O-3D: two frames of each image, and hands that are labelled in part."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossnets.datasets.dataset import FrameError, side_of
 from crossnets.datasets.ho3d import H2O3D
@@ -13,7 +15,7 @@ from crossnets.datasets.writers import HO3DWriter, old_pickle
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import HO3D_21
 from crossnets.training.validation import hold_back
-from tests.datasets.make import Made, hands
+from tests.datasets.make import Made, hands, mutations
 
 CAMERA = CAMERAS["ho3d-sr300"]
 MATRIX = np.array([[614.627, 0, 320.262], [0, 614.101, 238.469], [0, 0, 1]])
@@ -91,7 +93,48 @@ def test_files_of_the_other_set_are_refused(root: Path) -> None:
         H2O3D(root, "train")[2]
 
 
-def test_damaged_flags_are_reported(root: Path) -> None:
-    _label(root, "train", 1, jointValidLeft=np.ones(4), leftHandJoints3D=None)
-    with pytest.raises(FrameError, match=r"'jointValidLeft' has the shape \(4,\), expected 21"):
-        H2O3D(root, "train")[2]
+FRAME = "train/SYN1/meta/0001.pkl"
+IMAGE = "train/SYN1/depth/0001.png"
+
+
+def _relabel(root: Path, **changed: object) -> None:
+    joints_m = np.full((21, 3), -0.5)
+    label = {"leftHandJoints3D": joints_m, "rightHandJoints3D": joints_m}
+    _label(root, "train", 1, **{**label, **changed})
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda root: (root / FRAME).unlink(), r"0001\.pkl: the label is missing"),
+        (lambda root: (root / FRAME).write_bytes(b""), r"0001\.pkl: the label file is empty"),
+        (lambda root: (root / FRAME).write_bytes((root / FRAME).read_bytes()[:99]), "the pickle cannot be read"),
+        (lambda root: (root / FRAME).write_bytes(b"cos\nsystem\n(S'ls'\ntR."), "names 'os.system'.*Nothing was run"),
+        (lambda root: _relabel(root, jointValidLeft=np.ones(4)), r"'jointValidLeft' has the shape \(4,\), expected 21"),
+        (lambda root: _relabel(root, leftHandJoints3D=np.zeros(3)), r"the shape \(3,\), expected 21 x 3"),
+        (lambda root: _relabel(root, leftHandJoints3D=np.full((21, 3), np.nan)), "joint 0 is not finite"),
+        (lambda root: _relabel(root, leftHandJoints3D=np.full((21, 3), 0.5)), "joint 0 has a depth of -500 mm"),
+        (lambda root: _relabel(root, leftHandJoints3D=np.full((21, 3), -500.0)), "expected at most 100000"),
+        (lambda root: _relabel(root, camMat=np.zeros((3, 3))), "'camMat' is no camera"),
+        (lambda root: (root / IMAGE).unlink(), r"0001\.png: the image is missing"),
+        (lambda root: (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:200]), "truncated or damaged"),
+        (lambda root: Image.new("I;16", (640, 480)).save(root / IMAGE), "16-bit grey, expected 8-bit RGB"),
+    ],
+)
+def test_damaged_frame_is_reported(root: Path, damage: Callable[[Path], object], says: str) -> None:
+    damage(root)
+    dataset = H2O3D(root, "train")
+    with pytest.raises(FrameError, match=says):
+        dataset[2]
+    assert dataset[0].joints_mm is not None
+
+
+@pytest.mark.parametrize("name", [FRAME, IMAGE, "train.txt"])
+def test_mutated_files_raise_no_foreign_exception(root: Path, name: str) -> None:
+    for _ in mutations(root / name, 100):
+        try:
+            dataset = H2O3D(root, "train")
+            for index in range(2, len(dataset)):
+                dataset[index]
+        except (ValueError, OSError, FrameError):
+            continue

@@ -1,5 +1,6 @@
 """Tests of the NYU reader."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_nyu_grey_image(tmp_path: Path) -> None:
     made = make_nyu(tmp_path)
     write_png16(tmp_path / "dataset/test/depth_1_0000001.png", made.depth_mm[0])
     with pytest.raises(FrameError, match="found an image in 16-bit grey, expected 8-bit RGB"):
+        NYU(tmp_path, "test")[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.unlink(), "the image is missing"),
+        (lambda path: path.write_bytes(b""), "the image file is empty"),
+        (lambda path: path.write_bytes(path.read_bytes()[:200]), "truncated or damaged"),
+        (lambda path: Image.new("RGB", (320, 240)).save(path), "320x240 pixels, expected 640x480"),
+    ],
+)
+def test_nyu_damaged_image(tmp_path: Path, damage: Callable[[Path], object], says: str) -> None:
+    make_nyu(tmp_path)
+    damage(tmp_path / "dataset/test/depth_1_0000001.png")
+    with pytest.raises(FrameError, match=rf"depth_1_0000001\.png: .*{says}"):
         NYU(tmp_path, "test")[0]
 
 
