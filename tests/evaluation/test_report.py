@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossnets.evaluation.evaluation import Compared, Evaluation, evaluate_compared
-from crossnets.evaluation.report import write_report
+from crossnets.evaluation.report import charts, write_report
 from crossnets.evaluation.report.examples import worst_and_median
 from crossnets.evaluation.report.published import label_fractions, published_methods
 from crossnets.evaluation.scores import AngleBin
@@ -105,6 +105,19 @@ def test_worst_and_median_frames_exclude_missed_frames(tiny: TinyDataset) -> Non
     worst, median = worst_and_median(_evaluation(tiny).compared)
     assert worst.tolist() == [5, 4, 3, 2, 0]
     assert sorted(median.tolist()) == [0, 2, 3, 4, 5]
+
+
+def test_the_legend_covers_no_curve() -> None:
+    figure, axes = charts.new_figure(7.6, 4.6)
+    for number in range(8):
+        axes.plot([0, 80], [0, 10 * number], label=f"a model with a long name {number}")
+    charts.finish_curves(axes)
+    figure.draw_without_rendering()
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert figure.bbox.y1 >= legend.get_window_extent().y1
 
 
 def test_published_numbers_agree_with_the_spec() -> None:

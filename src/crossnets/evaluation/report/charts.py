@@ -20,6 +20,7 @@ INK = "#0a0b0c"
 """Placeholder that `to_svg` replaces with the page's text colour."""
 _OURS, _CROSSING_NETS = "#2f81d8", "#e2703a"
 _SEQUENCE_STYLES = ("--", ":", "-.")
+_LEGEND_SIZE = 8.5
 _OTHERS = ("#4c9f70", "#a06cd5", "#c2993a", "#c75b7a")
 PALETTE = (_OURS, _CROSSING_NETS, *_OTHERS)
 """Colours of several results, in their order."""
@@ -201,11 +202,14 @@ def finish_curves(axes: Axes) -> None:
     axes.set_xlim(0, 80)
     axes.set_ylim(0, 100.5)
     axes.set_xlabel("largest allowed error t, mm")
-    _legend(axes, "lower right")
+    # A legend inside would cover the curve of a model with large errors.
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, labelcolor=INK, fontsize=_LEGEND_SIZE
+    )
 
 
 def _legend(of: Axes | Figure, place: Literal["lower left", "lower right", "outside upper left"]) -> None:
-    of.legend(loc=place, frameon=False, labelcolor=INK, fontsize=8.5)
+    of.legend(loc=place, frameon=False, labelcolor=INK, fontsize=_LEGEND_SIZE)
 
 
 def _empty_figure(width_in: float, height_in: float) -> Figure:
