@@ -19,7 +19,7 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, project
-from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21, SKELETONS
+from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21, NYU36, SKELETONS
 from crossnets.synth.writing import Format, write_dataset
 from crossnets.types import HandFrame
 
@@ -107,6 +107,18 @@ def test_mirrored_images_are_named(frames: list[HandFrame]) -> None:
     cause = checked(mirrored).cause
     assert cause is not None
     assert "mirrored" in cause
+
+
+def test_labels_beside_hands_without_surroundings_are_named(tmp_path: Path) -> None:
+    write_dataset("nyu", FRAMES, tmp_path / "nyu", progress=False)
+    dataset = open_dataset(f"nyu:{tmp_path / 'nyu'}")
+    checks = LabelChecks(NYU36, FRAMES)
+    right = [dataset[index] for index in range(FRAMES)]
+    for index, frame in enumerate(changed(right, lambda _, joints: joints - [-40, 0, 0])):
+        checks.add(index, frame)
+    cause = checks.report().cause
+    assert cause is not None
+    assert "moved by about (40, 0, " in cause
 
 
 def test_single_bad_frame_is_listed(frames: list[HandFrame]) -> None:

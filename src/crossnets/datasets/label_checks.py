@@ -142,6 +142,8 @@ class _Checked(NamedTuple):
     sequence: str
     fit: float | None
     """As `fit_of` returns it."""
+    share: float
+    """Share of all joints that fit. Joints at invalid pixels do not."""
     off: bool
     """Whether too few of the joints lie where a hand can be."""
     bones_mm: Float32[np.ndarray, "N"]
@@ -177,7 +179,8 @@ class LabelChecks:
         off = is_off(frame, frame.joints_mm)
         bones_mm = bone_lengths(frame.joints_mm, self._skeleton)
         bend = bend_of(frame.joints_mm, self._skeleton)
-        self._checked.append(_Checked(frame.key, frame.sequence, fit, off, bones_mm, bend, side))
+        share = float(fits / len(frame.joints_mm))
+        self._checked.append(_Checked(frame.key, frame.sequence, fit, share, off, bones_mm, bend, side))
         if len(self._sample) < _SAMPLE and _in_sample(index, self._total):
             self._sample.append(frame)
         for place, other in self._before:
@@ -243,7 +246,8 @@ class LabelChecks:
             better = _mean_if_better(pairs, least)
             if better is not None and (best is None or better > best[0]):
                 best = better, cause
-        if best is not None or mean < LEAST_FIT:
+        # Where an image shows the hand alone, most joints of a moved label are at invalid pixels. The others may fit.
+        if best is not None or mean < LEAST_FIT or np.mean([one.share for one in self._checked]) < LEAST_FIT:
             offset = self._offset()
             better = _mean_if_better(self._undone_pairs(_moved(offset)), _LEAST_OFFSET_GAIN)
             # An offset can imitate other mistakes in part, so it must explain clearly more.
