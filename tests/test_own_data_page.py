@@ -6,19 +6,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crossnets import cli
 from crossnets.datasets.own_readers import VARIABLE
 from crossnets.datasets.recording import Recording
 from crossnets.evaluation.predictions import read_predictions
-from crossnets.geometry.camera import CAMERAS
-from crossnets.geometry.skeleton import MSRA21, Skeleton
+from crossnets.geometry.skeleton import Skeleton
 from crossnets.training import presets
 from crossnets.training.config import PaperConfig
 from crossnets.weights import SHIPPED
-from tests.datasets.make import hands
 from tests.training.test_real import settings
 
 ROOT = Path(__file__).parents[1]
@@ -76,20 +73,14 @@ def test_the_page_leads_from_a_table_to_a_model(place: Path, monkeypatch: pytest
         assert (place / "runs" / run_folder / "model" / "weights.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_the_page_uses_a_reader(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"export {VARIABLE}=examples/own_dataset.py" in PAGE
     monkeypatch.setenv(VARIABLE, str(ROOT / "examples" / "own_dataset.py"))
-    made = hands(MSRA21, CAMERAS["msra-senz3d"], 4, 400.0)
-    for split in ("train", "test"):
-        folder = place / "PATH" / split
-        folder.mkdir(parents=True)
-        np.savez(
-            folder / "anna.npz",
-            depth_mm=made.depth_mm.astype(np.uint16),
-            joints_mm=made.joints_mm,
-            camera=CAMERAS["msra-senz3d"].pinhole,
-        )
-    own = [command for command in commands() if "people" in command]
+    program = blocks("python")[-1]
+    assert '"recording", 100,' in program
+    exec(program.replace('"recording", 100,', '"recording", 4,'), {})
+    own = [command for command in commands() if "people:npz" in command]
     assert len(own) == 4
     for command in own:
         run(command, monkeypatch)
