@@ -14,6 +14,8 @@ from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.writers import HO3DWriter, old_pickle
 from crossnets.geometry.camera import CAMERAS
 from crossnets.geometry.skeleton import HO3D_21
+from crossnets.synth.stream import SyntheticHands
+from crossnets.synth.writing import config_of, write_dataset
 from crossnets.training.validation import hold_back
 from tests.datasets.make import Made, hands, mutations
 
@@ -70,6 +72,24 @@ def test_an_image_gives_a_frame_for_each_hand(root: Path, made: Made) -> None:
     assert partly is None, "one of its joints is not labelled"
     np.testing.assert_array_equal(frames[0].depth_mm, frames[1].depth_mm)
     np.testing.assert_allclose(frames[0].depth_mm, made.depth_mm[0], atol=0.0635)
+
+
+def test_rendered_hands_come_back(tmp_path: Path) -> None:
+    assert write_dataset("h2o3d", 3, tmp_path, test_frames=2, progress=False) == {"train": 3, "test": 2}
+    rendered = SyntheticHands(config_of("h2o3d"))
+    for split, first in (("train", 0), ("test", 3)):
+        dataset = open_dataset(str(tmp_path), "train" if first == 0 else "test")
+        assert (dataset.name, dataset.problems) == ("h2o3d", [])
+        for index in range(len(dataset)):
+            hand = rendered.frame(first + index // 2)
+            frame = dataset[index]
+            np.testing.assert_allclose(frame.depth_mm, hand.depth_mm, atol=0.0635)
+            labelled = split == "train" and side_of(frame.key) == "right"
+            assert (frame.joints_mm is not None) == labelled
+            if labelled:
+                np.testing.assert_allclose(frame.joints_mm, hand.joints_mm, atol=1e-3)
+    with pytest.raises(ValueError, match="--left-share does not apply to h2o3d"):
+        config_of("h2o3d", left_share=0.5)
 
 
 def test_test_frames_are_unlabelled(root: Path) -> None:

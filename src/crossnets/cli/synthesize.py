@@ -9,7 +9,7 @@ import tyro
 
 def synthesize(
     as_format: Annotated[
-        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o", "recording"],
+        Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o3d", "h2o", "recording"],
         tyro.conf.arg(name="as"),
     ],
     out: Path,
@@ -43,8 +43,8 @@ def synthesize(
         skeleton: Skeleton of a recording's labels: nyu36, nyu14, icvl16, msra21, cvar21, mediapipe21, hands17-21 or
             ho3d-21, or a JSON file that declares one.
         left_share: Share of left hands, 0 to 1.
-        test_frames: Frames of the test split of nyu, icvl, hands17, fpha, dexycb, ho3d and h2o. A tenth of --frames by
-            default.
+        test_frames: Frames of the test split of nyu, icvl, hands17, fpha, dexycb, ho3d, h2o3d and h2o. A tenth of
+            --frames by default.
         clutter: Render sleeves, other hands, things, a desk, the person and the room as well.
     """
     from crossnets.synth.writing import write_dataset

@@ -43,7 +43,7 @@ FIXED: dict[str, tuple[str, Skeleton]] = {
 """Camera and skeleton of the formats that have fixed ones."""
 OWN_CAMERA = ("ho3d", "h2o")
 """Formats of these whose files state their camera. It may be another one with images of that size."""
-WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb", "ho3d", "h2o")
+WITH_SPLIT = ("nyu", "icvl", "hands17", "fpha", "dexycb", "ho3d", "h2o3d", "h2o")
 """Formats with a training and a test split."""
 
 
@@ -211,6 +211,8 @@ class HO3DWriter:
 
     _PIECE = 10_000
     """Frames of a sequence, whose names have four digits."""
+    _TESTED = True
+    """Whether the joints of the evaluation are public."""
 
     def __init__(self, root: Path, split: str, camera: Pinhole) -> None:
         self._root = root
@@ -230,22 +232,39 @@ class HO3DWriter:
         rgb = np.stack([counts & 255, counts >> 8, counts * 0], axis=-1).astype(np.uint8)
         save_png(folder / "depth" / f"{name}.png", rgb)
         joints_m = joints_mm.astype(np.float64) / 1000 * ho3d.OPENGL
-        label: dict[str, Any] = {"camMat": self._camera, "handJoints3D": joints_m}
-        if not self._train:
-            uv = project(joints_mm, self._pinhole)[:, :2]
-            box = np.concatenate([np.floor(uv.min(axis=0)), np.ceil(uv.max(axis=0))])
-            label = {"camMat": self._camera, "handJoints3D": joints_m[0], "handBoundingBox": box.astype(int).tolist()}
         with replacing(folder / "meta" / f"{name}.pkl") as part:
-            part.write_bytes(old_pickle(label))
+            part.write_bytes(old_pickle({"camMat": self._camera, **self._label(joints_mm, joints_m)}))
         self._lines.append(f"{sequence}/{name}")
         self._joints_m.append(joints_m)
 
+    def _label(self, joints_mm: Float32[np.ndarray, "21 3"], joints_m: Float[np.ndarray, "21 3"]) -> dict[str, Any]:
+        """Joints in OpenGL's frame. Evaluation frames have the wrist alone and the box of the hand in pixels."""
+        if self._train:
+            return {"handJoints3D": joints_m}
+        uv = project(joints_mm, self._pinhole)[:, :2]
+        box = np.concatenate([np.floor(uv.min(axis=0)), np.ceil(uv.max(axis=0))])
+        return {"handJoints3D": joints_m[0], "handBoundingBox": box.astype(int).tolist()}
+
     def close(self) -> None:
         """Write the list of the frames and, for the evaluation, their joints in one file."""
-        if not self._train:
+        if not self._train and self._TESTED:
             joints = [joints_m.tolist() for joints_m in self._joints_m]
             write_text(self._root / ho3d.TEST_LABELS, json.dumps(joints) + "\n")
         write_text(self._root / f"{self._name}.txt", "\n".join(self._lines) + "\n")
+
+
+class H2O3DWriter(HO3DWriter):
+    """Writes H2O-3D in the same layout. All hands are right hands, and left hands are marked as not labelled."""
+
+    _TESTED = False
+
+    def _label(self, joints_mm: Float32[np.ndarray, "21 3"], joints_m: Float[np.ndarray, "21 3"]) -> dict[str, Any]:
+        """Joints of both hands in OpenGL's frame, and which are labelled. Evaluation frames have the wrists alone."""
+        none = np.zeros_like(joints_m)
+        if not self._train:
+            return {"leftHandJoints3D": none[0], "rightHandJoints3D": joints_m[0]}
+        flags = {"jointValidLeft": np.zeros(len(joints_m)), "jointValidRight": np.ones(len(joints_m))}
+        return {"leftHandJoints3D": none, "rightHandJoints3D": joints_m, **flags}
 
 
 class H2OWriter:
@@ -367,9 +386,9 @@ def set_writer(
     Args:
         name: Format.
         root: Folder of the data set.
-        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D and H2O. The other formats have none.
+        split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O. The other formats have none.
         frames: Number of frames that will be written.
-        camera: Camera of a recording, of HO-3D or of H2O. The other formats have a fixed camera.
+        camera: Camera of a recording, of HO-3D, H2O-3D or H2O. The other formats have a fixed camera.
         skeleton: Skeleton of a recording. The other formats have a fixed skeleton.
         resume: Continue a recording that was not closed. The other formats replace what is there.
         every_folder: Use all folders of MSRA. Otherwise a small data set has fewer.
@@ -385,6 +404,7 @@ def set_writer(
         "fpha": lambda: FPHAWriter(root, split, frames),
         "dexycb": lambda: DexYCBWriter(root, split, frames),
         "ho3d": lambda: HO3DWriter(root, split, camera.pinhole),
+        "h2o3d": lambda: H2O3DWriter(root, split, camera.pinhole),
         "h2o": lambda: H2OWriter(root, split, camera.pinhole),
         "msra": lambda: MSRAWriter(root, frames, every_folder=every_folder),
         "cvar": lambda: CVARWriter(root, frames),

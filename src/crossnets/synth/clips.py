@@ -57,6 +57,7 @@ _MSRA_FRAMES = 500
 """Frames of a person's gesture."""
 _PEOPLE_OF_SPLITS = {
     "fpha": ((0, 0, 1, 1, 2, 2), (3, 3, 4, 4, 5, 5)),
+    "h2o3d": ((0,), (1,)),
     "dexycb": (tuple(number // 2 for number in range(20)), tuple(2 + number // 2 for number in range(16))),
 }
 """Person of each sequence that the format's writer makes, in the training and in the test split."""

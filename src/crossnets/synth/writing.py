@@ -15,7 +15,9 @@ from crossnets.synth.hand.sampler import DISTANCE_MM
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 
-Format: TypeAlias = Literal["nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o", "recording"]
+Format: TypeAlias = Literal[
+    "nyu", "icvl", "msra", "cvar", "hands17", "fpha", "dexycb", "ho3d", "h2o3d", "h2o", "recording"
+]
 FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "nyu": (*FIXED["nyu"], 0.0, (450.0, 1000.0)),
     "icvl": (*FIXED["icvl"], 1.0, (250.0, 380.0)),
@@ -25,6 +27,7 @@ FORMAT_DEFAULTS: dict[str, tuple[str, Skeleton, float, tuple[float, float]]] = {
     "fpha": (*FIXED["fpha"], 0.0, (250.0, 700.0)),
     "dexycb": (*FIXED["dexycb"], 0.0, (500.0, 1000.0)),
     "ho3d": (*FIXED["ho3d"], 0.0, (350.0, 900.0)),
+    "h2o3d": (*FIXED["ho3d"], 0.0, (350.0, 900.0)),
     "h2o": (*FIXED["h2o"], 0.0, (300.0, 800.0)),
     "recording": ("realsense-sr300", MSRA21, 0.5, DISTANCE_MM),
 }
@@ -162,6 +165,8 @@ def config_of(
         raise ValueError(
             "--left-share does not apply to dexycb, whose sequences show one hand each: ours are right hands."
         )
+    if as_format == "h2o3d" and left_share:
+        raise ValueError("--left-share does not apply to h2o3d, whose labels we write for the right hand alone.")
     return SyntheticConfig(
         camera=camera or default_camera,
         skeleton=default_skeleton if skeleton is None else find_skeleton(skeleton),
