@@ -14,7 +14,7 @@ from crossnets.datasets.recording import Recording
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.inference.hands import estimate_hands
 from crossnets.inference.loading import candidates_of, open_estimator
-from crossnets.inference.predict import predict_dataset, predict_frames
+from crossnets.inference.predict import predict_dataset, predict_frame, predict_frames
 from crossnets.synth.writing import write_dataset
 from crossnets.types import HandFrame
 
@@ -72,6 +72,21 @@ def test_rendered_frames(recording: Path, tmp_path: Path, capsys: pytest.Capture
             assert (mm is None) == (line.get("forced", False) if forces else line["joints_mm"] is None)
             if mm is not None:
                 np.testing.assert_array_equal(np.round(mm.astype(float), 4), line["joints_mm"])
+
+
+def test_a_known_side_gives_the_same_hands_by_the_tracker_and_the_command(recording: Path) -> None:
+    data = Recording(recording)
+    estimator = open_estimator()
+    candidates = candidates_of("auto", estimator)
+    for side, mirrored in (("left", False), ("right", True)):
+        tracker = crossnets.load(side=side, mirrored=mirrored)
+        for frame in (data[k] for k in range(4)):
+            hands = tracker.predict(frame)
+            found = predict_frame(estimator, frame, candidates, hands=2, side=side, mirrored=mirrored)
+            assert {hand.side for hand in hands} <= {side}
+            for hand, other in zip(hands, found.hands, strict=True):
+                np.testing.assert_array_equal(hand.joints_mm, other.joints_mm)
+                assert (hand.side, hand.mirrored) == (other.side, other.mirrored)
 
 
 @pytest.mark.real

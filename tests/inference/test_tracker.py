@@ -329,6 +329,46 @@ def test_a_mirrored_image_has_the_same_joints_and_palm_and_the_other_side() -> N
     assert known.track(blobs.image(), CAMERA)[0].side == "right", "the side that a user gives is that of the real hand"
 
 
+@pytest.mark.parametrize("mirrored_hand", [True, False])
+def test_joints_follow_the_side_that_is_known_if_the_mirrored_crop_has_it(mirrored_hand: bool) -> None:
+    blobs = Blobs(LEFT_MM)
+    model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)
+
+    class Sided(BlobNetwork):
+        """Takes hands for right hands. Mirrored ones, at the right, are left hands if it sees the difference."""
+
+        def __call__(self, images: np.ndarray) -> Raw:
+            self.side = 2.0 if mirrored_hand or self.images_seen < 2 else -2.0
+            return super().__call__(images)
+
+    (right,) = Tracker(CropEstimator(model, Sided()), blobs).predict(blobs.image(), CAMERA)
+    (left,) = Tracker(CropEstimator(model, Sided()), blobs, side="left").predict(blobs.image(), CAMERA)
+    (same,) = Tracker(CropEstimator(model, Sided()), blobs, side="right").predict(blobs.image(), CAMERA)
+    np.testing.assert_array_equal(same.joints_mm, right.joints_mm)
+    assert (right.side, left.side, left.side_probability) == ("right", "left", 1.0)
+    if mirrored_hand:
+        x, y, z = right.joints_mm.T
+        x_middle, _, z_middle = right.joints_mm.mean(axis=0)
+        expected = np.stack([z * (2 * x_middle / z_middle - x / z), y, z], axis=1)  # rays mirrored at the middle's
+        np.testing.assert_allclose(left.joints_mm, expected, atol=3.0)  # a pixel of the crop has 2 mm
+    else:  # the network takes the mirrored crop for a left hand, and so stays with its answer
+        np.testing.assert_array_equal(left.joints_mm, right.joints_mm)
+
+
+def test_joints_of_a_followed_hand_follow_its_settled_side() -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, network = tracker(blobs)
+    for _ in range(3):
+        (right,) = follow.track(blobs.image(), CAMERA)
+    network.side = -2.0
+    seen = network.images_seen
+    (kept,) = follow.track(blobs.image(), CAMERA)
+    assert network.images_seen == seen + 2, "the crop and the mirrored crop"
+    assert kept.side == "right"
+    assert abs(kept.joints_mm - right.joints_mm).max() > 20, "joints of the mirrored crop, mirrored back"
+    assert (kept.track, kept.size_mm) == (right.track, pytest.approx(right.size_mm, rel=0.05))
+
+
 def test_a_side_that_is_known_is_kept() -> None:
     blobs = Blobs(LEFT_MM)
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric", passes=2)

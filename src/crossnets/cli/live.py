@@ -44,7 +44,7 @@ class LiveOptions:
     smooth: bool = True
     """Filter the joints over time (One-Euro)."""
     side: Literal["right", "left", "both"] = "both"
-    """The side of all hands, if it is known. both tells it for each hand."""
+    """The side of all hands, if it is known. both estimates it for each hand."""
     mirrored: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """The camera's images are mirrored. Sides are then those of the real hands."""
     threads: int = 1

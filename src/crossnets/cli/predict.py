@@ -86,7 +86,7 @@ def predict(
         draw: --no-draw leaves the pictures out.
         format: File of predictions: JSON lines, which evaluate reads, a CSV row for each joint, or arrays of numpy.
         hands: Largest number of hands in a frame.
-        side: The side of all hands, if it is known. both estimates it for each hand.
+        side: The side of all hands, if it is known. Joints follow it where they can. both estimates it for each hand.
         mirrored: The images are mirrored. Sides are then those of the real hands.
         video: A film of the pictures, which ends in .mp4 or .gif.
         video_fps: Frames of the film in a second.
@@ -325,9 +325,15 @@ class _Predictor:
     def answer(self, frame: HandFrame) -> _Answer:
         """Predict one frame, and draw it if that is asked for."""
         plan = self.plan
-        found = predict_frame(self.estimator, frame, self.candidates, refinement=plan.refinement, hands=plan.hands)
-        known = tuple(hand.with_known(side=plan.side, mirrored=plan.mirrored) for hand in found.hands)
-        found = replace(found, hands=known)
+        found = predict_frame(
+            self.estimator,
+            frame,
+            self.candidates,
+            refinement=plan.refinement,
+            hands=plan.hands,
+            side=plan.side,
+            mirrored=plan.mirrored,
+        )
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
         around = surroundings_of(frame.depth_mm, found.hands[0]) if found.hands else None
         return found, picture, median_mm(frame.depth_mm), around

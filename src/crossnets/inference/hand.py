@@ -172,7 +172,7 @@ class Hand:
         """
         hand = self
         if mirrored:
-            hand = replace(hand, side=_OTHER[hand.side] if hand.side else None, mirrored=True)
+            hand = replace(hand, side=side_in_image(hand.side, mirrored=True), mirrored=True)
         if side is not None:
             hand = replace(hand, side=side, side_probability=1.0)
         return hand
@@ -208,6 +208,11 @@ class Hand:
         else:
             rgb = image.astype(np.uint8)
         return draw_skeleton(rgb, self.joints_px, self.skeleton)
+
+
+def side_in_image(side: Side | None, *, mirrored: bool) -> Side | None:
+    """Side that a real hand of this side seems to have in an image, and the reverse. None if it is not known."""
+    return _OTHER[side] if side is not None and mirrored else side
 
 
 def _within(sigmas: float) -> float:

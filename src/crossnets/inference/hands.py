@@ -7,7 +7,7 @@ about the estimated joints and in the estimated size. One rule then decides whic
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -18,7 +18,7 @@ from crossnets.datasets.depth_unit import median_mm, unit_fault
 from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, Estimates
-from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
+from crossnets.inference.hand import HAND_LENGTHS_MM, Hand, Side
 from crossnets.types import DepthImage, HandCrop, LensCamera, Pinhole
 
 SAME_HAND_MM = 80.0
@@ -53,6 +53,8 @@ _MANY_NEARER = 0.1
 _FEWEST_HANDS = 3
 """Least number of hands that can show such a fault."""
 _STAGES = ("crop", "network", "joints")
+_MIRROR_X = np.array([-1.0, 1.0, 1.0], np.float32)
+"""Mirrors points of the camera frame."""
 
 
 @dataclass(frozen=True)
@@ -347,3 +349,27 @@ def hand_of(
         size_mm=None if estimates.size_mm is None else float(estimates.size_mm[row]),
         track=track,
     )
+
+
+def hand_of_side(estimator: CropEstimator, image: DepthImage, crop: HandCrop, hand: Hand, side: Side | None) -> Hand:
+    """Return the hand with joints of the side that is known, if the network can give them.
+
+    A network that takes a hand for one of the other side also puts its joints into wrong places. It is then asked again
+    about the mirrored crop. If it sees the known side there, its joints are mirrored back and taken.
+
+    Args:
+        estimator: Estimates the joints in crops.
+        image: The depth image and its camera.
+        crop: Crop of the hand.
+        hand: The estimate in this crop.
+        side: Side that the hand has in the image. None if it is not known.
+    """
+    if side is None or hand.side is None or hand.side == side:
+        return hand
+    center_mm = crop.center_mm * _MIRROR_X
+    turn = np.diag(_MIRROR_X[:2])
+    mirrored = crop_hand(image.depth_mm, image.camera, center_mm, crop.cube_mm, turn=turn, supported=True)
+    found = hand_of(estimator, image.camera, estimator.estimate([mirrored]), 0, hand.track)
+    if found.side == side or not np.isfinite(found.joints_mm).all():  # a mirrored hand has the other side
+        return hand
+    return replace(found, joints_mm=found.joints_mm * _MIRROR_X, side=side)

@@ -8,8 +8,16 @@ from pathlib import Path
 from crossnets.cameras import DepthSource
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames, side_of
 from crossnets.inference.estimator import CropEstimator
-from crossnets.inference.hand import Hand, Side
-from crossnets.inference.hands import DepthWatch, EstimatedHands, SizeWatch, SurroundingsWatch, estimate_hands, hand_of
+from crossnets.inference.hand import Hand, Side, side_in_image
+from crossnets.inference.hands import (
+    DepthWatch,
+    EstimatedHands,
+    SizeWatch,
+    SurroundingsWatch,
+    estimate_hands,
+    hand_of,
+    hand_of_side,
+)
 from crossnets.inference.loading import Candidates, load
 from crossnets.inference.sources import frames_of, open_frames
 from crossnets.types import HandFrame, PredictedFrame, Refinement
@@ -120,6 +128,8 @@ def predict_frame(
     refinement: Refinement = "none",
     force: bool = False,
     hands: int = 1,
+    side: Side | None = None,
+    mirrored: bool = False,
 ) -> PredictedHands:
     """Predict the hands in one frame.
 
@@ -132,6 +142,8 @@ def predict_frame(
         refinement: The refinement of the latent that follows the last pass.
         force: Return the likeliest candidate if no candidate is a hand, because benchmarks need an answer per frame.
         hands: Largest number of hands.
+        side: The side of all hands, if it is known.
+        mirrored: Whether the image is mirrored, see `load`.
 
     Raises:
         ValueError: centres of labels are requested and the frame has no label, or the model cannot refine.
@@ -140,7 +152,9 @@ def predict_frame(
     estimated = estimate_hands(estimator, frame, found) if found else None
     if estimated is not None and estimated.hands:
         rows = _wanted_first(estimator, frame, estimated)
-        listed = tuple(_hand(estimator, frame, estimated, row, refinement) for row in rows[:hands])
+        seen = side_in_image(side, mirrored=mirrored)
+        found_hands = (_hand(estimator, frame, estimated, row, refinement, seen) for row in rows[:hands])
+        listed = tuple(hand.with_known(side=side, mirrored=mirrored) for hand in found_hands)
         return _predicted(frame, estimated, rows[0], listed[0], listed)
     if force and (found := [*found, *candidates.more(frame)]):
         estimated = estimate_hands(estimator, frame, found)
@@ -159,12 +173,18 @@ def _wanted_first(estimator: CropEstimator, frame: HandFrame, estimated: Estimat
 
 
 def _hand(
-    estimator: CropEstimator, frame: HandFrame, estimated: EstimatedHands, row: int, refinement: Refinement
+    estimator: CropEstimator,
+    frame: HandFrame,
+    estimated: EstimatedHands,
+    row: int,
+    refinement: Refinement,
+    side: Side | None = None,
 ) -> Hand:
-    """Return one row of the estimates, refined in the latent space on request."""
+    """Return one row of the estimates, with the side of the image if it is known, refined in the latent space on
+    request."""
     hand = hand_of(estimator, frame.camera, estimated.estimates, row)
     if refinement == "none":
-        return hand
+        return hand_of_side(estimator, frame, estimated.crops[row], hand, side)
     return replace(hand, joints_mm=estimator.joints_mm([estimated.crops[row]], refinement)[0], std_mm=None)
 
 

@@ -16,7 +16,7 @@ from crossnets.geometry.lens import lens_table
 from crossnets.inference.articulation import Gesture
 from crossnets.inference.detector import Detection, Finder
 from crossnets.inference.estimator import CropEstimator, Estimates
-from crossnets.inference.hand import Hand, Side
+from crossnets.inference.hand import Hand, Side, side_in_image
 from crossnets.inference.hands import (
     SAME_HAND_MM,
     DepthWatch,
@@ -25,11 +25,12 @@ from crossnets.inference.hands import (
     estimate_cubes,
     estimate_hands,
     hand_of,
+    hand_of_side,
     hands_among,
     unsure_share,
 )
 from crossnets.inference.smoothing import OneEuro, OneEuroConfig
-from crossnets.types import DepthImage, LensCamera, Pinhole
+from crossnets.types import DepthImage, HandCrop, LensCamera, Pinhole
 
 Camera: TypeAlias = str | Pinhole | LensCamera | CameraPreset | Sequence[float] | np.ndarray | Any | None
 """Any argument of `geometry.camera.as_camera`."""
@@ -196,7 +197,7 @@ class Tracker:
         if not found:
             return []
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
-        return [self._hand(image, estimated.estimates, row) for row in estimated.hands[: self.hands]]
+        return [self._hand(image, estimated.estimates, estimated.crops, row) for row in estimated.hands[: self.hands]]
 
     def track(
         self, depth_mm: np.ndarray | DepthImage, camera: Camera = None, time_s: float | None = None
@@ -250,7 +251,7 @@ class Tracker:
         odds = np.where(unsure_share(estimates) < _LOST_SHARE, 1.0, -1.0)
         for row in hands_among(estimates, crops, odds):
             self._update(self._followed[row], estimates, row)
-            kept.append((self._followed[row], self._hand(image, estimates, row, self._followed[row])))
+            kept.append((self._followed[row], self._hand(image, estimates, crops, row, self._followed[row])))
         return kept
 
     def _search_and_follow(self, image: Image, rows: list[tuple[_Followed, Hand]]) -> list[tuple[_Followed, Hand]]:
@@ -291,7 +292,7 @@ class Tracker:
             followed = _Followed(self._next_number, estimates.joints_mm[row], crops[row].cube_mm, smooth)
             self._next_number += 1
             self._update(followed, estimates, row)
-            begun.append((followed, self._hand(image, estimates, row, followed)))
+            begun.append((followed, self._hand(image, estimates, crops, row, followed)))
         return begun
 
     def _update(self, followed: _Followed, estimates: Estimates, row: int) -> None:
@@ -313,9 +314,20 @@ class Tracker:
         self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
         return found
 
-    def _hand(self, image: Image, estimates: Estimates, row: int, followed: _Followed | None = None) -> Hand:
+    def _hand(
+        self,
+        image: Image,
+        estimates: Estimates,
+        crops: Sequence[HandCrop],
+        row: int,
+        followed: _Followed | None = None,
+    ) -> Hand:
         """Convert one row to a hand. A followed hand has its settled side. Votes count sides as in the image."""
         hand = hand_of(self.estimator, image.camera, estimates, row, None if followed is None else followed.number)
+        side = side_in_image(self.side, mirrored=self.mirrored)
+        if side is None and followed is not None and followed.settled:
+            side = "right" if followed.right else "left"
+        hand = hand_of_side(self.estimator, image, crops[row], hand, side)
         self._sizes.see(hand.size_mm)
         self._depths.hand()
         self._surroundings.see(image.depth_mm, hand)
