@@ -79,13 +79,14 @@ class NYU:
         rgb = read_png_rgb(path, [size])
         # Green is the high byte of the depth and blue the low byte. Red is 0. OpenCV swaps red and blue when it
         # converts an image, and the depth would then be wrong by up to 255 mm.
-        if rgb[..., 0].any():
+        pixels = np.ascontiguousarray(rgb).view([("red", "u1"), ("depth", ">u2")])[..., 0]
+        if pixels["red"].any():
             what = (
                 "the red channel is not 0, expected depth in green (high byte) and blue (low byte). Red and blue may "
                 "have been swapped. Get the image from the release again, or swap them back"
             )
             raise broken(path, what)
-        depth_mm = rgb[..., 1].astype(np.float32) * 256 + rgb[..., 2]
+        depth_mm = pixels["depth"].astype(np.float32)
         key = f"nyu/{self._split}/{view}/{number}"
         return HandFrame(key, self._sequence(frame), depth_mm, self.camera, self._joints_mm[view - 1, frame])
 
