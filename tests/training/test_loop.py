@@ -190,6 +190,19 @@ def test_a_resume_elsewhere_says_what_is_not_as_it_was(tmp_path: Path) -> None:
     assert run.changes(tmp_path, "cpu") == []
 
 
+def test_a_setting_that_changes_no_result_may_change_on_resume(tmp_path: Path) -> None:
+    config = small.config()
+    run.begin(tmp_path, run.request_of(config, {}), [1], "cpu")
+    found = run.read(tmp_path)
+    assert found is not None
+    assert run.applied(found, config) == []
+    changed = replace(config, checkpoint_s=7.0)
+    run.check_same(tmp_path, found, run.request_of(changed, {}))
+    assert run.applied(found, changed) == [f"checkpoint_s was {config.checkpoint_s!r}, is 7.0"]
+    with pytest.raises(ValueError, match="seed: "):
+        run.check_same(tmp_path, found, run.request_of(replace(changed, seed=8), {}))
+
+
 def test_what_a_kill_left_before_a_run_began_is_no_run(data: Path, tmp_path: Path) -> None:
     for name in ("config.json.part", "problems.jsonl.part", "problems.jsonl"):
         (tmp_path / name).write_text("{")

@@ -468,6 +468,8 @@ def _run_stages(session: _Session, console: Console) -> None:
         if found is not None and place.stage < len(config.stages):
             step = place.step or session.starts[place.stage]
             console.print(f"Going on in {out} at stage {place.stage + 1}, step {step}.", highlight=False)
+            for change in run.applied(run.read(out) or {}, config):
+                console.print(f"Changed since the run began: {change}.", highlight=False)
             for change in run.changes(out, str(session.device)):
                 console.print(f"Not bit for bit as it would have been: {change}.", highlight=False)
         if found is not None:

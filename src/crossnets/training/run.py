@@ -44,6 +44,8 @@ _BITS = ("packages", "processor", "device", "threads", "git", "git_changes")
 """Parts of the environment that the last bits of a training depend on."""
 _IGNORED = ("train.rendered.workers", "train.scenes.workers")
 """Settings of runs before version 0.2, when the number of rendering processes was part of a training."""
+_MAY_CHANGE = ("train.checkpoint_s",)
+"""Settings that a resumed run may have another value of, because the result does not depend on them."""
 _NO_LONGER = ("train.crop.", "train.terms.", "train.passes")
 """Settings that older runs wrote down although their preset did not use them."""
 _SINCE = {"train.rendered.uses": 2, "train.scenes.uses": 2} | {
@@ -168,8 +170,18 @@ def differences(found: dict[str, Any], request: dict[str, Any]) -> dict[str, tup
     return {
         key: (old.get(key), new.get(key))
         for key in keys
-        if old.get(key) != new.get(key) and key not in {*_IGNORED, *gone}
+        if old.get(key) != new.get(key) and key not in {*_IGNORED, *_MAY_CHANGE, *gone}
     }
+
+
+def applied(found: dict[str, Any], config: TrainConfig) -> list[str]:
+    """Settings that a resumed run has another value of than when it began."""
+    old, new = _flat({"train": found.get("train")}), _flat({"train": asdict(config)})
+    return [
+        f"{key.removeprefix('train.')} was {old[key]!r}, is {new[key]!r}"
+        for key in _MAY_CHANGE
+        if key in old and old[key] != new[key]
+    ]
 
 
 def is_longer(found: dict[str, Any], request: dict[str, Any]) -> bool:

@@ -304,7 +304,7 @@ def _extends(out: Path, found: dict[str, Any] | None, request: dict[str, Any], *
     elif longer and asked:
         hint = " It is not finished: --extend trains finished runs longer."
     elif asked:
-        hint = f" --extend changes --budget, and --epochs of {' and '.join(EXTENDABLE)}, alone."
+        hint = f" --extend changes --budget, and --epochs of {', '.join(EXTENDABLE)}, alone."
     run.check_same(out, found, request, hint)
     return False
 
