@@ -15,7 +15,7 @@ from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.icvl import ICVL
 from crossnets.datasets.nyu import NYU
 from crossnets.datasets.recording import Recording
-from crossnets.geometry.skeleton import CVAR21, MSRA21, Skeleton
+from crossnets.geometry.skeleton import CVAR21, MSRA21, Skeleton, find_skeleton
 from crossnets.inference import bundle
 from crossnets.inference.detector import Detection
 from crossnets.inference.hands import estimate_cubes
@@ -28,7 +28,7 @@ from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, presets
 from crossnets.training.config import PaperConfig, ValidationConfig
 from crossnets.training.machine import Machine
-from crossnets.training.session import train_command
+from crossnets.training.session import check_held, train_command
 from crossnets.training.validation import check_apart, hold_back, parse_share, read_validation
 from crossnets.types import HandFrame, Pinhole
 from tests.datasets.make import make_cvar, make_icvl, make_nyu, make_recording
@@ -150,6 +150,18 @@ def test_validation_frames_must_not_be_trained_on(tmp_path: Path) -> None:
     check_apart(held, source, [("cvar:elsewhere", CVAR(data))])
     with pytest.raises(ValueError, match=r"--validation: P4 of cvar:.*#P4 are also trained on, as cvar:"):
         check_apart(held, source, [(f"cvar:{data}", CVAR(data))])
+
+
+def test_labels_of_a_declared_skeleton_may_be_held_back(tmp_path: Path) -> None:
+    joints = [{"name": "W", "parent": None, "standard": "wrist"}, {"name": "T", "parent": "W", "standard": "thumb_tip"}]
+    held = Names(a=4)
+    held.skeleton = find_skeleton({"name": "two", "root": "W", "joints": joints})
+    check_held(held, "25%", presets.crossnets())
+    held.skeleton = find_skeleton({"name": "two", "root": "W", "joints": [*joints, {"name": "strap", "parent": "W"}]})
+    with pytest.raises(ValueError, match="skeleton two, with joints that the networks do not give"):
+        check_held(held, "25%", presets.crossnets())
+    with pytest.raises(ValueError, match=r"do not give\. Expected cvar21, or"):
+        check_held(held, "25%", presets.paper(CVAR21))
 
 
 def paper_model() -> Estimator:

@@ -18,7 +18,7 @@ from crossnets.datasets.dataset import PROBLEMS_FILE, HandDataset, Problem, writ
 from crossnets.datasets.label_checks import check_labels
 from crossnets.datasets.left_out import AS_ASKED, WithoutFrames, read_names, write_names
 from crossnets.datasets.opening import open_dataset
-from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.geometry.skeleton import Skeleton, find_skeleton, weights_between
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, real, rendering, run
 from crossnets.training.checkpoints import Place, load_place
@@ -212,7 +212,7 @@ def _opened(
             assert labelled is not None
             taught, held = hold_back(labelled, share, config.seed)
             source = data
-        _check_held(held, validation, config)
+        check_held(held, validation, config)
         check_apart(held, source, trained)
     return config, _Data(
         data=data, unlabelled=unlabelled, labels=labels, validation=validation, labelled=labelled, taught=taught,
@@ -220,16 +220,21 @@ def _opened(
     )  # fmt: skip
 
 
-def _check_held(held: HandDataset, validation: str, config: FramesConfig | CrossnetsConfig) -> None:
-    """Refuse frames that the networks cannot be validated on."""
+def check_held(held: HandDataset, validation: str, config: FramesConfig | CrossnetsConfig) -> None:
+    """Refuse frames that the networks cannot be validated on.
+
+    Raises:
+        ValueError: the frames have no labels, or labels of joints that the networks do not give.
+    """
     if held.skeleton is None:
         raise ValueError(f"--validation {validation} has no labels, so no error can be computed on it.")
     own = find_skeleton(config.skeleton)
-    known = {own.name, *(skeleton_maps(own) if isinstance(config, CrossnetsConfig) else ())}
-    if held.skeleton.name not in known and own.order_of(held.skeleton) is None:
+    maps = skeleton_maps(own) if isinstance(config, CrossnetsConfig) else {}
+    if held.skeleton != own and weights_between(own, held.skeleton, maps) is None:
+        known = ", ".join(sorted({own.name, *maps}))
         raise ValueError(
-            f"The labels of --validation have the skeleton {held.skeleton.name}, expected {', '.join(sorted(known))}, "
-            "as the networks say these."
+            f"The labels of --validation have the skeleton {held.skeleton.name}, with joints that the networks do not "
+            f"give. Expected {known}, or a declared skeleton whose joints have standard joints of these."
         )
 
 
