@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NotRequired, TypeAlias, TypedDict, Unpack, overload
@@ -305,9 +305,12 @@ def _start_from(init: Path, networks: Networks | DetectorNet, config: AnyTrainin
     else:
         fits = differ_in_joints_alone(found.config.networks, config.networks)
     if not fits:
+        there, here = ({"networks": asdict(one.networks)} for one in (found.config, config))
+        differing = run.differences(there, here).items()
+        listed = "; ".join(f"{key}: {old!r} there, {new!r} here" for key, (old, new) in list(differing)[:6])
         raise ValueError(
-            f"--init {init}: its networks are {found.config.networks}, but this training has {config.networks}. "
-            "Start from a model of the same preset."
+            f"--init {init}: its networks are others than those of this training ({listed}). Start from a model of the "
+            "same preset and sizes."
         )
     weights = without_hand_output(found.networks.state_dict())
     own = find_skeleton(config.skeleton)
