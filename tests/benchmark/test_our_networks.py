@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from crossnets.benchmark import our_networks
 from crossnets.benchmark.frames import raw_frames
 from crossnets.benchmark.onnx_graphs import cost
 from crossnets.benchmark.our_networks import KnownHand, detector_file, estimator_file, tracker_for

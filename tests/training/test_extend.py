@@ -168,7 +168,9 @@ def test_stages_that_others_rely_on_are_not_extended(data: Path, tmp_path: Path)
     config = small.config()
     train(tmp_path, data, config)
     vae = replace(config.stages[0], min_steps=50)
-    with pytest.raises(ValueError, match=r"stages.0.min_steps: 40 there, 50 asked.*--epochs of joint and regression"):
+    with pytest.raises(
+        ValueError, match=r"stages.0.min_steps: 40 there, 50 asked.*--epochs of joint, regression, estimate"
+    ):
         train(tmp_path, data, replace(config, stages=(vae, *config.stages[1:])), extend=True)
 
 
