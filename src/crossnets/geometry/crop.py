@@ -79,7 +79,8 @@ def crop_hand(
         size_px: Side of the crop.
         turn: Rotation or mirror of x and y of the scene before the cube is cut. Centre and map then belong to the
             turned scene. The result is exact, because all rays pass through the same point.
-        supported: Whether pixels that no surface supports are removed (`geometry.support`), as images of cameras need.
+        supported: Whether pixels that no surface supports are removed (`geometry.wrong_pixels`), as images of cameras
+            need.
 
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
