@@ -5,6 +5,7 @@ CROSSNETS_READERS=examples/own_dataset.py crossnets train --data people:PATH#ann
 CROSSNETS_READERS=examples/own_dataset.py crossnets data convert people:PATH --to recording --out my-recording
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,13 @@ from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.own_readers import reader
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.types import HandFrame, Pinhole
+
+
+@lru_cache(maxsize=1)  # frames are mostly read in order, so one file at a time stays in memory
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """Read a file whole."""
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 @reader("people", "train and test with files such as anna.npz, which hold depth_mm, joints_mm and camera")
@@ -28,9 +36,9 @@ class People:
         if not files:
             raise FileNotFoundError(f"Found no file such as anna.npz in {root / split}.")
         for path in files:
-            with np.load(path) as arrays:
-                joints_mm = arrays["joints_mm"]  # (frames, 21, 3): x right, y down, z forward
-                self.camera = Pinhole(*map(float, arrays["camera"]))  # fx, fy, cx, cy in pixels
+            arrays = arrays_of(path)
+            joints_mm = arrays["joints_mm"]  # (frames, 21, 3): x right, y down, z forward
+            self.camera = Pinhole(*map(float, arrays["camera"]))  # fx, fy, cx, cy in pixels
             self._frames += [(path, number, joints) for number, joints in enumerate(joints_mm)]
 
     def __len__(self) -> int:
@@ -40,9 +48,9 @@ class People:
     def __getitem__(self, index: int) -> HandFrame:
         """Read one frame."""
         path, number, joints = self._frames[index]
-        with np.load(path) as arrays:
-            depth_mm = arrays["depth_mm"][number].astype(np.float32)  # 0 where nothing was seen
-            camera = Pinhole(*map(float, arrays["camera"]))
+        arrays = arrays_of(path)
+        depth_mm = arrays["depth_mm"][number].astype(np.float32)  # 0 where nothing was seen
+        camera = Pinhole(*map(float, arrays["camera"]))
         if not depth_mm.any():
             raise FrameError(Problem(path, f"frame {number} is empty"))
         key = f"people/{path.parent.name}/{path.stem}/{number:06d}"
