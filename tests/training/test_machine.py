@@ -98,7 +98,9 @@ def test_a_training_starts_from_another_models_weights(data: Path, tmp_path: Pat
     before, after = first.networks.state_dict(), again.networks.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     wider = replace(still, networks=replace(still.networks, pose_vae=replace(still.networks.pose_vae, hidden_dim=41)))
-    with pytest.raises(ValueError, match=r"its networks are .*\(networks\.pose_vae\.hidden_dim: 40 there, 41 here\)"):
+    with pytest.raises(
+        ValueError, match=r"--init .*: its networks are .*\(networks\.pose_vae\.hidden_dim: 40 there, 41 here\)"
+    ):
         loop.train(
             wider, small.frames(data, tmp_path / "other"), tmp_path / "other", request=request_of(wider, {}),
             init=tmp_path / "first",

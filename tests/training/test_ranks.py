@@ -39,7 +39,10 @@ def losses(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "tolerance"), [("detector:detect", 1e-6), ("paper:joint", 1e-9)])
+@pytest.mark.parametrize(
+    ("stage", "tolerance"),
+    [("crossnets:pose_vae", 1e-9), ("crossnets:draw", 1e-9), ("detector:detect", 1e-6), ("paper:joint", 1e-9)],
+)
 def test_two_processes_have_the_losses_of_one(tmp_path: Path, stage: str, tolerance: float) -> None:
     """In double precision, where rounding hides no difference. The detector's targets are sums in float32."""
     for count in (1, 2):
