@@ -121,6 +121,7 @@ def test_the_whole_sets_have_the_sizes_of_the_real_ones() -> None:
 def test_fewer_test_frames_keep_both_subjects() -> None:
     assert clips_of("nyu", frames=7, test_frames=27)["test"] == (Clip(0, 8), Clip(1, 19))
     assert "test" not in clips_of("nyu", frames=7, test_frames=0)
+    assert sum(clip.frames for clip in clips_of("hands17", frames=120)["test"]) == 12
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def synthesize(
             ho3d-21, or a JSON file that declares one.
         left_share: Share of left hands, 0 to 1.
         test_frames: Frames of the test split of nyu, icvl, hands17, fpha, dexycb, ho3d, h2o3d and h2o. A tenth of
-            --frames by default.
+            --frames by default, and with --scale the real data set's number.
         clutter: Render sleeves, other hands, things, a desk, the person and the room as well.
     """
     from crossnets.synth.writing import write_dataset

@@ -74,7 +74,8 @@ def clips_of(
         as_format: Format of the data set.
         scale: Share of the real data set's training frames. Test splits stay whole.
         frames: Number of training frames, or of all frames if there is no test split, instead of the scaled one.
-        test_frames: Number of test frames instead of all. 0 leaves the split out.
+        test_frames: Number of test frames. By default all, or with `frames` a tenth of them and at least two. 0 leaves
+            the split out.
 
     Raises:
         ValueError: the scale or a number of frames is out of range, both a scale and frames are given, a recording has
@@ -93,6 +94,8 @@ def clips_of(
         if test_frames is not None:
             raise ValueError(f"Found {test_frames} test frames, but {as_format} has no test split.")
         return {"frames": tuple(train)}
+    if test_frames is None and frames is not None:
+        test_frames = max(frames // 10, 2)
     if test_frames is not None:
         test = _resized(test, test_frames)
     splits = {"train": tuple(train), "test": tuple(test)}
