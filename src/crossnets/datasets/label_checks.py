@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem, declared_side
 from crossnets.datasets.hand_size import ADULT_BONES_MM
 from crossnets.datasets.label_bones import Side, bend_of, bone_lengths, no_hand, side_shown, unlike_others, wrong_side
+from crossnets.datasets.label_motion import LabelMotion
 from crossnets.geometry.camera import unproject
 from crossnets.geometry.skeleton import FINGERS, Skeleton
 from crossnets.types import HandFrame, Pinhole
@@ -40,9 +41,11 @@ frames are at 0."""
 _LEAST_SEEN_MM2 = 3000.0
 """Area of what an image shows. A closed hand has about this much, and images that show less do not tell whether a label
 is wrong or the sensor lost the hand."""
-_SAMPLE = 128
-_IN_A_ROW = 4
+_SAMPLE = 256
+_IN_A_ROW = 8
 """Frames that the causes are tried on, and how many of them follow each other."""
+_OFFSET_EVERY = 4
+"""An offset is searched on every fourth of these frames."""
 _SHIFTS = (-1, 1, -2, 2, -3, 3)
 _LEAST_GAIN = 0.06
 _LEAST_SHIFT_GAIN = 0.005
@@ -114,7 +117,7 @@ def check_labels(
     Args:
         dataset: Its frames are read.
         skeleton: The joints of its labels.
-        every_frame: Check all frames instead of some 128.
+        every_frame: Check all frames instead of some 256.
         on_progress: Called with the number of frames that were checked and that of all.
     """
     checks = LabelChecks(skeleton, len(dataset))
@@ -130,7 +133,7 @@ def check_labels(
 
 
 def _in_sample(index: int, total: int) -> bool:
-    """Whether a frame belongs to the sample: runs of four frames, spread over the data set."""
+    """Whether a frame belongs to the sample: runs of eight frames, spread over the data set."""
     every = max(1, total // (_SAMPLE // _IN_A_ROW))
     return total <= _SAMPLE or index % every < _IN_A_ROW
 
@@ -163,6 +166,7 @@ class LabelChecks:
         """The frames before the next one, as far as shifts reach."""
         self._shifted: dict[int, list[tuple[float, float]]] = {shift: [] for shift in _SHIFTS}
         """Fits of the own label and of that `shift` frames on, for each frame that has both."""
+        self._motion = LabelMotion()
 
     def add(self, index: int, frame: HandFrame, side: Side | None = None) -> None:
         """Check the next frame. Frames without a label are passed over.
@@ -174,6 +178,7 @@ class LabelChecks:
         """
         if frame.joints_mm is None:
             return
+        self._motion.add(index, frame)
         fits, counted = _fitting(frame, frame.joints_mm)
         fit = float(fits / counted) if counted else None
         off = is_off(frame, frame.joints_mm)
@@ -233,14 +238,10 @@ class LabelChecks:
             )
             for factor in _FOCAL_FACTORS
         ]
-        tried += [
-            (
-                f"each label is that of the frame {abs(shift)} {_direction(shift)}",
-                self._shifted_pairs(shift),
-                _LEAST_SHIFT_GAIN,
-            )
-            for shift in _SHIFTS
-        ]
+        # Where a video moves slowly, its motion tells by how many frames the labels are shifted, and the fit does not.
+        shifted = self._motion.shifted()
+        if shifted is None:
+            tried += [(_shift_named(shift), self._shifted_pairs(shift), _LEAST_SHIFT_GAIN) for shift in _SHIFTS]
         best: tuple[float, str] | None = None
         for cause, pairs, least in tried:
             better = _mean_if_better(pairs, least)
@@ -257,6 +258,12 @@ class LabelChecks:
         found = f"{mean:.0%} of the joints lie on the surface that the images show"
         if best is not None and best[0] >= LEAST_FIT:
             return f"Only {found}. Likely cause: {best[1]}. With that undone it is {best[0]:.0%}."
+        if shifted is not None:
+            return (
+                "The labels move as the hand does in the images of other frames. Likely cause: "
+                f"{_shift_named(shifted.shift)}. With that undone the motions of labels and images correlate with "
+                f"{shifted.correlation:.2f}, and as they are with {shifted.own_correlation:.2f}."
+            )
         if mean >= LEAST_FIT:
             return None
         return (
@@ -280,7 +287,7 @@ class LabelChecks:
 
     def _offset(self) -> Float[np.ndarray, "3"]:
         """The shift of all joints, the same in all frames, after which most of them fit."""
-        frames = self._sample[::_IN_A_ROW]
+        frames = self._sample[::_OFFSET_EVERY]
 
         def fit(offset: np.ndarray) -> float:
             fits = [fit_of(frame, frame.joints_mm + offset) for frame in frames if frame.joints_mm is not None]
@@ -320,8 +327,9 @@ def _turned_depths(skeleton: Skeleton) -> _Tried:
     return _Tried(f"the depths of the joints relative to {skeleton.joints[root]} point the other way", undone)
 
 
-def _direction(shift: int) -> str:
-    return f"{'frames' if abs(shift) > 1 else 'frame'} {'later' if shift < 0 else 'earlier'}"
+def _shift_named(shift: int) -> str:
+    frames = "frames" if abs(shift) > 1 else "frame"
+    return f"each label is that of the frame {abs(shift)} {frames} {'later' if shift < 0 else 'earlier'}"
 
 
 def _moved(offset: np.ndarray) -> Callable[[np.ndarray, Pinhole], np.ndarray]:
