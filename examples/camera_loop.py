@@ -25,5 +25,7 @@ def main(source: str = "realsense", frames: int | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
     with contextlib.suppress(KeyboardInterrupt):
         main(sys.argv[1] if len(sys.argv) > 1 else "realsense", int(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -24,12 +24,12 @@ def cloud_mm(depth_mm: np.ndarray, camera: crossnets.Pinhole, farthest_mm: float
 
 def main(source: str, file: str | None = None) -> None:
     """Log every frame of a source to the viewer, or to a file."""
-    rr.init("crossnets", spawn=file is None)
-    if file is not None:
-        rr.save(file)
-    rr.log("scene", rr.ViewCoordinates.RDF, static=True)  # x right, y down, z forward
     tracker = crossnets.load()
     with crossnets.open(source) as camera:
+        rr.init("crossnets", spawn=file is None)
+        if file is not None:
+            rr.save(file)
+        rr.log("scene", rr.ViewCoordinates.RDF, static=True)  # x right, y down, z forward
         for number, frame in enumerate(camera):
             rr.set_time("frame", sequence=number)
             rr.log("scene/depth", rr.Points3D(cloud_mm(frame.depth_mm, frame.camera), radii=0.7))
@@ -41,6 +41,6 @@ def main(source: str, file: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
     main(*sys.argv[1:3])
