@@ -41,6 +41,8 @@ def test_differences_are_those_of_the_mean_errors() -> None:
     assert means[0] is not None
     assert means[1] is not None
     assert two.mean_mm == pytest.approx(means[1] - means[0])
+    assert two.low_mm is not None
+    assert two.high_mm is not None
     assert two.low_mm < two.mean_mm < two.high_mm < -3.5
     assert two.is_clear
     assert (same.mean_mm, same.low_mm, same.high_mm) == (0.0, 0.0, 0.0)
@@ -57,6 +59,20 @@ def test_only_frames_that_both_predict_are_paired() -> None:
     assert compare_results("icvl", ["a", "b"], [first, result(6.0, missing=range(100, FRAMES))]).differences[1] is None
 
 
+def test_few_frames_have_no_interval() -> None:
+    short = [
+        replace(one, predicted_mm=one.predicted_mm[:7], labels_mm=one.labels_mm[:7], sequences=one.sequences[:7])
+        for one in (result(10.0), result(6.0))
+    ]
+    comparison = compare_results("icvl", ["a", "b"], short)
+    difference = comparison.differences[1]
+    assert difference is not None
+    assert difference.mean_mm < -3
+    assert (difference.low_mm, difference.high_mm) == (None, None)
+    assert not difference.is_clear
+    assert comparison.rows()[1][1][-1] == "too few frames"
+
+
 def test_many_sequences_are_resampled_as_wholes() -> None:
     sequences = [f"s{index // 24}" for index in range(FRAMES)]
     one, two = result(5.0, sequences), result(5.0, sequences)
@@ -68,6 +84,7 @@ def test_many_sequences_are_resampled_as_wholes() -> None:
     assert difference is not None
     assert difference.mean_mm == pytest.approx(2.0, abs=0.05)
     assert difference.low_mm == pytest.approx(0, abs=0.01)
+    assert difference.high_mm is not None
     assert difference.high_mm > 5
 
 
@@ -138,6 +155,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare((str(labels), str(labels)), labels=labels, dataset="icvl", names=("one",))
     with pytest.raises(FileNotFoundError, match="neither a model, an evaluation nor a prediction file"):
         compare((str(labels), str(tmp_path / "nowhere")), labels=labels, dataset="icvl", out=tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="neither a model, an evaluation nor a prediction file"):
+        compare((str(SHIPPED), str(tmp_path / "nowhere")), data=str(tmp_path), dataset="icvl", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()  # no model has predicted before the error
 
 
 def test_models_predict_once_for_each_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

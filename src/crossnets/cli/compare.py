@@ -69,6 +69,8 @@ def compare(
     given = None if camera is None else scoring_camera(camera)
     choice = Choice(protocol, given, list_file, first)
     titles = names or tuple(_name(text) for text in results)
+    for text in results:  # before any of them predicts
+        _check(text, data)
     files = [
         _predictions(text, title, out, dataset=dataset, data=data, centers=centers, camera=camera, first=first)
         for text, title in zip(results, titles, strict=True)
@@ -92,6 +94,20 @@ def _name(text: str) -> str:
     return path.parent.name if path.name == _PREDICTIONS and path.parent.name else path.stem
 
 
+def _check(text: str, data: str | None) -> None:
+    """Raise an error if a result is no file or folder that can be compared."""
+    path = Path(text)
+    if path.is_file() or (path / _PREDICTIONS).is_file():
+        return
+    if not is_model(path):
+        raise FileNotFoundError(
+            f"Found neither a model, an evaluation nor a prediction file at {text}. Give a run or model folder, a "
+            "folder that `crossnets evaluate` wrote, or a file."
+        )
+    if data is None:
+        raise ValueError(f"The model {text} needs images: give --data, the data set's folder, not --labels.")
+
+
 def _predictions(
     text: str,
     title: str,
@@ -109,13 +125,6 @@ def _predictions(
         return path / _PREDICTIONS
     if path.is_file():
         return path
-    if not is_model(path):
-        raise FileNotFoundError(
-            f"Found neither a model, an evaluation nor a prediction file at {text}. Give a run or model folder, a "
-            "folder that `crossnets evaluate` wrote, or a file."
-        )
-    if data is None:
-        raise ValueError(f"The model {text} needs images: give --data, the data set's folder, not --labels.")
     # Predictions of other weights, frames or settings must not be taken for these.
     asked = json_text.dumps([model_name(path), data, centers, camera, first])
     digest = hashlib.sha256(asked.encode()).hexdigest()[:8]

@@ -280,4 +280,4 @@ def _rows(predicted: Predicted, rows: Sequence[int]) -> Predicted:
 def _partial(count: int, protocol: Protocol) -> tuple[str, ...]:
     if protocol.frames in (None, count):
         return ()
-    return (f"{count} frames. The full protocol of {protocol.name} has {protocol.frames}.",)
+    return (f"{count} frame{'' if count == 1 else 's'}. The full protocol of {protocol.name} has {protocol.frames}.",)

@@ -15,7 +15,7 @@ from crossnets.evaluation.table import mm
 _RESAMPLES = 10_000
 _SEED = 0
 _LEAST_SEQUENCES = 8
-"""With fewer sequences, contiguous blocks of frames are resampled instead."""
+"""With fewer sequences, contiguous blocks of frames are resampled instead. With fewer blocks there is no interval."""
 _BLOCKS = 20
 """Number of such blocks in all, about."""
 _QUANTILES = (0.025, 0.975)
@@ -32,14 +32,15 @@ class Difference:
 
     mean_mm: float
     """Below 0 the result is better than the first one."""
-    low_mm: float
-    high_mm: float
+    low_mm: float | None
+    high_mm: float | None
+    """Ends of the interval. None if there are too few sequences or blocks to draw from."""
     frames: int
 
     @property
     def is_clear(self) -> bool:
         """Whether 0 is outside of the interval."""
-        return self.low_mm > 0 or self.high_mm < 0
+        return (self.low_mm is not None and self.low_mm > 0) or (self.high_mm is not None and self.high_mm < 0)
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ def _difference(
     counts = np.bincount(groups[both])
     sums = sums[counts > 0]
     counts = counts[counts > 0]
+    if len(sums) < _LEAST_SEQUENCES:
+        return Difference(float(gain.mean()), None, None, int(both.sum()))
     drawn = np.random.default_rng(_SEED).integers(len(sums), size=(_RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, _QUANTILES)
@@ -153,7 +156,9 @@ def _cells(evaluation: Evaluation, difference: Difference | None) -> list[str]:
     within = [f"{100 * scores.frames_within_mm[t]:.1f} %" for t in (20, 40)]
     paired = ["", ""]
     if difference is not None:
-        paired = [f"{difference.mean_mm:+.2f}", f"{difference.low_mm:+.2f} to {difference.high_mm:+.2f}"]
+        low, high = difference.low_mm, difference.high_mm
+        interval = "too few frames" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+        paired = [f"{difference.mean_mm:+.2f}", interval]
     return [*means, *within, f"{scores.auc_frames:.3f}", *paired]
 
 
