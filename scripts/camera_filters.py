@@ -26,7 +26,7 @@ import pyrealsense2 as rs
 import crossnets
 from crossnets.atomic import write_text
 from crossnets.cameras.virtual import VirtualCamera
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.geometry.camera import CAMERAS, parse_camera
 from crossnets.inference.doctor import diagnose
 from crossnets.types import HandFrame, Pinhole

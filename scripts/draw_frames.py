@@ -14,7 +14,7 @@ from PIL import Image
 
 import crossnets
 from crossnets.datasets.dataset import Problem, readable_frames
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.draw import depth_to_rgb
 from crossnets.geometry.localise import FAR_MM
 

@@ -68,14 +68,14 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.cameras.opening import open_source
     from crossnets.datasets.dataset import FrameError, HandDataset
     from crossnets.datasets.dexycb import INTRINSICS
-    from crossnets.datasets.images import ArrayFile, ImageFiles
+    from crossnets.datasets.image_sources import ArrayFile, ImageFiles
     from crossnets.datasets.opening import open_dataset, parse_spec
     from crossnets.datasets.packing import PackConfig, pack
     from crossnets.datasets.pickled import numbers_of, read_pickle
     from crossnets.datasets.png import read_png_rgb, save_png
     from crossnets.datasets.recording import Recording, RecordingWriter
     from crossnets.datasets.writers import old_pickle, set_writer
-    from crossnets.evaluation.compare import read_predicted
+    from crossnets.evaluation.matching import read_predicted
     from crossnets.evaluation.predictions import PredictionHeader, write_predictions, write_uvd_text
     from crossnets.evaluation.protocols import PROTOCOLS
     from crossnets.evaluation.sweep import read_results, read_sweep

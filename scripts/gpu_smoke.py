@@ -23,7 +23,7 @@ from crossnets.geometry.skeleton import MSRA21
 from crossnets.synth.writing import write_dataset as synthesize
 from crossnets.training import presets
 from crossnets.training.config import CrossnetsConfig, StageConfig, TrainConfig
-from crossnets.training.machine import Machine, choose_machine
+from crossnets.training.devices import Machine, choose_machine
 from crossnets.training.progress import LOG
 from crossnets.training.session import train_command
 

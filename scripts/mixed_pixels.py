@@ -24,7 +24,7 @@ import numpy as np
 
 import crossnets
 from crossnets.atomic import write_text
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.geometry import crop, thinned, wrong_pixels
 from crossnets.types import LensCamera, Pinhole
 

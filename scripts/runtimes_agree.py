@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from crossnets.datasets.dataset import Problem, readable_frames
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.crop import crop_hand
 from crossnets.inference import bundle

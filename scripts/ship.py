@@ -18,7 +18,7 @@ from rich.progress import track
 from crossnets import metrics
 from crossnets.atomic import write_text
 from crossnets.demo.hands import FOUND_MM, HeldOutHands
-from crossnets.export.comparison import rendered
+from crossnets.export.exporting import rendered
 from crossnets.export.int8 import to_int8
 from crossnets.export.networks import detector_to_onnx, to_onnx
 from crossnets.inference import bundle
@@ -31,7 +31,7 @@ from crossnets.inference.torch_models import Estimator
 from crossnets.models.crossnet import DensePosterior
 from crossnets.models.networks import without_hand_output
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
-from crossnets.training.averages import BATCHES, Averages
+from crossnets.training.batch_norm import BATCHES, Averages
 from crossnets.training.damage import damage_crops
 from crossnets.training.hand_output import examples, with_hand_output
 from crossnets.training.presets import crossnets

@@ -20,7 +20,7 @@ from torch import nn
 from crossnets.cli.ending import end
 from crossnets.datasets import nyu
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.png import read_png16
 from crossnets.evaluation.predictions import read_predictions

@@ -1,4 +1,4 @@
-"""Files that version 0.1.0 wrote still load. Runs are tested in training/test_machine.py."""
+"""Files that version 0.1.0 wrote still load. Runs are tested in training/test_devices.py."""
 
 import json
 from pathlib import Path

@@ -15,7 +15,7 @@ from crossnets.geometry.skeleton import MSRA21
 from crossnets.processor import processor_instructions, processor_name
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training.config import RenderedConfig
-from crossnets.training.machine import _free_cores
+from crossnets.training.devices import _free_cores
 from crossnets.training.rendering import _start_method, kept
 
 

@@ -16,7 +16,7 @@ from crossnets.geometry.skeleton import Skeleton
 from crossnets.training import presets
 from crossnets.training.config import PaperConfig
 from crossnets.weights import SHIPPED
-from tests.training.test_real import settings
+from tests.training.test_real_frames import settings
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "own-data.md").read_text()

@@ -24,7 +24,7 @@ from crossnets.models.networks import build, differ_in_joints_alone, rearranged
 from crossnets.synth.hand.joint_places import joints
 from crossnets.synth.hand.skeleton_maps import reference_frames, skeleton_maps
 from crossnets.synth.writing import write_dataset
-from crossnets.training import presets, real
+from crossnets.training import presets, real_frames
 from crossnets.training.config import PaperConfig
 from crossnets.training.session import train_command
 from crossnets.weights import SHIPPED
@@ -200,11 +200,13 @@ def test_declared_joints_lie_at_their_standard_joints() -> None:
 
 def test_the_preset_crossnets_learns_declared_labels() -> None:
     maps = skeleton_maps(MSRA21)
-    weights = real.label_weights(glove(4), MSRA21, maps)
+    weights = real_frames.label_weights(glove(4), MSRA21, maps)
     np.testing.assert_array_equal(weights, np.eye(21)[[0, 5, 4, 8]])
-    assert real.sizes_of(np.asarray(joints(reference_frames(), glove(4)), np.float32)[:3], glove(4)).shape == (3,)
+    assert real_frames.sizes_of(np.asarray(joints(reference_frames(), glove(4)), np.float32)[:3], glove(4)).shape == (
+        3,
+    )
     with pytest.raises(ValueError, match="The labels of --data have the skeleton glove, which the network cannot say"):
-        real.label_weights(glove(), MSRA21, maps)
+        real_frames.label_weights(glove(), MSRA21, maps)
 
 
 def test_rendered_hands_get_declared_labels(tmp_path: Path) -> None:

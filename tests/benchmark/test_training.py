@@ -13,7 +13,7 @@ from crossnets.benchmark.training import TrainingSpeedConfig, measure, training_
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.models.pose_vae import PoseVAE, PoseVAEConfig
 from crossnets.training import presets
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 
 MACHINE = Machine(device=torch.device("cpu"), workers=0)
 HANDS = replace(presets.crossnets().rendered, sources=presets.crossnets().rendered.sources[:1])

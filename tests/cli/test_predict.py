@@ -14,7 +14,7 @@ from crossnets import cli
 from crossnets.cli.doctor import doctor
 from crossnets.cli.pictures import overlay
 from crossnets.cli.predict import predict_command
-from crossnets.datasets.images import ImageFiles
+from crossnets.datasets.image_sources import ImageFiles
 from crossnets.datasets.opening import open_dataset
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.geometry.camera import camera_named, project

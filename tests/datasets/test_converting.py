@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from crossnets.cli.data import Convert, data
 from crossnets.datasets.converting import SOURCE_KEYS_FILE, convert
 from crossnets.datasets.dataset import HandDataset
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.datasets.recording_format import KEYS_FILE

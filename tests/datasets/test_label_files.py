@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from crossnets.cli.data import Convert, data
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.label_files import LabelledImages
 from crossnets.datasets.recording import Recording
 from crossnets.geometry.camera import CAMERAS, project

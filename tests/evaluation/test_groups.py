@@ -8,8 +8,8 @@ import pytest
 
 from crossnets.cli.evaluate import evaluate
 from crossnets.datasets.opening import open_dataset
-from crossnets.evaluation.compare import Labelled
 from crossnets.evaluation.groups import grouped
+from crossnets.evaluation.matching import Labelled
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.geometry.skeleton import HANDS17_21
 from crossnets.synth.writing import write_dataset

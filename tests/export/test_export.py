@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossnets.export import comparison as export_command_module
-from crossnets.export.comparison import export_command
+from crossnets.export import exporting
+from crossnets.export.exporting import export_command
 from crossnets.export.int8 import to_int8
 from crossnets.export.networks import to_onnx, to_openvino
 from crossnets.geometry.crop import crop_hand
@@ -228,7 +228,7 @@ def test_real_frames_are_compared_and_damaged_frames_reported(
 ) -> None:
     root = make_recording(tmp_path / "rec", frames=3, skeleton=MSRA21).root
     (root / "000001.png").write_bytes(b"no image")
-    compared = export_command_module._real(str(root), 200.0)
+    compared = exporting._real(str(root), 200.0)
     assert (len(compared.crops), compared.skeleton, compared.what) == (2, MSRA21, f"2 frames of {root}")
     assert {crop.cube_mm for crop in compared.crops} == {200.0}
     assert compared.joints_mm is not None
@@ -239,7 +239,7 @@ def test_real_frames_are_compared_and_damaged_frames_reported(
 
 
 def test_rendered_hands_are_cropped_as_the_model_crops() -> None:
-    compared = export_command_module.rendered(4, "compare", 180.0)
+    compared = exporting.rendered(4, "compare", 180.0)
     assert [crop.cube_mm for crop in compared.crops] == [180.0] * 4
     assert len({crop.camera for crop in compared.crops}) == 4
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossnets.export.comparison import export_command
+from crossnets.export.exporting import export_command
 from crossnets.export.networks import detector_to_onnx
 from crossnets.geometry.thinned import as_image, stride_of, thin
 from crossnets.inference.detector import DetectorModel, from_text, load_detector, to_text

@@ -9,7 +9,7 @@ import pytest
 
 import crossnets
 from crossnets import Hand, Pinhole
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.inference.doctor import diagnose
 from crossnets.types import HandFrame
 

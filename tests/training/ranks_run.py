@@ -26,7 +26,7 @@ from crossnets.training.config import (
     StageConfig,
 )
 from crossnets.training.damage import CropDamage
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.run import request_of
 
 SOURCES = tuple(SyntheticConfig(camera=name, seed=9) for name in ("realsense-sr300", "cvar-senz3d"))

@@ -13,7 +13,7 @@ from crossnets.training import presets
 from crossnets.training.batches import Draw
 from crossnets.training.config import Terms
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.stages import make_stage
+from crossnets.training.make_stage import make_stage
 
 JOINTS, BATCH = 16, 4
 

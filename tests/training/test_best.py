@@ -14,11 +14,11 @@ from crossnets.cli.train import DataOptions
 from crossnets.inference import bundle
 from crossnets.training import checkpoints, loop
 from crossnets.training.config import CrossnetsConfig, PaperConfig
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar
 from tests.training import small
-from tests.training.test_real import settings
+from tests.training.test_real_frames import settings
 
 MACHINE = Machine(device=torch.device("cpu"), workers=0)
 

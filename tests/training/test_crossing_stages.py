@@ -18,7 +18,7 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import CVAR21
 from crossnets.inference import bundle
 from crossnets.inference.loading import estimator_for
-from crossnets.latent.generate import walk
+from crossnets.latent.mappings import walk
 from crossnets.models.dense_crossing import DenseCrossing, DenseCrossingConfig
 from crossnets.models.networks import build, config_from
 from crossnets.training import loop, presets
@@ -28,7 +28,7 @@ from crossnets.training.config import CrossingConfig, CrossingTerms
 from crossnets.training.crops import TrainingFrames
 from crossnets.training.crossing_frames import crossing_frames
 from crossnets.training.crossing_stages import CrossingStage
-from crossnets.training.real import labelled_batch, view_pairs
+from crossnets.training.real_frames import labelled_batch, view_pairs
 from crossnets.training.run import request_of
 from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar

@@ -15,7 +15,7 @@ from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar
 from tests.training import small
 from tests.training.test_best import MACHINE, Errors, assert_same, lines_of, regression, weights_of
-from tests.training.test_real import settings
+from tests.training.test_real_frames import settings
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from crossnets.models.depth_gan import Discriminator
 from crossnets.models.paper import CrossingNets
 from tests.training.stepping import BATCH, make_draw, make_nets, step
-from tests.training.test_steps import record, spec_terms
+from tests.training.test_paper_stages import record, spec_terms
 
 
 def left_by_the_step(nets: CrossingNets) -> dict[str, Tensor]:

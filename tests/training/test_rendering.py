@@ -12,7 +12,7 @@ from crossnets.synth.hand.joint_places import joints_length
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.tensors import RenderedBatch
 from crossnets.training.config import RenderedConfig
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.rendering import kept, rendered, stream
 
 SOURCES = (

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from crossnets.training.steps import random_walk
+from crossnets.training.paper_stages import random_walk
 from tests.training.stepping import BATCH, FRAMES, make_draw, make_frames, make_nets, rng, step
-from tests.training.test_steps import record
+from tests.training.test_paper_stages import record
 
 FROM_UNLABELLED = {"d_real", "g_features"}
 

@@ -27,7 +27,7 @@ from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.training import loop, presets
 from crossnets.training.config import PaperConfig, ValidationConfig
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.session import check_held, train_command
 from crossnets.training.validation import check_apart, hold_back, parse_share, read_validation
 from crossnets.types import HandFrame, Pinhole

@@ -26,7 +26,7 @@ from crossnets.geometry.skeleton import find_skeleton
 from crossnets.training import loop, rendering
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, RenderedConfig
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.progress import LOG
 from crossnets.training.run import request_of
 from crossnets.training.schedule import only_stages, with_numbers

@@ -107,8 +107,8 @@ def _training(asked: Training) -> None:
     from crossnets.geometry.skeleton import MSRA21
     from crossnets.models.own import registered
     from crossnets.training import presets
+    from crossnets.training.devices import choose_machine
     from crossnets.training.loop import TrainingStoppedError
-    from crossnets.training.machine import choose_machine
 
     if asked.threads is not None:
         if asked.threads < 1:

@@ -15,7 +15,7 @@ from rich.table import Table
 from crossnets.atomic import write_text
 from crossnets.cli.evaluate import Choice, evaluate, open_chosen, protocol_of
 from crossnets.datasets.dataset import Problem, printable
-from crossnets.evaluation import compare as matching
+from crossnets.evaluation import matching
 from crossnets.evaluation.comparison import HEADS, Comparison, compare_results, latex, markdown
 from crossnets.evaluation.evaluation import Compared
 from crossnets.evaluation.protocols import DatasetName, read_list, scoring_camera

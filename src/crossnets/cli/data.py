@@ -11,7 +11,7 @@ from rich.progress import Progress
 from crossnets.cli.arguments import Source, Sources
 from crossnets.datasets.converting import Converted, convert
 from crossnets.datasets.dataset import PROBLEMS_FILE
-from crossnets.datasets.images import counted, open_sources
+from crossnets.datasets.image_sources import counted, open_sources
 from crossnets.datasets.info import info_command
 from crossnets.datasets.label_files import LabelledImages
 from crossnets.datasets.packing import PackConfig, Packed, pack

@@ -16,7 +16,7 @@ from crossnets.datasets.dataset import HandDataset, Problem
 from crossnets.datasets.ho3d import HO3D
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.some_frames import restricted
-from crossnets.evaluation import compare
+from crossnets.evaluation import matching
 from crossnets.evaluation.challenge import write_challenge
 from crossnets.evaluation.evaluation import Evaluation, evaluate_compared
 from crossnets.evaluation.groups import grouped
@@ -203,24 +203,24 @@ def open_chosen(choice: Choice, data: str) -> HandDataset:
 def _score_text(choice: Choice, predictions: tuple[Path, ...], labels: Path) -> Evaluation:
     protocol, camera = choice.protocol, choice.camera or choice.protocol.camera
     listed = None if choice.list_file is None else read_list(choice.list_file)
-    labelled = compare.read_label_file(labels, protocol, camera, listed, choice.first)
+    labelled = matching.read_label_file(labels, protocol, camera, listed, choice.first)
     if choice.groups is not None:
         labelled = grouped(labelled, choice.groups)
-    predicted = compare.read_predicted(predictions, protocol, camera)
-    matched = compare.match_lines(predicted, labelled, choice.first)
-    return evaluate_compared(protocol.name, compare.meet(matched, labelled, camera))
+    predicted = matching.read_predicted(predictions, protocol, camera)
+    matched = matching.match_lines(predicted, labelled, choice.first)
+    return evaluate_compared(protocol.name, matching.meet(matched, labelled, camera))
 
 
 def _score_dataset(
     choice: Choice, predictions: tuple[Path, ...], frames: HandDataset, seen: tuple[str, ...]
 ) -> Evaluation:
-    predicted = compare.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
+    predicted = matching.read_predicted(predictions, choice.protocol, choice.camera or choice.protocol.camera)
     problems = list(frames.problems)
-    labelled = compare.read_labels(frames, choice.protocol, problems)
+    labelled = matching.read_labels(frames, choice.protocol, problems)
     if choice.groups is not None:
         labelled = grouped(labelled, choice.groups)
-    matched = compare.match_dataset(predicted, labelled, len(frames), choice.first)
-    compared = compare.meet(matched, labelled, frames.camera)
+    matched = matching.match_dataset(predicted, labelled, len(frames), choice.first)
+    compared = matching.meet(matched, labelled, frames.camera)
     if seen:
         note = f"The model was trained or validated on {', '.join(seen)} of this data set, which is no test then."
         compared = replace(compared, notes=(*compared.notes, note))

@@ -24,6 +24,6 @@ def export(
         data: Real frames for the comparison, such as cvar:PATH#P5. Rendered hands by default.
         out: The file. model.onnx or model.xml beside the weights by default.
     """
-    from crossnets.export.comparison import export_command
+    from crossnets.export.exporting import export_command
 
     export_command(run, to, int8, data, out)

@@ -40,7 +40,7 @@ def generate(
         split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
         out: Folder for ACTION.png and, for a walk, walk.gif and walk.html. Old ones are replaced.
     """
-    from crossnets.latent.drawing import generate_command
+    from crossnets.latent.generating import generate_command
 
     paths = generate_command(
         action,

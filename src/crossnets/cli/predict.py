@@ -23,7 +23,7 @@ from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
 from crossnets.datasets.depth_unit import median_mm
-from crossnets.datasets.images import SHOWN, counted, some_of
+from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from crossnets.cli.arguments import Source
-from crossnets.datasets.images import counted
+from crossnets.datasets.image_sources import counted
 
 _HELD = 90
 """Frames that `record` keeps while the disk is busy: 3 s."""

@@ -334,8 +334,8 @@ def _common(run: RunOptions) -> dict[str, Any]:
 
 
 def _train(configure: Any, run: RunOptions, data: DataOptions) -> None:
+    from crossnets.training.devices import choose_machine
     from crossnets.training.loop import DivergedError, TrainingStoppedError
-    from crossnets.training.machine import choose_machine
     from crossnets.training.session import train_command
 
     data.check()

@@ -22,7 +22,7 @@ from crossnets.datasets.dataset import (
     declared_side,
     write_problems,
 )
-from crossnets.datasets.files import natural_order
+from crossnets.datasets.file_checks import natural_order
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.packing import to_counts

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     NOTHING_SEEN,
     Row,
     Rows,

@@ -15,7 +15,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import MAX_IMAGE_BYTES, broken, counts_to_mm, read_file, require_folder, sound_joints
+from crossnets.datasets.file_checks import (
+    MAX_IMAGE_BYTES,
+    broken,
+    counts_to_mm,
+    read_file,
+    require_folder,
+    sound_joints,
+)
 from crossnets.datasets.png import read_png16
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.skeleton import MEDIAPIPE21, Skeleton

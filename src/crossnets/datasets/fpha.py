@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     broken,
     counts_to_mm,
     matching_camera,

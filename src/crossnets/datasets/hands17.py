@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     counts_to_mm,
     iterate_rows,
     matching_camera,

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     Row,
     Rows,
     SharedImage,

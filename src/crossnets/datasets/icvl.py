@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     NOTHING_SEEN,
     Row,
     Rows,

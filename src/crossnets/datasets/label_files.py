@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from crossnets.datasets.dataset import FrameError, HandDataset, StoredImages
-from crossnets.datasets.files import broken, second_label, sound_joints
+from crossnets.datasets.file_checks import broken, second_label, sound_joints
 from crossnets.geometry.camera import CameraPreset, unproject
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, LensCamera, Pinhole

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.files import FARTHEST_MM, broken, joint_fault, matching_camera, require_folder
+from crossnets.datasets.file_checks import FARTHEST_MM, broken, joint_fault, matching_camera, require_folder
 from crossnets.datasets.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset
 from crossnets.geometry.skeleton import NYU36, Skeleton

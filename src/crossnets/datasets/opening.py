@@ -10,7 +10,7 @@ from crossnets.datasets import fpha
 from crossnets.datasets.cvar import CVAR
 from crossnets.datasets.dataset import HandDataset
 from crossnets.datasets.dexycb import INTRINSICS, DexYCB
-from crossnets.datasets.files import require_folder
+from crossnets.datasets.file_checks import require_folder
 from crossnets.datasets.h2o import H2O, LISTS, list_of
 from crossnets.datasets.hands17 import FOLDERS, LABELS, Hands17
 from crossnets.datasets.ho3d import H2O3D, HO3D, shows_both_hands

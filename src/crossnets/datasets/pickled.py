@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float64
 
-from crossnets.datasets.files import broken, read_file
+from crossnets.datasets.file_checks import broken, read_file
 
 MAX_BYTES = 1 << 20
 """A larger pickle is refused, because a byte of a pickle can become 70 bytes of memory."""

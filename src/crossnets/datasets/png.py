@@ -10,7 +10,7 @@ from jaxtyping import UInt8, UInt16
 
 from crossnets.atomic import replacing
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.files import broken, read_image_bytes
+from crossnets.datasets.file_checks import broken, read_image_bytes
 from crossnets.geometry.camera import CameraPreset
 
 try:

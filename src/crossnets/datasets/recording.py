@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from crossnets.atomic import write_text
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import (
+from crossnets.datasets.file_checks import (
     Row,
     broken,
     choose,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.files import broken, read_lines, sound_joints
+from crossnets.datasets.file_checks import broken, read_lines, sound_joints
 from crossnets.datasets.png import png_size
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.lens import coefficients_of, lens_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.datasets.files import broken, joint_fault
+from crossnets.datasets.file_checks import broken, joint_fault
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.types import Pinhole
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import broken, choose, require_folder
+from crossnets.datasets.file_checks import broken, choose, require_folder
 from crossnets.datasets.png import decode_png16
 from crossnets.datasets.shard_format import (
     BLOCK,

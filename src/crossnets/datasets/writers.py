@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32
 
 from crossnets.atomic import replacing, write_text
 from crossnets.datasets import dexycb, fpha, h2o, ho3d
-from crossnets.datasets.files import NOTHING_SEEN
+from crossnets.datasets.file_checks import NOTHING_SEEN
 from crossnets.datasets.hands17 import FOLDERS, LABELS
 from crossnets.datasets.png import save_png
 from crossnets.datasets.recording import RecordingWriter

@@ -11,7 +11,7 @@ from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.torch_models import Estimator
 from crossnets.training import loop, rendering
 from crossnets.training.config import CrossnetsConfig, StageConfig
-from crossnets.training.machine import choose_machine
+from crossnets.training.devices import choose_machine
 from crossnets.training.progress import LOG
 from crossnets.training.run import request_of
 from crossnets.training.schedule import parse_budget

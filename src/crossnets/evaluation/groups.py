@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from crossnets.evaluation.compare import Labelled
+from crossnets.evaluation.matching import Labelled
 
 NO_GROUP = "no group"
 """Group of the frames that a file does not name."""

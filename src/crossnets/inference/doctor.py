@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from crossnets.datasets.dataset import Problem
 from crossnets.datasets.depth_unit import median_mm, unit_fault
-from crossnets.datasets.images import counted
+from crossnets.datasets.image_sources import counted
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.geometry.wrong_pixels import unsupported

@@ -9,7 +9,7 @@ import numpy as np
 from crossnets.cameras import DepthSource, open_source
 from crossnets.cameras.opening import guess_of
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.image_sources import open_sources
 from crossnets.geometry.lens import ideal_image
 from crossnets.types import HandFrame
 

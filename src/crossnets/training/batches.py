@@ -16,7 +16,7 @@ from crossnets.training.augment import Changes, RealHands
 from crossnets.training.config import StageConfig
 from crossnets.training.crops import TrainingFrames, seed_of, shuffled
 from crossnets.training.damage import CropDamage, SceneDamage, damage_crops, damage_scenes
-from crossnets.training.real import labelled_batch, real_batch, view_pairs
+from crossnets.training.real_frames import labelled_batch, real_batch, view_pairs
 
 
 def part_of(batch: int) -> int:

@@ -19,7 +19,7 @@ from crossnets.training.augment import RealConfig, RealHands, draw_changes, turn
 from crossnets.training.config import CrossingConfig
 from crossnets.training.crops import KeptCrops, TrainingFrames, identity, keep_crops, prepare, seed_of
 from crossnets.training.kept_frames import Reach, keep_patches
-from crossnets.training.real import Labels, patches_of_labels, sizes_of
+from crossnets.training.real_frames import Labels, patches_of_labels, sizes_of
 from crossnets.types import HandFrame, Pinhole
 
 POSES = 8192

@@ -15,8 +15,9 @@ from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.tensors import PoseBatch, RenderedBatch
 from crossnets.training.batches import Draw, part_of
 from crossnets.training.config import CrossingTerms, DrawingTerms, StageConfig
-from crossnets.training.estimate import VOTES, WEIGHT_DECAY, distances, estimation_terms, vote_distances
-from crossnets.training.steps import BETAS, Losses, descend, noisy_latent, only_trains, random_walk
+from crossnets.training.estimator_stage import VOTES, WEIGHT_DECAY, distances, estimation_terms, vote_distances
+from crossnets.training.paper_stages import BETAS, noisy_latent, random_walk
+from crossnets.training.stage import Losses, descend, only_trains
 
 KL_WEIGHT = 0.001
 """Weight of the KL term of the pose VAE. With the paper's weight of 1, decoded poses are 12 mm from those that were

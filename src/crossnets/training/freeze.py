@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from crossnets.training.steps import Stage
+from crossnets.training.stage import Stage
 
 
 def freeze(networks: nn.Module, names: Sequence[str]) -> None:

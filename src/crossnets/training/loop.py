@@ -29,14 +29,14 @@ from crossnets.models.networks import Networks, build, differ_in_joints_alone, r
 from crossnets.models.paper import CrossingNets
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training import checkpoints, progress, rendering, run, scenes, schedule
-from crossnets.training.averages import BATCHES, Averages
+from crossnets.training.batch_norm import BATCHES, Averages
 from crossnets.training.batches import Draw, Timed
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, FramesConfig, Precision, StageConfig, terms_of
 from crossnets.training.crops import TrainingFrames, seed_of
+from crossnets.training.devices import Machine, choose_machine, crops_on, set_up, threads_for
 from crossnets.training.freeze import freeze, without_frozen
-from crossnets.training.machine import Machine, choose_machine, crops_on, set_up, threads_for
-from crossnets.training.stages import make_stage
-from crossnets.training.steps import DirectStage, Losses, Stage
+from crossnets.training.make_stage import make_stage
+from crossnets.training.stage import DirectStage, Losses, Stage
 from crossnets.training.validation import Validation
 
 _CALIBRATION_STEPS = 3

@@ -27,7 +27,7 @@ from crossnets.synth.stream import SyntheticConfig, SyntheticCrops, SyntheticHan
 from crossnets.tensors import RenderedBatch, SceneBatch
 from crossnets.training.config import RenderedConfig
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 
 AHEAD = 4
 """Number of renderings that each process may be ahead."""

@@ -11,7 +11,7 @@ from crossnets.geometry.thinned import LENGTH_MM, as_image
 from crossnets.synth.scenes import SceneConfig, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training.config import ScenesConfig
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
 from crossnets.training.rendering import Renderings, part_of_rank, used_again
 
 

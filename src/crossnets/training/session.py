@@ -20,7 +20,7 @@ from crossnets.datasets.left_out import AS_ASKED, WithoutFrames, read_names, wri
 from crossnets.datasets.opening import open_dataset
 from crossnets.geometry.skeleton import Skeleton, find_skeleton, weights_between
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
-from crossnets.training import loop, real, rendering, run
+from crossnets.training import loop, real_frames, rendering, run
 from crossnets.training.checkpoints import Place, load_place
 from crossnets.training.config import (
     CrossingConfig,
@@ -35,7 +35,7 @@ from crossnets.training.config import (
 )
 from crossnets.training.crops import TrainingFrames, identity, parse_labels, prepare
 from crossnets.training.crossing_frames import crossing_frames
-from crossnets.training.machine import Machine, choose_machine
+from crossnets.training.devices import Machine, choose_machine
 from crossnets.training.schedule import EXTENDABLE, only_stages, parse_budget, with_epochs, with_numbers
 from crossnets.training.validation import Validation, check_apart, hold_back, parse_share, read_validation
 
@@ -403,8 +403,8 @@ def _frames(
         assert maps is not None
         assert labelled is not None
         assert labelled.skeleton is not None
-        weights = real.label_weights(labelled.skeleton, own, maps)
-        taught = real.Labels(labelled, labels, config.seed, config.real, weights)
+        weights = real_frames.label_weights(labelled.skeleton, own, maps)
+        taught = real_frames.Labels(labelled, labels, config.seed, config.real, weights)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("cropping" if isinstance(config, FramesConfig) else "rendering", total=None)
 
@@ -425,7 +425,7 @@ def _frames(
         if not sources:
             return frames
         bar.update(task, description="cropping")
-        return real.with_real_frames(
+        return real_frames.with_real_frames(
             frames, taught, others, config.crop, cache=crops, sources=sources, on_progress=show
         )
 
@@ -465,7 +465,7 @@ def _config(
             )
         return configure
     if isinstance(configure, CrossnetsConfig):
-        asked = configure.real or real.real_config(configure.rendered, configure.crop)
+        asked = configure.real or real_frames.real_config(configure.rendered, configure.crop)
         return replace(configure, real=None if labelled is None else asked)
     if labelled is None or labelled.skeleton is None:
         raise ValueError("Give labelled frames as --data, such as cvar:PATH#P1,P4; --preset paper needs them.")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossnets.training import loop
-from crossnets.training.machine import choose_machine, crops_on, threads_for
+from crossnets.training.devices import choose_machine, crops_on, threads_for
 from crossnets.training.run import check_same, request_of
 from crossnets.training.schedule import only_stages, with_numbers
 from tests.datasets.make import make_cvar

@@ -11,12 +11,12 @@ from crossnets.inference import bundle
 from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d
 from crossnets.models.crossnet import DensePosterior
 from crossnets.training import loop, rendering
-from crossnets.training.averages import BATCHES, Averages
-from crossnets.training.machine import Machine
+from crossnets.training.batch_norm import BATCHES, Averages
+from crossnets.training.devices import Machine
 from crossnets.training.session import train_command
 from tests.datasets.make import make_cvar
 from tests.training.test_crossing_stages import settings as crossing_settings
-from tests.training.test_estimate import settings, train
+from tests.training.test_estimator_stage import settings, train
 
 ALONE = Machine(device=torch.device("cpu"), workers=0)
 

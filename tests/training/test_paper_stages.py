@@ -11,11 +11,12 @@ from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
 from crossnets.models.paper import CrossingNets
-from crossnets.training import presets, steps
+from crossnets.training import presets
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision
-from crossnets.training.stages import make_stage
-from crossnets.training.steps import JointStage, Losses, noisy_latent, only_trains
+from crossnets.training.make_stage import make_stage
+from crossnets.training.paper_stages import JointStage, noisy_latent
+from crossnets.training.stage import Losses, only_trains
 from tests.training.stepping import BATCH, JOINTS, PARTS, STAGES, make_draw, make_nets, part_of, rng, step, values
 
 

@@ -15,7 +15,7 @@ from crossnets.synth.scenes import PRESENT, UNCLEAR
 from crossnets.tensors import SceneBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig
-from crossnets.training.steps import Losses, descend
+from crossnets.training.stage import Losses, descend
 
 PLACE, DEPTH, SIDE, LENGTH = 0.3, 0.5, 0.3, 0.3
 """Weights of the terms beside the score."""

@@ -17,9 +17,9 @@ from crossnets.geometry.pose import normalise_pose
 from crossnets.geometry.skeleton import CVAR21, MEDIAPIPE21, MSRA21
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator, EstimatorConfig
-from crossnets.latent import drawing
-from crossnets.latent.drawing import find_frame, generate_command
-from crossnets.latent.generate import generate, joints_in_crop_px, latent_of_pose, sample, walk
+from crossnets.latent import generating
+from crossnets.latent.generating import find_frame, generate_command
+from crossnets.latent.mappings import generate, joints_in_crop_px, latent_of_pose, sample, walk
 from crossnets.models.networks import build
 from crossnets.models.paper import CrossingNets
 from crossnets.synth.hand.joint_places import joints
@@ -230,9 +230,9 @@ def test_labels_of_another_skeleton_are_converted(model: Path, tmp_path: Path) -
     hand = forward(*sample_views(np.random.default_rng(1), 5, CAMERAS["nyu-kinect"])[:2])
     msra, cvar = (np.asarray(joints(hand, skeleton), np.float32) for skeleton in (MSRA21, CVAR21))
     for labelled, own in zip(msra, cvar, strict=True):
-        found = drawing._converted(labelled, MSRA21, CVAR21)
+        found = generating._converted(labelled, MSRA21, CVAR21)
         assert np.linalg.norm(found - own, axis=-1).mean() < 1
-    thumb_first = drawing._converted(msra[0], MSRA21, MEDIAPIPE21)
+    thumb_first = generating._converted(msra[0], MSRA21, MEDIAPIPE21)
     np.testing.assert_array_equal(
         thumb_first[MEDIAPIPE21.joints.index("ring_pip")], msra[0][MSRA21.joints.index("ring_pip")]
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crossnets.datasets.dataset import FrameError, Problem
-from crossnets.datasets.files import read_image_bytes, read_lines, require_folder
+from crossnets.datasets.file_checks import read_image_bytes, read_lines, require_folder
 
 
 def test_denied_access_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,77 +1,23 @@
 """One update of each stage of spec 4: which terms are weighed, whose parameters they reach."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.optim import Adam, AdamW
+from torch import Tensor
+from torch.optim import Adam
 
 from crossnets import losses, ranks
 from crossnets.models.blocks import frozen_averages
 from crossnets.models.dense_crossing import DenseCrossing
-from crossnets.models.own import OwnNetworks
 from crossnets.models.paper import CrossingNets, Regressor
 from crossnets.tensors import Batch, PoseBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig, Terms
-from crossnets.types import POSE_UNIT_MM
+from crossnets.training.stage import Losses, descend, only_trains
 
-Losses = dict[str, Tensor]
 BETAS = (0.5, 0.999)
 WALK_LENGTH = 5
-OWN_WEIGHT_DECAY = 0.01
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """A stage that can be stepped and saved."""
-
-    trains_pose: ClassVar[bool]
-    """Whether what predicts joints, or finds hands, learns in it."""
-    optimisers: dict[str, Adam]
-
-    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
-        """One update; returns the losses before it."""
-        ...
-
-
-@runtime_checkable
-class DirectStage(Stage, Protocol):
-    """A stage that trains networks from images straight to joints or hands. Their averages can be computed anew."""
-
-    @property
-    def direct(self) -> tuple[nn.Module, ...]:
-        """These networks, which all take the same images."""
-        ...
-
-    def images(self, draw: Draw) -> Float[Tensor, "B C H W"]:
-        """Images that a step passes through the networks."""
-        ...
-
-
-@contextmanager
-def only_trains(network: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within it, gradients reach those of these parameters that are not frozen, and no others of the network."""
-    chosen = {id(p) for p in parameters}
-    before = [(p, p.requires_grad) for p in network.parameters()]
-    for p, required in before:
-        p.requires_grad_(required and id(p) in chosen)
-    try:
-        yield
-    finally:
-        for p, required in before:
-            p.requires_grad_(required)
-
-
-def descend(optimiser: Adam, terms: Losses) -> None:
-    """One step down the sum of the terms. All joint-stage weights are 1 (spec 3)."""
-    optimiser.zero_grad()
-    torch.stack([term.float() for term in terms.values()]).sum().backward()
-    ranks.average_gradients(parameter for group in optimiser.param_groups for parameter in group["params"])
-    optimiser.step()
 
 
 def random_walk(z: Float[Tensor, "B Z"], generator: torch.Generator) -> Float[Tensor, "B Z"]:
@@ -301,27 +247,3 @@ class RegressionStage:
         terms = {"regression": losses.pose_regression(found, batch.pose).mean()}
         descend(self.optimisers["regressor"], terms)
         return terms
-
-
-class OwnStage:
-    """A registered network, on labelled frames. Its own loss is taken if it has one."""
-
-    trains_pose: ClassVar[bool] = True
-
-    def __init__(self, nets: OwnNetworks, config: StageConfig) -> None:
-        self.nets = nets
-        optimiser = AdamW(nets.parameters(), config.lr, weight_decay=OWN_WEIGHT_DECAY, fused=True)
-        self.optimisers: dict[str, Adam] = {"own": optimiser}
-        self.direct = (nets,)
-
-    def step(self, draw: Draw, generator: torch.Generator) -> Losses:
-        """One update."""
-        batch = draw.labelled()
-        joints_mm = POSE_UNIT_MM * (batch.pose.y + batch.pose.t[:, None])
-        terms = self.nets.loss(self.nets(batch.image), joints_mm)
-        descend(self.optimisers["own"], terms)
-        return terms
-
-    def images(self, draw: Draw) -> Float[Tensor, "B 1 S S"]:
-        """Images of labelled frames."""
-        return draw.labelled().image

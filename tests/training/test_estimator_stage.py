@@ -23,10 +23,10 @@ from crossnets.training import loop, presets, rendering
 from crossnets.training.batches import Draw
 from crossnets.training.config import CrossnetsConfig, RenderedConfig
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.estimate import SIDE, SIZE, SPREAD, VOTES, estimation_terms
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
+from crossnets.training.estimator_stage import SIDE, SIZE, SPREAD, VOTES, estimation_terms
+from crossnets.training.make_stage import make_stage
 from crossnets.training.run import request_of
-from crossnets.training.stages import make_stage
 from tests.synth.anny_stand_in import stand_in
 
 SOURCE = SyntheticConfig(camera="realsense-sr300", seed=9, noise=(0.0, 0.0))

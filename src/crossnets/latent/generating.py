@@ -17,7 +17,7 @@ from crossnets.geometry.localise import center_of
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.inference import bundle
 from crossnets.inference.torch_models import Estimator
-from crossnets.latent.generate import Generated, generate, joints_in_crop_px, latent_of_pose, sample, walk
+from crossnets.latent.mappings import Generated, generate, joints_in_crop_px, latent_of_pose, sample, walk
 from crossnets.latent.pictures import map_to_rgb, save_gif, save_walk_page, sheet, with_skeleton
 from crossnets.types import HandCrop, HandFrame
 

@@ -20,15 +20,15 @@ from crossnets.models.networks import build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.tensors import RealBatch
-from crossnets.training import loop, presets, real, rendering
+from crossnets.training import loop, presets, real_frames, rendering
 from crossnets.training.augment import RealConfig, RealCrops, RealHands
 from crossnets.training.batches import Draw
 from crossnets.training.config import CrossnetsConfig, DetectorTraining, RenderedConfig
 from crossnets.training.crops import TrainingFrames
-from crossnets.training.estimate import real_distances
-from crossnets.training.machine import Machine
+from crossnets.training.devices import Machine
+from crossnets.training.estimator_stage import real_distances
+from crossnets.training.make_stage import make_stage
 from crossnets.training.session import train_command
-from crossnets.training.stages import make_stage
 from crossnets.types import Pinhole
 from tests.datasets.make import hand_joints, make_cvar, make_recording
 
@@ -57,10 +57,10 @@ def frames(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingFram
 
 
 def prepared(data: Path, cache: Path, labels: str = "40%") -> TrainingFrames:
-    weights = real.label_weights(CVAR21, MSRA21, MAPS)
-    taught = real.Labels(CVAR(data), labels, 1, REAL, weights)
+    weights = real_frames.label_weights(CVAR21, MSRA21, MAPS)
+    taught = real_frames.Labels(CVAR(data), labels, 1, REAL, weights)
     rendered = rendering.kept(RENDERED, MSRA21, cache)
-    return real.with_real_frames(rendered, taught, [], settings().crop, cache=cache, sources=("here",))
+    return real_frames.with_real_frames(rendered, taught, [], settings().crop, cache=cache, sources=("here",))
 
 
 def train(
@@ -230,7 +230,7 @@ def batch_of(joints_mm: np.ndarray, label_mm: np.ndarray, weights: np.ndarray) -
 
 @pytest.mark.parametrize("skeleton", [MSRA21, CVAR21, ICVL16, SKELETONS["nyu14"]], ids=lambda s: s.name)
 def test_the_label_of_a_real_crop_is_reached_through_the_map(skeleton: Skeleton) -> None:
-    weights = real.label_weights(skeleton, MSRA21, MAPS)
+    weights = real_frames.label_weights(skeleton, MSRA21, MAPS)
     own = hand_joints(MSRA21, (60.0, -40.0, 320.0)).astype(np.float64)
     label = weights @ own
     found, batch = batch_of(own, label, weights)
@@ -241,7 +241,7 @@ def test_the_label_of_a_real_crop_is_reached_through_the_map(skeleton: Skeleton)
 
 
 def test_the_loss_of_real_crops_is_float32_in_a_mixed_step() -> None:
-    weights = real.label_weights(CVAR21, MSRA21, MAPS)
+    weights = real_frames.label_weights(CVAR21, MSRA21, MAPS)
     own = hand_joints(MSRA21, (10.0, 30.0, 700.0)).astype(np.float64)
     found, batch = batch_of(own, weights @ own, weights)
     with torch.autocast("cpu", torch.bfloat16):
@@ -266,12 +266,12 @@ def test_a_skeleton_without_a_map_is_refused() -> None:
     stick = Skeleton("stick2", ("wrist", "tip"), (-1, 0), reference=0, center=0)
     known = "msra21, nyu36, nyu14, icvl16, cvar21"
     with pytest.raises(ValueError, match=f"skeleton stick2, which the network cannot say. It knows {known}."):
-        real.label_weights(stick, MSRA21, MAPS)
+        real_frames.label_weights(stick, MSRA21, MAPS)
 
 
 def test_sizes_are_those_of_hands() -> None:
     rendered = hand_joints(CVAR21)[None]
-    one, other, huge = (real.sizes_of(scale * rendered, CVAR21)[0] for scale in (1.0, 0.7, 30.0))
+    one, other, huge = (real_frames.sizes_of(scale * rendered, CVAR21)[0] for scale in (1.0, 0.7, 30.0))
     assert other == pytest.approx(0.7 * one, rel=1e-4)
     assert huge == 2.0
 
@@ -303,7 +303,7 @@ def test_no_threads_are_refused(tmp_path: Path) -> None:
 def test_real_crops_are_cut_as_rendered_ones() -> None:
     whole = presets.crossnets()
     assert whole.real is None
-    found = real.real_config(whole.rendered, whole.crop)
+    found = real_frames.real_config(whole.rendered, whole.crop)
     assert (found.cube_mm, found.center_spread_mm, found.first_mm) == ((190.0, 290.0), 10.0, 250.0)
 
 
@@ -311,10 +311,10 @@ def test_real_crops_are_cut_as_rendered_ones() -> None:
 def test_cvar(real_data: Path, tmp_path: Path) -> None:
     """Labels of changed crops lie in them, and on what they show about as often as in the frames."""
     labelled = CVAR(real_data / "cvar", ("P4", "P5"))
-    weights = real.label_weights(CVAR21, MSRA21, MAPS)
-    taught = real.Labels(labelled, "64", 1, RealConfig(crops=64), weights)
+    weights = real_frames.label_weights(CVAR21, MSRA21, MAPS)
+    taught = real_frames.Labels(labelled, "64", 1, RealConfig(crops=64), weights)
     rendered = rendering.kept(RENDERED, MSRA21, tmp_path)
-    found = real.with_real_frames(rendered, taught, [], settings().crop, cache=tmp_path, sources=("here",))
+    found = real_frames.with_real_frames(rendered, taught, [], settings().crop, cache=tmp_path, sources=("here",))
     batch = draw(found).real()
     assert batch is not None
     uv = batch.joints[..., :2] / batch.joints[..., 2:] * batch.focal[:, None] + batch.middle[:, None]

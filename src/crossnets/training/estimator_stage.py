@@ -13,7 +13,7 @@ from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.tensors import RealBatch, RenderedBatch
 from crossnets.training.batches import Draw
 from crossnets.training.config import StageConfig
-from crossnets.training.steps import Losses, descend
+from crossnets.training.stage import Losses, descend
 
 VOTES, SPREAD, SIDE, SIZE = 0.5, 0.02, 0.02, 0.2
 """Weights of the terms beside the distance of the joints."""

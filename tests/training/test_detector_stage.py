@@ -17,8 +17,8 @@ from crossnets.synth.scenes import PRESENT, UNCLEAR, SyntheticScenes
 from crossnets.tensors import SceneBatch
 from crossnets.training import loop, presets
 from crossnets.training.config import DetectorTraining, Precision, StageConfig
-from crossnets.training.detect import Targets, detection_terms, nearest_depth, targets_of
-from crossnets.training.machine import Machine
+from crossnets.training.detector_stage import Targets, detection_terms, nearest_depth, targets_of
+from crossnets.training.devices import Machine
 from crossnets.training.run import request_of
 from crossnets.training.scenes import rendered_scenes, stream
 

@@ -1,4 +1,4 @@
-"""The code for the name of a stage."""
+"""Make the stage that a configuration names."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,23 @@ from crossnets.models.detector import DetectorNet
 from crossnets.models.networks import Networks
 from crossnets.models.own import OwnNetworks
 from crossnets.models.paper import CrossingNets, Regressor
-from crossnets.training import steps
+from crossnets.training import paper_stages
 from crossnets.training.config import CrossingTerms, DrawingTerms, StageConfig, Terms
 from crossnets.training.crossing_stages import KL_WEIGHT, CrossingStage, DrawStage
-from crossnets.training.detect import DetectStage
-from crossnets.training.estimate import EstimateStage
+from crossnets.training.detector_stage import DetectStage
+from crossnets.training.estimator_stage import EstimateStage
+from crossnets.training.own_stage import OwnStage
+from crossnets.training.stage import Stage
 
 
-def make_stage(nets: Networks | DetectorNet, config: StageConfig, terms: Terms | DrawingTerms) -> steps.Stage:
+def make_stage(nets: Networks | DetectorNet, config: StageConfig, terms: Terms | DrawingTerms) -> Stage:
     """The stage of a configuration, with fresh optimisers."""
     if isinstance(nets, DetectorNet):
         return DetectStage(nets, config)
     if isinstance(nets, OwnNetworks):
-        return steps.OwnStage(nets, config)
+        return OwnStage(nets, config)
     if isinstance(nets, Regressor):
-        return steps.RegressionStage(nets, config)
+        return paper_stages.RegressionStage(nets, config)
     if isinstance(nets, DenseCrossing):
         assert isinstance(terms, DrawingTerms)
         return _dense_crossing_stage(nets, config, terms)
@@ -30,10 +32,10 @@ def make_stage(nets: Networks | DetectorNet, config: StageConfig, terms: Terms |
     return _paper_stage(nets, config, terms)
 
 
-def _dense_crossing_stage(nets: DenseCrossing, config: StageConfig, terms: DrawingTerms) -> steps.Stage:
+def _dense_crossing_stage(nets: DenseCrossing, config: StageConfig, terms: DrawingTerms) -> Stage:
     """A stage of the presets `crossing` and `crossnets`."""
     if config.name == "pose_vae":
-        return steps.PoseVAEStage(nets, config, kl_weight=KL_WEIGHT)
+        return paper_stages.PoseVAEStage(nets, config, kl_weight=KL_WEIGHT)
     if config.name == "estimate":
         return EstimateStage(nets, config)
     if config.name == "draw":
@@ -42,12 +44,12 @@ def _dense_crossing_stage(nets: DenseCrossing, config: StageConfig, terms: Drawi
     return CrossingStage(nets, config, terms)
 
 
-def _paper_stage(crossing: CrossingNets, config: StageConfig, terms: Terms) -> steps.Stage:
+def _paper_stage(crossing: CrossingNets, config: StageConfig, terms: Terms) -> Stage:
     """A stage around the paper's latent space, of the preset `paper`."""
-    makers: dict[str, Callable[[], steps.Stage]] = {
-        "pose_vae": lambda: steps.PoseVAEStage(crossing, config),
-        "depth_gan": lambda: steps.DepthGANStage(crossing, config),
-        "warm_up": lambda: steps.WarmUpStage(crossing, config, terms),
-        "joint": lambda: steps.JointStage(crossing, config, terms),
+    makers: dict[str, Callable[[], Stage]] = {
+        "pose_vae": lambda: paper_stages.PoseVAEStage(crossing, config),
+        "depth_gan": lambda: paper_stages.DepthGANStage(crossing, config),
+        "warm_up": lambda: paper_stages.WarmUpStage(crossing, config, terms),
+        "joint": lambda: paper_stages.JointStage(crossing, config, terms),
     }
     return makers[config.name]()

@@ -8,8 +8,8 @@ import pytest
 
 from crossnets.cameras.folders import FolderSource
 from crossnets.cameras.opening import open_source
-from crossnets.datasets.files import matching_camera, natural_order
-from crossnets.datasets.images import open_sources
+from crossnets.datasets.file_checks import matching_camera, natural_order
+from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.recording import Recording
 from crossnets.datasets.writers import set_writer
 from crossnets.geometry.camera import CAMERAS
