@@ -1,6 +1,7 @@
 """Folders, the virtual camera, and what a text names."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,7 +100,7 @@ def test_closing_ends_the_frames(recording: Path) -> None:
     [
         ("{tmp}/absent", None, r"Found no folder .*A source is one of: virtual"),
         ("kinect", None, r"Found no folder 'kinect'"),
-        ("{tmp}", None, r"holds several recordings \(pngs, recording\); give one"),
+        ("{tmp}", None, r"holds folders of PNGs \(pngs, recording\) and no PNG of its own. Give one of them"),
         ("{tmp}/pngs", None, r"PNGs without camera\.json.*--camera: one of nyu-kinect"),
         ("{tmp}/recording", "realsense-d435", r"has its own camera\.json.*Leave it out"),
         ("virtual", "realsense-d435", r"--camera is for folders"),
@@ -110,6 +111,14 @@ def test_closing_ends_the_frames(recording: Path) -> None:
 def test_messages(tmp_path: Path, text: str, camera: str | None, message: str) -> None:
     with pytest.raises((ValueError, OSError), match=message):
         open_source(text.replace("{tmp}", str(tmp_path)), camera)
+
+
+def test_folders_below_a_folder_of_pngs_are_named(pngs: Path) -> None:
+    (pngs / "below").mkdir()
+    shutil.copy(sorted(pngs.glob("*.png"))[0], pngs / "below")
+    told: list[str] = []
+    open_source(str(pngs), "realsense-d435", tell=told.append)
+    assert told == [f"Only the PNGs of {pngs} itself are read, not those of the folders in it (below)."]
 
 
 def test_an_empty_folder_and_a_broken_camera(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ def test_arrays_and_nested_folders_are_sources(
 
 def test_arrays_that_hold_no_depth_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "colour.npy", np.zeros((4, 4, 3, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"holds uint8 of shape \(4, 4, 3, 3\), expected uint16 or float32"):
+    with pytest.raises(
+        ValueError, match=r"holds uint8 of shape \(4, 4, 3, 3\), expected uint16 or floating-point depth"
+    ):
         next(crossnets.predict(tmp_path / "colour.npy", "realsense-d435"))
     np.save(tmp_path / "metres.npy", np.full((480, 640), 0.5, np.float32))
     with pytest.warns(UserWarning, match="Multiply metres by 1000"):

@@ -68,6 +68,33 @@ def test_images_below_a_folder_with_images_are_read_too(images: Made, tmp_path: 
     assert keys == ["000000.png", "a/000000.png", "b/c/000000.png"]
 
 
+def test_folder_of_drawn_pictures_is_refused(images: Made, tmp_path: Path) -> None:
+    overlays = tmp_path / "found" / "overlays"
+    overlays.mkdir(parents=True)
+    (overlays / "000000.png").write_bytes(sorted(images.root.glob("*.png"))[0].read_bytes())
+    (tmp_path / "found" / "predictions.jsonl").write_text("{}")
+    for camera in (None, "msra-senz3d"):
+        with pytest.raises(FileNotFoundError, match=r"found holds no depth images.*`crossnets predict` drew"):
+            open_sources([str(tmp_path / "found")], camera)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int32, np.uint16, np.float32])
+def test_arrays_of_all_numbers_with_enough_bits(kind: type, tmp_path: Path) -> None:
+    depth_mm = np.zeros((240, 320))
+    depth_mm[100:140, 140:180] = 400
+    np.save(tmp_path / "depth.npy", depth_mm.astype(kind))
+    (data,) = open_sources([str(tmp_path / "depth.npy")], "msra-senz3d")
+    np.testing.assert_array_equal(data[0].depth_mm, depth_mm.astype(np.float32))
+    np.save(tmp_path / "bytes.npy", depth_mm.astype(np.uint8))
+    with pytest.raises(ValueError, match="expected uint16 or floating-point depth"):
+        open_sources([str(tmp_path / "bytes.npy")], "msra-senz3d")
+
+
+def test_camera_far_from_its_image_is_warned_about(images: Made) -> None:
+    with pytest.warns(UserWarning, match="principal point"):
+        open_sources([str(images.root)], "241,241,0.5,0.5")
+
+
 def test_missing_and_repeated_sources_are_refused(images: Made, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*none\.png"):
         open_sources([str(tmp_path / "none.png")], "msra-senz3d")

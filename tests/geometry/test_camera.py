@@ -1,4 +1,5 @@
 import json
+import re
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossnets.geometry import camera as camera_module
-from crossnets.geometry.camera import CAMERAS, as_camera, camera_named, parse_camera, project, unproject
+from crossnets.geometry.camera import CAMERAS, as_camera, camera_named, parse_camera, project, unlikely, unproject
 from crossnets.types import Lens, LensCamera, Pinhole
 
 
@@ -37,6 +38,28 @@ def test_presets_are_plausible(name: str) -> None:
     assert preset.source
 
 
+@pytest.mark.parametrize("name", CAMERAS)
+def test_presets_are_likely_cameras_of_their_images(name: str) -> None:
+    preset = CAMERAS[name]
+    if preset.width_px:
+        assert unlikely(preset.pinhole, preset.width_px, preset.height_px) is None
+
+
+@pytest.mark.parametrize(
+    ("camera", "says"),
+    [
+        (Pinhole(384, 384, 0.5, 0.5), r"principal point \(0.5, 0.5\) lies far from the middle"),
+        (Pinhole(384, 384, 5000, 240), "principal point"),
+        (Pinhole(0.6, 0.6, 320, 240), "shows 180 degrees"),
+        (Pinhole(38400, 38400, 320, 240), "shows 1 degrees"),
+    ],
+)
+def test_unlikely_cameras_are_described(camera: Pinhole, says: str) -> None:
+    told = unlikely(camera, 640, 480)
+    assert told is not None
+    assert re.search(says, told)
+
+
 def test_parse_camera_by_name() -> None:
     assert parse_camera(" realsense-sr305 ") is CAMERAS["realsense-sr305"]
 
@@ -60,6 +83,7 @@ def test_parse_camera_by_numbers() -> None:
         ("500,-500,320,240", "must be finite, and the focal lengths"),
         ("500,500,nan,240", "must be finite, and the focal lengths"),
         ("500,500,320,240,0", "depth unit"),
+        ("500,500,320,240,0.001", r"depth unit of 0.001 mm per count.*states the unit in metres. Multiply it by 1000"),
         ("500,500,320,240:", "Cannot read the lens"),
     ],
 )

@@ -116,7 +116,7 @@ def test_command_exits_with_1_on_a_fault(
     doctor(str(folder), frames=6)
     assert "hand length" in capsys.readouterr().out
     np.save(tmp_path / "frames.npy", np.stack([frame.depth_mm[::2, ::2].astype(np.uint16) for frame in frames[:4]]))
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as ended, pytest.warns(UserWarning, match=r"principal point \(320, 240\)"):
         doctor(str(tmp_path / "frames.npy"), camera="384,384,320,240")
     assert ended.value.code == 1
     assert "fault" in capsys.readouterr().out

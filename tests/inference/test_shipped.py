@@ -143,6 +143,25 @@ def test_the_number_of_hands_is_limited(hands: int) -> None:
         crossnets.load(hands=hands)
 
 
+def test_arguments_of_wrong_types_are_explained() -> None:
+    # In another process, because the tests check the types of all arguments before.
+    code = (
+        "import crossnets, numpy as np\n"
+        "image = np.zeros((480, 640), 'uint16')\n"
+        "calls = (lambda: crossnets.load(precision='fp16'), lambda: crossnets.predict(image),\n"
+        "         lambda: crossnets.load().predict(image, 'd436'))\n"
+        "for call in calls:\n"
+        "    try: call()\n"
+        "    except (TypeError, ValueError) as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    precision, image, camera = done.stdout.splitlines()
+    assert precision == "ValueError precision='fp16': expected float32, bfloat16, int8."
+    assert image.startswith("TypeError Found an array of shape (480, 640), expected the name of a source.")
+    assert "call crossnets.load().predict(depth_mm, camera)" in image
+    assert camera.startswith("ValueError No camera is named 'd436'. Did you mean d435?")
+
+
 def _found_in(job: tuple[Tracker, np.ndarray]) -> tuple[str, int]:
     """Runs in another process."""
     tracker, depth_mm = job

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossnets import DepthFrame, Pinhole, Tracker
+from crossnets import DepthFrame, Pinhole, Tracker, load
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.inference import tracker as track
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
 from crossnets.inference.tracker import FINDS_EVERY
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 
 CAMERA = Pinhole(400.0, 400.0, 320.0, 240.0)
 LEFT_MM, RIGHT_MM = np.array([-120.0, 0, 500], np.float32), np.array([120.0, 20, 600], np.float32)
@@ -234,6 +235,23 @@ def test_broken_pixels_change_nothing() -> None:
     depth[:5] = np.inf
     depth[5:9] = -3
     np.testing.assert_allclose(found.predict(depth, CAMERA)[0].joints_mm, whole, atol=1e-3)
+
+
+def test_nan_and_0_are_the_same_at_the_edge_of_a_hand() -> None:
+    hands = SyntheticHands(SyntheticConfig(camera="realsense-d435", seed=5))
+    shipped = load()
+    for index in range(3):
+        frame = hands.frame(index)
+        with_nan = np.where(frame.depth_mm == 0, np.nan, frame.depth_mm).astype(np.float32)
+        for hand, same in zip(shipped.predict(frame), shipped.predict(with_nan, frame.camera), strict=True):
+            np.testing.assert_array_equal(hand.joints_mm, same.joints_mm)
+
+
+def test_a_camera_that_is_hardly_one_of_the_image_is_warned_about() -> None:
+    blobs = Blobs(LEFT_MM)
+    depth = blobs.image()
+    with pytest.warns(UserWarning, match="principal point"):
+        tracker(blobs)[0].predict(depth, CAMERA._replace(cx_px=0.5, cy_px=0.5))
 
 
 @pytest.mark.filterwarnings("ignore:The lens of")

@@ -41,6 +41,7 @@ def test_right_depths_and_intrinsics_give_no_warning(frames: list[HandFrame]) ->
     assert all(hand.confidence is not None and hand.confidence.mean() > 0.5 for hand in hands)
 
 
+@pytest.mark.filterwarnings("ignore:The principal point")
 @pytest.mark.parametrize(
     ("change", "factor", "cause"),
     [
@@ -59,11 +60,24 @@ def test_wrong_intrinsics_are_warned_about_and_not_confident(
     assert np.median([np.mean(hand.confidence) for hand in hands if hand.confidence is not None]) < 0.1
 
 
+def test_intrinsics_of_a_larger_image_are_warned_about_at_the_first_image(frames: list[HandFrame]) -> None:
+    with pytest.warns(UserWarning, match="principal point .* lies far from the middle of an image of 320 x 240"):
+        crossnets.load().predict(frames[0].depth_mm[::2, ::2], frames[0].camera)
+
+
 @pytest.mark.parametrize("unit_mm", [0.1, 0.125, 0.25])
 def test_counts_smaller_than_a_millimetre_are_warned_about(frames: list[HandFrame], unit_mm: float) -> None:
     with pytest.warns(UserWarning, match="counts are smaller than 1 mm"):
         hands = likeliest(frames, lambda depth: (depth / unit_mm).clip(0, 65535).astype(np.uint16), frames[0].camera)
     assert not hands
+
+
+@pytest.mark.parametrize("unit_mm", [10, 1000])
+def test_centimetres_and_metres_of_one_image_are_warned_about(frames: list[HandFrame], unit_mm: float) -> None:
+    tracker = crossnets.load()
+    with pytest.warns(UserWarning, match="No hand was found. The median depth is .* expected 150 mm or more"):
+        assert not tracker.predict((frames[0].depth_mm / unit_mm).astype(np.uint16), frames[0].camera)
+    assert not tracker.predict((frames[0].depth_mm / unit_mm).astype(np.uint16), frames[0].camera)  # no second warning
 
 
 def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:

@@ -1,6 +1,6 @@
 """Frames from a folder: one of our recordings, or numbered 16-bit PNGs with a camera given."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from crossnets.cameras.frames import Closing, DepthFrame, Tell
@@ -30,8 +30,8 @@ class FolderSource(Closing):
         self._tell, self._closed = tell, False
         images = images_in(folder)
         described = (folder / CAMERA_FILE).is_file()
-        if not images and not described:
-            _check_single(folder)
+        if not described:
+            _check_single(folder, images, tell)
         if camera is not None and described:
             raise ValueError(f"{folder} has its own {CAMERA_FILE}, so --camera is not used. Leave it out.")
         if camera is None and not described:
@@ -83,9 +83,16 @@ class FolderSource(Closing):
             raise ValueError(f"None of the {len(self._frames)} frames of {self.name} can be read. The last: {last}")
 
 
-def _check_single(folder: Path) -> None:
-    """Refuse a folder that has neither images nor a camera."""
-    inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and images_in(path)]
+def _check_single(folder: Path, images: Collection[str], tell: Tell) -> None:
+    """Refuse a folder that has neither images nor a camera, and name folders below it that are not read."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "overlays")
+    inner = [path for path in below if images_in(path)]
+    names = ", ".join(path.name for path in inner[:5])
+    if images:
+        if inner:
+            tell(f"Only the PNGs of {folder} itself are read, not those of the folders in it ({names}).")
+        return
     if inner:
-        raise ValueError(f"{folder} holds several recordings ({', '.join(inner[:5])}); give one: {folder / inner[0]}.")
+        what = "recordings" if all((path / CAMERA_FILE).is_file() for path in inner) else "folders of PNGs"
+        raise ValueError(f"{folder} holds {what} ({names}) and no PNG of its own. Give one of them: {inner[0]}.")
     raise ValueError(f"{folder} holds no PNG. Expected a recording ({CAMERA_FILE} and 16-bit depth PNGs).")

@@ -39,8 +39,12 @@ def load_library() -> Any:
     """
     try:
         import pyrealsense2
-    except ModuleNotFoundError:
-        raise
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "pyrealsense2 is not installed. Install crossnets with the extra realsense: pip install '.[realsense]' in "
+            "its folder.",
+            name="pyrealsense2",
+        ) from error
     except ImportError as error:
         raise SourceError(
             f"pyrealsense2 is installed but does not load: {error}. If libusb is missing: apt-get install libusb-1.0-0."

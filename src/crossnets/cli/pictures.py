@@ -113,13 +113,13 @@ class Film:
             ModuleNotFoundError: a .gif needs Pillow.
             ValueError: the file is neither .mp4 nor .gif, or the rate is out of range.
         """
-        if path.suffix not in (".mp4", ".gif"):
+        if path.suffix.lower() not in (".mp4", ".gif"):
             raise ValueError(f"Found --video {path}, expected a name that ends in .mp4 or .gif.")
         if not 1 <= fps <= 120:
             raise ValueError(f"Found --video-fps {fps:g}, expected 1 to 120 frames a second.")
         if path.exists():
             raise FileExistsError(f"{path} is there already and is not overwritten. Give another --video.")
-        if path.suffix == ".gif":
+        if path.suffix.lower() == ".gif":
             import_module("PIL.Image")  # if it is missing, this says so before the first frame
         self.path = path
         self.left_out = 0
@@ -142,7 +142,7 @@ class Film:
         if self._size is None:
             self._size = self._size_for(picture)
         fitted = _fitted(picture, self._size)
-        if self.path.suffix == ".gif":
+        if self.path.suffix.lower() == ".gif":
             if len(self._images) == _MOST_GIF:
                 self.left_out += 1
                 return
@@ -174,7 +174,7 @@ class Film:
     def _size_for(self, picture: Picture) -> tuple[int, int]:
         """Width and height. Films need even ones."""
         height, width = picture.shape[:2]
-        scale = min(1.0, _GIF_PX / width) if self.path.suffix == ".gif" else 1.0
+        scale = min(1.0, _GIF_PX / width) if self.path.suffix.lower() == ".gif" else 1.0
         return 2 * max(1, round(scale * width / 2)), 2 * max(1, round(scale * height / 2))
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:

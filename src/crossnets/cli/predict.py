@@ -28,6 +28,7 @@ from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.inference.detector import MOST_HANDS
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
 from crossnets.inference.hands import DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
@@ -157,6 +158,8 @@ def predict_command(
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
+    if hands > MOST_HANDS:
+        raise ValueError(f"Found --hands {hands}, expected 1 to {MOST_HANDS}. The detector finds no more in a frame.")
     pictures = draw or film is not None
     plan = _Plan(model, tuple(frames), camera, split, refinement, centers, hands, side, mirrored, pictures, skeleton)
     predictor = _Predictor(plan)

@@ -1,5 +1,6 @@
 """Sources of depth images that a command takes: files and folders of one camera, recordings, and data sets."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from crossnets.datasets.file_checks import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
-from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera
+from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera, unlikely
 from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, LensCamera, Pinhole
@@ -80,10 +81,15 @@ class ArrayFile:
         # A damaged header makes numpy raise exceptions of many types.
         except Exception as error:
             raise ValueError(f"{path} cannot be read as a .npy file ({error}).") from None
-        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype not in (np.uint16, np.float32):
+        if (
+            not isinstance(array, np.ndarray)
+            or array.ndim not in (2, 3)
+            or array.dtype.kind not in "uif"
+            or array.itemsize == 1
+        ):
             found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise ValueError(
-                f"{path} holds {found}, expected uint16 or float32 depth in mm of shape (height, width) or "
+                f"{path} holds {found}, expected uint16 or floating-point depth in mm of shape (height, width) or "
                 "(frames, height, width)."
             )
         size = (camera.width_px, camera.height_px)
@@ -92,6 +98,9 @@ class ArrayFile:
                 f"{path} has images of {array.shape[-1]} x {array.shape[-2]} pixels, but the camera has {size[0]} x "
                 f"{size[1]}. Give the intrinsics of these images as --camera fx,fy,cx,cy."
             )
+        told = unlikely(camera.camera, array.shape[-1], array.shape[-2])
+        if told is not None:
+            warnings.warn(told, stacklevel=2)
         self.name = "array"
         self.skeleton: Skeleton | None = None
         self._taken = camera._replace(width_px=array.shape[-1], height_px=array.shape[-2]).camera
@@ -100,7 +109,7 @@ class ArrayFile:
         self._path = path
         self._depth = array if array.ndim == 3 else array[None]
         # Counts are scaled. Floating-point depth is in mm already, whatever the camera counts in.
-        self._unit_mm = camera.depth_unit_mm if array.dtype == np.uint16 else 1.0
+        self._unit_mm = camera.depth_unit_mm if array.dtype.kind in "ui" else 1.0
 
     def __len__(self) -> int:
         return len(self._depth)
@@ -136,13 +145,18 @@ def open_sources(
         split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
 
     Raises:
-        FileNotFoundError: a path does not exist.
+        FileNotFoundError: a path does not exist, or a folder holds no depth images.
         ValueError: images are given without a camera, a camera without images, an unknown camera, or a frame twice.
     """
     preset = None if camera is None else parse_camera(camera)
     opened: list[HandDataset | tuple[Path, ...]] = []
     for text in texts:
         images = _bare_images(text)
+        if images == ():
+            raise FileNotFoundError(
+                f"{text} holds no depth images. Expected 16-bit depth PNGs, a recording or a data set. Pictures in "
+                "folders named overlays are those that `crossnets predict` drew."
+            )
         opened.append(open_dataset(text, split) if images is None else images)
     bare = [path for source in opened if isinstance(source, tuple) for path in source]
     given = Counter([str(path) for path in bare] + [text for text in texts if not Path(text).is_file()])
@@ -158,6 +172,10 @@ def open_sources(
     # A camera that is given by its numbers has no image size yet.
     if preset is not None and not all((preset.width_px, preset.height_px)):
         preset = sized(preset, [path for path in bare if path.suffix != ".npy"]) or preset
+    if preset is not None and preset.width_px and preset.height_px:
+        told = unlikely(preset.camera, preset.width_px, preset.height_px)
+        if told is not None:
+            warnings.warn(told, stacklevel=2)
     sources: list[HandDataset] = []
     for source in opened:
         if isinstance(source, tuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from crossnets.geometry.lens import distort, lens_of, undistort
+from crossnets.geometry.lens import distort, lens_of, pinhole_of, undistort
 from crossnets.types import Lens, LensCamera, Pinhole
 
 
@@ -173,6 +173,12 @@ _OWN_LENS = {
     "orbbec-femto-bolt": "the Orbbec SDK's camera parameters contain them",
 }
 """Presets whose lens distorts noticeably and differs from device to device, with the source of its coefficients."""
+_MIDDLE = (0.2, 0.8)
+"""Shares of width and height within which principal points of whole images lie."""
+_FOCAL_LENGTHS = (0.2, 6.0)
+"""Focal lengths of depth cameras, in widths of the image, are within these: 136 to 10 degrees from left to right."""
+_LEAST_UNIT_MM = 0.01
+"""Depth cameras count in 0.1 mm or more. A smaller unit is one in metres."""
 _warned: set[str] = set()
 
 
@@ -264,6 +270,27 @@ def _checked(camera: CameraPreset) -> CameraPreset:
     return camera
 
 
+def unlikely(camera: Pinhole | LensCamera, width_px: int, height_px: int) -> str | None:
+    """Describe why a camera is hardly that of an image of this size. None if it may be."""
+    pinhole = pinhole_of(camera)
+    x = pinhole.cx_px / width_px
+    y = pinhole.cy_px / height_px
+    low, high = _MIDDLE
+    if not (low <= x <= high and low <= y <= high):
+        return (
+            f"The principal point ({pinhole.cx_px:g}, {pinhole.cy_px:g}) lies far from the middle of an image of "
+            f"{width_px} x {height_px} pixels, so all positions may be wrong. Give it in pixels of this image. It is "
+            "right for a part that was cut out of a larger image."
+        )
+    if not _FOCAL_LENGTHS[0] <= pinhole.fx_px / width_px <= _FOCAL_LENGTHS[1]:
+        angle = math.degrees(2 * math.atan(width_px / (2 * pinhole.fx_px)))
+        return (
+            f"A focal length of {pinhole.fx_px:g} pixels means that the image of {width_px} pixels shows {angle:.0f} "
+            "degrees from left to right, so all positions may be wrong. Give the focal length in pixels of this image."
+        )
+    return None
+
+
 def without_lens(camera: CameraPreset, use: str) -> CameraPreset:
     """Return the camera if it has no lens. `use` names the purpose in the message.
 
@@ -345,6 +372,11 @@ def _camera_alone(text: str, *, warn: bool = True) -> CameraPreset:
         raise ValueError(
             f"Invalid camera {text!r}: all numbers must be finite, and the focal lengths (first two) and the depth "
             "unit (fifth) must be positive."
+        )
+    if unit_mm < _LEAST_UNIT_MM:
+        raise ValueError(
+            f"Invalid camera {text!r}: a depth unit of {unit_mm:g} mm per count, expected {_LEAST_UNIT_MM:g} or more. "
+            "pyrealsense2 states the unit in metres. Multiply it by 1000: 0.001 m is 1 mm."
         )
     return CameraPreset(Pinhole(fx, fy, cx, cy), 0, 0, unit_mm, "the command line")
 

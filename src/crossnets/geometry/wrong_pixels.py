@@ -31,7 +31,7 @@ def unsupported(
     """Find pixels that are too near, or have fewer than four of their eight neighbours within 20 mm of their depth.
 
     Args:
-        depth_mm: Depth image. Invalid pixels are 0.
+        depth_mm: Depth image. Invalid pixels are 0 or NaN.
         stride: Only every `stride`-th pixel is examined, starting with number `stride // 2`.
         step_px: Distance of the neighbours in pixels. It is above 1 for images that repeat pixels.
         within_mm: Largest difference from the depth of a neighbour that supports a pixel.
@@ -51,7 +51,7 @@ def unsupported(
         return part if stride == 1 else np.ascontiguousarray(part)  # OpenCV accepts a stride of rows, but not of pixels
 
     here = shifted(0, 0)
-    far = np.zeros(here.shape, np.uint8)
+    near = np.zeros(here.shape, np.uint8)
     for down, right in _OFFSETS:
-        far += (cv2.absdiff(here, shifted(down, right)) > within_mm).view(np.uint8)
-    return np.asarray((far > len(_OFFSETS) - least) | (here < _NEAREST_MM)).view(np.uint8)
+        near += (cv2.absdiff(here, shifted(down, right)) <= within_mm).view(np.uint8)  # false beside NaN
+    return np.asarray((near < least) | (here < _NEAREST_MM)).view(np.uint8)

@@ -58,7 +58,12 @@ class Hand:
 
         Raises:
             KeyError: the skeleton has no joint of this name. The message lists its joints.
+            TypeError: the joint is not named by a text.
         """
+        if not isinstance(joint, str):
+            raise TypeError(
+                f"Found hand[{joint!r}], expected a name such as hand['index_tip']. hand.joints_mm has rows."
+            )
         names = self.skeleton.joints if joint in self.skeleton.joints else self.skeleton.places
         if joint not in names:
             near = get_close_matches(joint, self.skeleton.joints, 1)

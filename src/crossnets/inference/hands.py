@@ -238,6 +238,15 @@ class DepthWatch:
         """Count one hand that was found."""
         self._hands += 1
 
+    def no_hand(self) -> None:
+        """Check the last frame alone, because no hand was found in it. Who predicts one image learns the cause too."""
+        if self._done or not self._medians_mm:
+            return
+        fault = unit_fault(self._medians_mm[-1])
+        if fault is not None:
+            self._done = True
+            warnings.warn(f"No hand was found. {fault}", stacklevel=3)
+
     def finish(self) -> None:
         """Check the frames so far, however few they are. Later frames are not checked."""
         if not self._medians_mm or self._done:

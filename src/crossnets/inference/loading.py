@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -72,6 +72,9 @@ def load(
     """
     if not 1 <= hands <= MOST_HANDS:
         raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}. The detector finds no more hands in an image.")
+    formats = (*get_args(Precision), "int8")
+    if precision not in formats:
+        raise ValueError(f"precision={precision!r}: expected {', '.join(formats)}.")
     estimator = open_estimator(Path(path) if path is not None else SHIPPED, runtime, threads, precision)
     floats = "float32" if precision == "int8" else precision
     detector = detector_of(None if path is None else Path(path))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from crossnets.cameras import DepthSource
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames, side_of
 from crossnets.inference.estimator import CropEstimator
@@ -54,8 +56,14 @@ def predict(
 
     Raises:
         OSError: a file, folder, camera or model is missing.
+        TypeError: the source is an image instead of a name.
         ValueError: the source is unknown, or images are given without a camera.
     """
+    if isinstance(source, np.ndarray):
+        raise TypeError(
+            f"Found an array of shape {source.shape}, expected the name of a source. For one depth image call "
+            "crossnets.load().predict(depth_mm, camera)."
+        )
     texts = [source] if isinstance(source, str | Path) else list(source)
     sources = open_frames([str(text) for text in texts], camera)
     tracker = load(model, hands=hands, side=side, mirrored=mirrored)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt16
 
 from crossnets.datasets.depth_unit import in_metres
-from crossnets.geometry.camera import CameraPreset, as_camera
+from crossnets.geometry.camera import CameraPreset, as_camera, unlikely
 from crossnets.geometry.lens import lens_table
 from crossnets.inference.articulation import Gesture
 from crossnets.inference.detector import Detection, Finder
@@ -195,6 +195,7 @@ class Tracker:
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         found = self._search(image)
         if not found:
+            self._depths.no_hand()
             return []
         estimated = estimate_hands(self.estimator, image, found, self.stages_ms)
         return [self._hand(image, estimated.estimates, estimated.crops, row) for row in estimated.hands[: self.hands]]
@@ -383,6 +384,9 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
     if preset.lens is not None and not all(size):
         preset = preset._replace(width_px=depth.shape[1], height_px=depth.shape[0])
     seen_by = preset.camera
+    told = unlikely(seen_by, depth.shape[1], depth.shape[0])
+    if told is not None:
+        warnings.warn(told, stacklevel=3)
     if isinstance(seen_by, LensCamera):
         lens_table(seen_by)  # impossible coefficients are rejected at the first image, even if it shows no hand
     return Image(np.ascontiguousarray(depth), seen_by)
