@@ -78,6 +78,8 @@ def test_joints_by_name_and_in_other_orders() -> None:
     np.testing.assert_array_equal(found["index_mcp"], found.joints_mm[1])
     with pytest.raises(KeyError, match=r"Found 'index_tp', expected a joint of msra21.*Did you mean 'index_tip'"):
         found["index_tp"]
+    with pytest.raises(KeyError, match="Did you mean 'little_tip'"):
+        found["pinky_tip"]
     thumb_first = found.joints("mediapipe")
     np.testing.assert_array_equal(thumb_first[0], found["wrist"])
     np.testing.assert_array_equal(thumb_first[1], found["thumb_cmc"])

@@ -14,6 +14,8 @@ from crossnets.types import HandFrame, Pinhole
 _SHIFTS = (-3, -2, -1, 1, 2, 3)
 _MARGIN_MM = 15.0
 """Points count as the hand if they are at most so much farther from the mean of the joints than the farthest joint."""
+_MOST_RADIUS_MM = 500.0
+"""Joints that are farther apart are not in mm."""
 _LEAST_POINTS = 50
 _MOST_ROWS = 60
 """Pixels are left out, evenly, so that about so many rows and columns remain. Their mean is as exact."""
@@ -68,6 +70,8 @@ class LabelMotion:
             return
         middle = (center + self._labels_mm[frame.sequence, index - 1]) / 2
         radius = float(np.linalg.norm(frame.joints_mm - center, axis=1).max()) + _MARGIN_MM
+        if radius > _MOST_RADIUS_MM or middle[2] <= 0:
+            return
         first = _center_of_points(before[1], middle, radius)
         second = _center_of_points(frame, middle, radius)
         if first is not None and second is not None:

@@ -66,7 +66,7 @@ class Hand:
             )
         names = self.skeleton.joints if joint in self.skeleton.joints else self.skeleton.places
         if joint not in names:
-            near = get_close_matches(joint, self.skeleton.joints, 1)
+            near = get_close_matches(joint.replace("pinky", "little"), self.skeleton.joints, 1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
             raise KeyError(
                 f"Found {joint!r}, expected a joint of {self.skeleton.name}: {', '.join(self.skeleton.joints)}.{meant}"
