@@ -223,6 +223,7 @@ def test_garbage_of_a_camera_ends_a_recording_with_its_frames(tmp_path: Path, ki
     assert record(Frames(5), tmp_path / "out").continued == 2
 
 
+@pytest.mark.filterwarnings("ignore:The principal point", "ignore:No hand was found. The median depth")
 def test_garbage_of_a_camera_shows_no_hand() -> None:
     tracker = crossnets.load()
     for depth_mm in (*GARBAGE.values(), np.random.default_rng(1).uniform(0, 65535, (24, 32)).astype(np.float32)):

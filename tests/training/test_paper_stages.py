@@ -11,7 +11,7 @@ from crossnets.models.blocks import BatchNorm1d, BatchNorm2d
 from crossnets.models.depth_gan import MetricKind
 from crossnets.models.networks import build
 from crossnets.models.paper import CrossingNets
-from crossnets.training import presets
+from crossnets.training import paper_stages, presets
 from crossnets.training.config import Terms
 from crossnets.training.loop import mixed_precision
 from crossnets.training.make_stage import make_stage
@@ -110,7 +110,7 @@ def test_the_discriminator_s_update_leaves_no_gradient_in_the_generator() -> Non
                 torch.stack([term.float() for term in terms.values()]).sum().backward()
                 seen.extend(parameter.grad for parameter in stage.generating)
 
-        patch.setattr(steps, "descend", descend)
+        patch.setattr(paper_stages, "descend", descend)
         stage.step(make_draw("joint"), torch.Generator().manual_seed(0))
     assert seen
     assert all(gradient is None for gradient in seen)

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import Adam, AdamW
 
 from crossnets.models.own import OwnNetworks
 from crossnets.training.batches import Draw
