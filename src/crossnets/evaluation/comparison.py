@@ -127,7 +127,7 @@ def _groups(sequences: Sequence[str]) -> tuple[Int[np.ndarray, "F"], str]:
         blocks = min(len(rows), max(1, round(_BLOCKS * len(rows) / len(number))))
         groups[rows] = count + np.arange(len(rows)) * blocks // len(rows)
         count += blocks
-    return groups, f"{count} blocks of frames"
+    return groups, f"{count} {'block' if count == 1 else 'blocks'} of frames"
 
 
 def _difference(

@@ -22,7 +22,8 @@ def comparison_page(comparison: Comparison) -> str:
         charts.Model(name, evaluation.scores)
         for name, evaluation in zip(comparison.names, comparison.evaluations, strict=True)
     ]
-    frames = f"{first.scores.frames:,} frames, {len(first.compared.skeleton)} joints"
+    count = first.scores.frames
+    frames = f"{count:,} {'frame' if count == 1 else 'frames'}, {len(first.compared.skeleton)} joints"
     notes = dict.fromkeys(
         f"{name}: {note}"
         for name, evaluation in zip(comparison.names, comparison.evaluations, strict=True)
