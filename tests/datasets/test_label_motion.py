@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossnets.datasets import label_motion
 from crossnets.datasets.dataset import readable_frames
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.datasets.label_motion import LabelMotion
@@ -59,6 +60,14 @@ def test_right_labels_are_not_shifted(moves_mm: float, jitter_mm: float) -> None
 
 def test_labels_of_a_hand_at_rest_tell_nothing() -> None:
     assert shift_of(with_labels_of(video(moves_mm=0.0), 1)) is None
+
+
+def test_frames_of_a_large_data_set_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    shifted = with_labels_of(video(moves_mm=2.0), 1)
+    monkeypatch.setattr(label_motion, "_MOST_FRAMES", 100)
+    assert shift_of(shifted) == -1
+    monkeypatch.setattr(label_motion, "_MOST_FRAMES", 40)
+    assert shift_of(shifted) is None
 
 
 def test_frames_of_different_videos_are_not_compared() -> None:

@@ -14,6 +14,8 @@ from crossnets.types import HandFrame, Pinhole
 _SHIFTS = (-3, -2, -1, 1, 2, 3)
 _MARGIN_MM = 15.0
 """Points count as the hand if they are at most so much farther from the mean of the joints than the farthest joint."""
+_MOST_FRAMES = 4000
+"""Frames that are compared, so that memory and time do not grow with a large data set."""
 _MOST_RADIUS_MM = 500.0
 """Joints that are farther apart are not in mm."""
 _LEAST_POINTS = 50
@@ -56,16 +58,19 @@ class LabelMotion:
         self._before: tuple[int, HandFrame] | None = None
 
     def add(self, index: int, frame: HandFrame) -> None:
-        """Add the next labelled frame.
+        """Add the next labelled frame. After some thousand frames more are passed over.
 
         Args:
             index: Place of the frame in the data set.
             frame: A frame with joints.
         """
         assert frame.joints_mm is not None
+        if len(self._labels_mm) >= _MOST_FRAMES:
+            return
         center = np.asarray(frame.joints_mm, np.float64).mean(axis=0)
         self._labels_mm[frame.sequence, index] = center
-        before, self._before = self._before, (index, frame)
+        before = self._before
+        self._before = (index, frame)
         if before is None or before[0] != index - 1 or before[1].sequence != frame.sequence:
             return
         middle = (center + self._labels_mm[frame.sequence, index - 1]) / 2

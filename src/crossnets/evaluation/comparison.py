@@ -156,7 +156,8 @@ def _cells(evaluation: Evaluation, difference: Difference | None) -> list[str]:
     within = [f"{100 * scores.frames_within_mm[t]:.1f} %" for t in (20, 40)]
     paired = ["", ""]
     if difference is not None:
-        low, high = difference.low_mm, difference.high_mm
+        low = difference.low_mm
+        high = difference.high_mm
         interval = "too few frames" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
         paired = [f"{difference.mean_mm:+.2f}", interval]
     return [*means, *within, f"{scores.auc_frames:.3f}", *paired]

@@ -239,7 +239,7 @@ class DepthWatch:
         self._hands += 1
 
     def no_hand(self) -> None:
-        """Check the last frame alone, because no hand was found in it. Who predicts one image learns the cause too."""
+        """Check the last frame alone, because no hand was found in it. A user of one image is told as well."""
         if self._done or not self._medians_mm:
             return
         fault = unit_fault(self._medians_mm[-1])
