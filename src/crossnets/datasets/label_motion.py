@@ -51,10 +51,10 @@ class LabelMotion:
     """Collects the motions of labels and images, frame by frame."""
 
     def __init__(self) -> None:
-        self._labels_mm: dict[tuple[str, int], Float[np.ndarray, 3]] = {}
-        """Mean of the joints, by sequence and place in the data set."""
-        self._images_mm: dict[tuple[str, int], Float[np.ndarray, 3]] = {}
-        """Motion of the hand's points from the image at this place to the next one."""
+        self._labels_mm: dict[tuple[str, int], np.ndarray] = {}
+        """Mean of the joints (3,), by sequence and place in the data set."""
+        self._images_mm: dict[tuple[str, int], np.ndarray] = {}
+        """Motion (3,) of the hand's points from the image at this place to the next one."""
         self._before: tuple[int, HandFrame] | None = None
 
     def add(self, index: int, frame: HandFrame) -> None:

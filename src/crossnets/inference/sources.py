@@ -26,7 +26,7 @@ def open_frames(
     """Open all sources, in their order.
 
     Args:
-        texts: Sources, as for `datasets.images.open_sources` and `crossnets.open`.
+        texts: Sources, as for `datasets.image_sources.open_sources` and `crossnets.open`.
         camera: Camera of images and arrays without a camera file.
         split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
         seed: Seed of the virtual camera.

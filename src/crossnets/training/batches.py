@@ -52,7 +52,7 @@ class Draw:
     stream: Iterator[RenderedBatch] | Iterator[SceneBatch] | None = None
     """Stream of the stage, at this step. Its batches are on the device."""
     crops: Tensor | None = None
-    """All crops of `frames` on the device, if they fit there (`machine.crops_on`)."""
+    """All crops of `frames` on the device, if they fit there (`devices.crops_on`)."""
     crop_damage: CropDamage | None = None
     scene_damage: SceneDamage | None = None
 

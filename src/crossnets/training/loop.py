@@ -124,7 +124,7 @@ class _Session:
     started: float
     stop: threading.Event
     crops: Tensor | None
-    """As returned by `machine.crops_on`."""
+    """As returned by `devices.crops_on`."""
     validation: Validation | None
     """On the first rank of a training with validation."""
     begins_with_a_model: bool
