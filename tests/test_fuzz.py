@@ -105,6 +105,25 @@ def test_an_input_that_ends_the_process_or_takes_memory_is_found(
         assert "MemoryError at test_fuzz.py" in counts["findings"][0]
 
 
+def test_a_process_that_has_grown_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grows_twice(name: str, seconds: float, seed: int, out: Path, engine: str) -> None:
+        counts = {
+            "executions": 5,
+            "refused": {"ValueError": 2},
+            "slowest_s": 0.1,
+            "peak_mib": 300 + seed,
+            "findings": [],
+        }
+        (out / "counts.json").write_text(json.dumps(counts))
+        if seed < 9:
+            os._exit(FUZZ.GROWN)
+
+    monkeypatch.setattr(FUZZ, "fuzz_here", grows_twice)
+    counts = FUZZ.fuzz("pickled", 60, 7, tmp_path, "atheris")
+    assert (counts["executions"], counts["refused"], counts["peak_mib"]) == (15, {"ValueError": 6}, 309)
+    assert counts["findings"] == []
+
+
 def test_checksums_are_put_right() -> None:
     png = FUZZ.images().files["0.png"]
     assert FUZZ.with_checksums(png) == png
