@@ -1,5 +1,6 @@
-"""One rank of a training of few steps, started by torchrun: `ranks_run.py PRESET:STAGE OUT STEPS [float64]`.
+"""One rank of trainings of few steps, started by torchrun: `ranks_run.py OUT STEPS PRESET:STAGE... [float64]`.
 
+The training of each stage has the folder of its name in OUT.
 With `float64` all networks compute in double precision. Differences between numbers of processes then come from the
 algorithm and not from rounding, which the updates of Adam and of a GAN amplify by a factor of a million in 50 steps.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch.utils.hooks import RemovableHandle
 
 from crossnets import ranks
 from crossnets.geometry.skeleton import MSRA21
@@ -43,10 +45,14 @@ def one_stage(stages: tuple[StageConfig, ...], steps: int, only: str) -> tuple[S
 def double() -> None:
     """Let networks and losses compute in double precision from now on. Data and random draws stay as they are."""
     build = loop._networks
+    hooks: list[RemovableHandle] = []
 
     def networks(config: loop.AnyTraining) -> torch.nn.Module:
+        # Some networks are called while they are built, still in single precision.
+        while hooks:
+            hooks.pop().remove()
         found = build(config).double()
-        torch.nn.modules.module.register_module_forward_pre_hook(widened)
+        hooks.append(torch.nn.modules.module.register_module_forward_pre_hook(widened))
         return found
 
     def widened(_: torch.nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
@@ -84,29 +90,36 @@ def detector(steps: int) -> DetectorTraining:
     return replace(whole, stages=(stage,), networks=networks, scenes=scenes)
 
 
+def train(out: Path, steps: int, stage: str, machine: Machine) -> None:
+    """Train one stage."""
+    preset, name = stage.split(":")
+    console = Console(quiet=True)
+    if preset == "detector":
+        config = detector(steps)
+        options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
+        loop.train(config, None, out, **options)
+        return
+    config = paper(steps, name) if preset == "paper" else crossnets(steps, name)
+    if not ranks.first():
+        ranks.wait()
+    frames = rendering.kept(RENDERED, MSRA21, out / "crops")
+    if ranks.first():
+        ranks.wait()
+    options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
+    options["maps"] = skeleton_maps(MSRA21)
+    loop.train(config, frames, out, **options)
+
+
 def main() -> None:
-    preset, name = sys.argv[1].split(":")
-    out, steps = Path(sys.argv[2]), int(sys.argv[3])
+    out, steps, *stages = sys.argv[1:]
     torch.set_num_threads(1)
-    if sys.argv[4:] == ["float64"]:
+    if stages[-1] == "float64":
+        stages.pop()
         double()
     machine = Machine(device=torch.device("cpu"), workers=0)
     with ranks.joined(machine.device):
-        console = Console(quiet=True)
-        if preset == "detector":
-            config = detector(steps)
-            options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
-            loop.train(config, None, out, **options)
-            return
-        config = paper(steps, name) if preset == "paper" else crossnets(steps, name)
-        if not ranks.first():
-            ranks.wait()
-        frames = rendering.kept(RENDERED, MSRA21, out / "crops")
-        if ranks.first():
-            ranks.wait()
-        options = loop.Options(request=request_of(config, {}), console=console, machine=machine)
-        options["maps"] = skeleton_maps(MSRA21)
-        loop.train(config, frames, out, **options)
+        for stage in stages:
+            train(Path(out) / stage.split(":")[1], int(steps), stage, machine)
 
 
 if __name__ == "__main__":
