@@ -100,6 +100,7 @@ def test_closing_ends_the_frames(recording: Path) -> None:
     [
         ("{tmp}/absent", None, r"Found no folder .*A source is one of: virtual"),
         ("kinect", None, r"Found no folder 'kinect'"),
+        ("~nobody-of-this-name/hands", None, r"Found no folder"),
         ("{tmp}", None, r"holds folders of PNGs \(pngs, recording\) and no PNG of its own. Give one of them"),
         ("{tmp}/pngs", None, r"PNGs without camera\.json.*--camera: one of nyu-kinect"),
         ("{tmp}/recording", "realsense-d435", r"has its own camera\.json.*Leave it out"),

@@ -93,6 +93,8 @@ def test_one_sequence_of_cvar_names_its_parent(tmp_path: Path) -> None:
 def test_parse_spec() -> None:
     assert parse_spec("nyu:/a/b#1,2") == ("nyu", Path("/a/b"), ("1", "2"))
     assert parse_spec("/a:b/c") == (None, Path("/a:b/c"), None)
+    assert parse_spec("nyu:~/a") == ("nyu", Path.home() / "a", None)
+    assert parse_spec("nyu:~nobody-of-this-name/a") == ("nyu", Path("~nobody-of-this-name/a"), None)
     with pytest.raises(ValueError, match="expected FORMAT:PATH"):
         parse_spec("nyu:")
 

@@ -82,6 +82,8 @@ def test_parse_camera_by_numbers() -> None:
         ("0,500,320,240", "must be finite, and the focal lengths"),
         ("500,-500,320,240", "must be finite, and the focal lengths"),
         ("500,500,nan,240", "must be finite, and the focal lengths"),
+        ("500,500,320,1e7", r"expected focal lengths and a centre of at most 1e\+06 px"),
+        ("500,500,-1e49,240:0.1,0,0,0", "expected focal lengths and a centre"),
         ("500,500,320,240,0", "depth unit"),
         ("500,500,320,240,0.001", r"depth unit of 0.001 mm per count.*states the unit in metres. Multiply it by 1000"),
         ("500,500,320,240:", "Cannot read the lens"),

@@ -2,13 +2,13 @@
 
 import sys
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from crossnets.cameras.folders import FolderSource
 from crossnets.cameras.frames import DepthSource, Tell
 from crossnets.cameras.reconnecting import Retries, Retrying
 from crossnets.geometry.camera import as_camera
+from crossnets.paths import expanded
 
 SOURCES = (
     "virtual or virtual:CAMERA (a rendered hand), realsense or realsense:SERIAL, a .db3 file of a RealSense, "
@@ -45,7 +45,7 @@ def open_source(
     """
     tell = tell or _to_stderr
     kind, _, rest = text.partition(":")
-    path = Path(text).expanduser()
+    path = expanded(text)
     folder = kind not in ("virtual", "realsense") and path.suffix not in (".db3", ".bag")
     if camera is not None and not folder:
         raise ValueError(f"--camera is for folders of PNGs; {text} knows its own. Leave it out.")

@@ -35,6 +35,7 @@ from crossnets.inference.hands import DepthWatch, SizeWatch, Surroundings, Surro
 from crossnets.inference.loading import Finding, candidates_of, detector_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
+from crossnets.paths import expanded
 from crossnets.types import HandFrame, Refinement
 from crossnets.weights import SHIPPED
 
@@ -98,7 +99,7 @@ def predict(
     """
     start = frames[0] if frames else "."
     named = (start, start.rpartition("#")[0] or start)  # a data set may be given with its parts
-    if ":" not in start and not is_camera(start) and not any(Path(text).expanduser().exists() for text in named):
+    if ":" not in start and not is_camera(start) and not any(expanded(text).exists() for text in named):
         raise FileNotFoundError(f"There is neither a run or model nor a frame at {start}.{guess_of(start)}")
     model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
     if not rest:

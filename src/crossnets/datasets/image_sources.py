@@ -18,6 +18,7 @@ from crossnets.datasets.recording import CAMERA_FILE, images_in
 from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera, unlikely
 from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
+from crossnets.paths import expanded
 from crossnets.types import HandFrame, LensCamera, Pinhole
 
 SHOWN = 5
@@ -205,7 +206,7 @@ def _no_camera(image: Path) -> str:
 
 def _bare_images(text: str) -> tuple[Path, ...] | None:
     """Find the images at a path that have no camera.json. None if the path is a recording or a data set."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return (path,)
     if not path.is_dir():

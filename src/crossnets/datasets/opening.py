@@ -22,6 +22,7 @@ from crossnets.datasets.recording import Recording, looks_like_recording
 from crossnets.datasets.shard_format import looks_like_shards
 from crossnets.datasets.shards import Shards
 from crossnets.geometry.camera import CameraPreset
+from crossnets.paths import expanded
 
 FORMATS = {
     "nyu": "dataset/train and dataset/test with joint_data.mat",
@@ -170,7 +171,7 @@ def parse_spec(spec: str) -> tuple[str | None, Path, tuple[str, ...] | None]:
         parts = tuple(part.strip() for part in chosen.split(","))
     if not path.strip() or (parts is not None and not all(parts)):
         raise ValueError(f"Found the data set {spec!r}; expected FORMAT:PATH, PATH or FORMAT:PATH#PART,PART.")
-    return given, Path(path).expanduser(), parts
+    return given, expanded(path), parts
 
 
 def detect_format(root: Path) -> str | None:

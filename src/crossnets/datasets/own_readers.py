@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from crossnets.datasets.dataset import HandDataset
+from crossnets.paths import expanded
 
 VARIABLE = "CROSSNETS_READERS"
 """Environment variable with the Python files or modules whose readers are registered, separated as in PATH."""
@@ -93,7 +94,7 @@ def _import_once(what: str, load: Callable[[], Any], name: str | None = None) ->
 
 def _module(named: str) -> ModuleType:
     """Import a Python file, or a module by its name."""
-    path = Path(named).expanduser()
+    path = expanded(named)
     if path.suffix != ".py":
         return importlib.import_module(named)
     if not path.is_file():

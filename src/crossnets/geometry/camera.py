@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossnets.geometry.lens import distort, lens_of, pinhole_of, undistort
+from crossnets.paths import expanded
 from crossnets.types import Lens, LensCamera, Pinhole
 
 
@@ -179,6 +180,8 @@ _FOCAL_LENGTHS = (0.2, 6.0)
 """Focal lengths of depth cameras, in widths of the image, are within these: 136 to 10 degrees from left to right."""
 _LEAST_UNIT_MM = 0.01
 """Depth cameras count in 0.1 mm or more. A smaller unit is one in metres."""
+_MOST_PX = 1e6
+"""Focal lengths and centres are smaller."""
 _warned: set[str] = set()
 
 
@@ -265,6 +268,8 @@ def _checked(camera: CameraPreset) -> CameraPreset:
     pinhole = camera.pinhole
     if not (all(map(math.isfinite, pinhole)) and pinhole.fx_px > 0 and pinhole.fy_px > 0):
         raise ValueError(f"Invalid camera {pinhole}: all numbers must be finite, and the focal lengths positive.")
+    if max(map(abs, pinhole)) > _MOST_PX:
+        raise ValueError(f"Invalid camera {pinhole}: expected focal lengths and a centre of at most {_MOST_PX:g} px.")
     if camera.lens is not None and not all(map(math.isfinite, camera.lens)):
         raise ValueError(f"Invalid lens {camera.lens}: all coefficients must be finite.")
     return camera
@@ -340,7 +345,7 @@ def parse_camera(text: str) -> CameraPreset:
         return _camera_alone(name, warn=False)._replace(lens=None)
     preset = _camera_alone(name, warn=False)
     if lens.endswith(".json"):
-        return azure_kinect(Path(lens).expanduser(), preset)
+        return azure_kinect(expanded(lens), preset)
     try:
         coefficients = [float(part) for part in lens.split(",")]
     except ValueError:
@@ -378,7 +383,7 @@ def _camera_alone(text: str, *, warn: bool = True) -> CameraPreset:
             f"Invalid camera {text!r}: a depth unit of {unit_mm:g} mm per count, expected {_LEAST_UNIT_MM:g} or more. "
             "pyrealsense2 states the unit in metres. Multiply it by 1000: 0.001 m is 1 mm."
         )
-    return CameraPreset(Pinhole(fx, fy, cx, cy), 0, 0, unit_mm, "the command line")
+    return _checked(CameraPreset(Pinhole(fx, fy, cx, cy), 0, 0, unit_mm, "the command line"))
 
 
 def _warn_of_lens(name: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.geometry.finger_colours import COLOURS
+from crossnets.paths import expanded
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 SavedSkeleton: TypeAlias = str | dict[str, Any]
@@ -216,7 +217,7 @@ def find_skeleton(named: object) -> Skeleton:
     if isinstance(named, Mapping):
         return _declared(named, "The declaration of the skeleton")
     if isinstance(named, Path) or (isinstance(named, str) and named.endswith(".json")):
-        return _read_declaration(Path(named).expanduser())
+        return _read_declaration(expanded(named))
     if not isinstance(named, str) or named not in SKELETONS:
         raise ValueError(
             f"Unknown skeleton {str(named)[:80]!r}. Known: {', '.join(SKELETONS)}, and JSON files that declare others. "

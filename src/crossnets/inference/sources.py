@@ -1,7 +1,6 @@
 """Read frames from any source: data sets, images and recordings on disk, and cameras."""
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,12 +10,13 @@ from crossnets.cameras.opening import guess_of
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
 from crossnets.datasets.image_sources import open_sources
 from crossnets.geometry.lens import ideal_image
+from crossnets.paths import expanded
 from crossnets.types import HandFrame
 
 
 def is_camera(text: str) -> bool:
     """Whether a text names a camera or a RealSense file. Their frames can only be read in order."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     return text.partition(":")[0] in ("virtual", "realsense") or path.suffix in (".db3", ".bag")
 
 
@@ -38,7 +38,7 @@ def open_frames(
     """
     stored = [text for text in texts if not is_camera(text)]
     for text in stored:
-        if (guess := guess_of(text)) and not Path(text).expanduser().exists():
+        if (guess := guess_of(text)) and not expanded(text).exists():
             raise FileNotFoundError(f"There is no file or folder {text!r}.{guess}")
     if camera is not None and not stored:
         raise ValueError(f"--camera {camera} applies to images, but {', '.join(texts)} has its own. Omit --camera.")
