@@ -1,12 +1,13 @@
 # The same commands here and in CI. Needs Python 3.11 to 3.13 and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13)
 BIN := .venv/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 # Two test processes of one thread each: torch's own threads would fight over two cores.
 WORKERS ?= 2
 # Seconds of each target of `make fuzz`.
 SECONDS ?= 60
 
-.PHONY: help demo test kernels properties fuzz lint install clean
+.PHONY: help demo test kernels properties fuzz lint install lock clean
 
 help:
 	@echo "make demo      install, then hands with skeletons on them and their errors, on one page, in minutes"
@@ -15,15 +16,24 @@ help:
 	@echo "make properties  draw 1,000 new examples of each property of tests/properties"
 	@echo "make fuzz SECONDS=60   install atheris, then try damaged files on every reader, this long each"
 	@echo "make lint      only style, types and layers"
+	@echo "make lock      write requirements.lock anew, after a change of constraints.txt; needs uv"
 	@echo "make clean     remove .venv and caches"
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+# The digest of each downloaded file is compared with requirements.lock. torch comes after, without a digest, since each
+# kind of machine has its own build of it.
+.venv/installed: pyproject.toml constraints.txt requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/it."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --require-hashes --no-deps --requirement requirements.lock
+	$(PIP) --no-build-isolation --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+lock:
+	printf 'hatchling\neditables\n' | uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+		--constraint constraints.txt --generate-hashes --no-annotate --no-header --quiet \
+		| awk '/^[a-z]/ { kept = !/^(torch|triton|cuda-|nvidia-)/ } kept' > requirements.lock
 
 demo: install
 	$(BIN)/crossnets demo
@@ -47,7 +57,7 @@ properties: install
 
 # Where atheris has no wheel, inputs are changed without regard to the code that they reach.
 fuzz: install
-	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary atheris --constraint constraints.txt --editable '.[fuzz]' || true
+	$(PIP) --only-binary atheris --constraint constraints.txt --editable '.[fuzz]' || true
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz.py --seconds $(SECONDS) --out fuzz
 
 clean:
