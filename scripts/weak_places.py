@@ -5,8 +5,9 @@
 
 Hands are rendered for a RealSense D435 at 640x480, with a forearm and without surroundings, 400 to 700 mm away. The
 direction of view is within 30 degrees of the normal of the palm or of the back of the hand. Rows state other settings.
-Each damage is applied to the whole depth image with NumPy and OpenCV, independently of the training's code. The results
-are those of `crossnets.load().predict`. A hand counts as found if the mean of its joints is within 80 mm of the truth.
+Each damage is applied to the whole depth image with NumPy and OpenCV, independently of the training's code, apart from
+the filling of holes, whose function is tested against librealsense. The results are those of
+`crossnets.load().predict`. A hand counts as found if the mean of its joints is within 80 mm of the truth.
 "side" is the share of found hands with the right side. Errors are means over the 21 joints of found hands in mm.
 "false" is the number of hands farther than 80 mm from the truth, per hundred frames.
 """
@@ -27,6 +28,7 @@ import crossnets
 from crossnets.atomic import write_text
 from crossnets.synth.hand.gestures import FAMILIES
 from crossnets.synth.hand.sampler import Views
+from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, NEAREST, fill_holes
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
 from crossnets.types import Pinhole
@@ -134,6 +136,17 @@ def blurred(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> 
     return cv2.GaussianBlur(depth.astype(np.float32), (5, 5), 0)
 
 
+def holes_filled(way: int) -> Damage:
+    """Fill invalid pixels as librealsense's filter does. Here everything around the hand is invalid."""
+
+    def damage(depth: np.ndarray, joints: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        filled = depth.copy()
+        fill_holes(filled, way)
+        return filled
+
+    return damage
+
+
 def at_distance(metres: float) -> SyntheticConfig:
     """Settings of hands at this distance, or up to 3 % farther."""
     return replace(PLAIN, distance_mm=(1000 * metres, 1030 * metres))
@@ -161,6 +174,9 @@ ROWS = (
     Row("views three times as wide", within_deg=90.0),
     Row("0.2 % of the pixels at 60 to 170 mm", outliers(0.002)),
     Row("blurred 5x5", blurred),
+    Row("holes filled from the left", holes_filled(LEFT)),
+    Row("holes filled with the farthest", holes_filled(FARTHEST)),
+    Row("holes filled with the nearest", holes_filled(NEAREST)),
     Row("people and things around", config=replace(PLAIN, clutter=Clutter())),
 )
 

@@ -76,5 +76,5 @@ def test_invalid_arguments_are_rejected(scenes: SyntheticScenes) -> None:
         scenes.draw([])
     with pytest.raises(ValueError, match="show only clutter"):
         SceneConfig(hands=SyntheticConfig())
-    with pytest.raises(ValueError, match="a share from 0 to 1"):
+    with pytest.raises(ValueError, match="shares from 0 to 1"):
         replace(CONFIG, empty=2.0)

@@ -19,6 +19,7 @@ from crossnets.synth.casting.spheremesh import SphereMesh, stack
 from crossnets.synth.casting.triangles import draw_triangles
 from crossnets.synth.hand.joint_places import joints_length
 from crossnets.synth.sensor import noise
+from crossnets.synth.sensor.hole_filling import WAYS, fill_holes
 from crossnets.synth.stream import BLOCK, HAND_PATCH, Picture, SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import HAIR, owners, without_hands
 from crossnets.synth.surroundings.parts import HAND_SPHERES, SPHERES
@@ -55,6 +56,11 @@ _UNCLEAR_SHARE = 0.05
 PRESENT_MM2 = 1500.0
 _UNCLEAR_MM2 = 150.0
 """Least area of the hand in the pixels with valid depth, for each state."""
+_NEAR_SHARE = 0.5
+"""A share of the frames with filled holes has lost its background before, as in a camera with a short range."""
+_BEHIND_HAND_MM = (40.0, 500.0)
+_RANGE_MM = (300.0, 1500.0)
+"""Ends of that range: least and greatest distance behind a hand, and least and greatest depth in frames without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +74,17 @@ class SceneConfig:
     width_px: int = 160
     height_px: int = 128
     """Height of the thinned image."""
+    filled: float = 0.0
+    """Share of the frames in which invalid pixels took the depth of neighbours (`synth.sensor.hole_filling`)."""
 
     def __post_init__(self) -> None:
-        if self.hands.clutter is None or not 0 <= self.empty <= 1 or min(self.width_px, self.height_px) <= _CUT_PX:
+        shares = (self.empty, self.filled)
+        small = min(self.width_px, self.height_px) <= _CUT_PX
+        if self.hands.clutter is None or not all(0 <= share <= 1 for share in shares) or small:
             raise ValueError(
-                f"empty={self.empty}, {self.width_px}x{self.height_px} pixels, clutter={self.hands.clutter}: expected "
-                f"a share from 0 to 1, sides above {_CUT_PX}, and clutter. Frames without hands show only clutter."
+                f"empty={self.empty}, filled={self.filled}, {self.width_px}x{self.height_px} pixels, "
+                f"clutter={self.hands.clutter}: expected shares from 0 to 1, sides above {_CUT_PX}, and clutter. "
+                "Frames without hands show only clutter."
             )
 
 
@@ -93,6 +104,30 @@ class Scenes(NamedTuple):
     """NONE, PRESENT or UNCLEAR."""
 
 
+class Filling(NamedTuple):
+    """Hole filling of one frame."""
+
+    way: int
+    """One of `hole_filling.WAYS`."""
+    range_mm: float
+    """Depth beyond this was lost before."""
+
+
+def filled(depth_mm: Float32[np.ndarray, "H W"], filling: Filling) -> Float32[np.ndarray, "H W"]:
+    """Return a copy of a frame with its invalid pixels filled."""
+    image = np.where(depth_mm <= filling.range_mm, depth_mm, np.float32(0))
+    fill_holes(image, filling.way)
+    return image
+
+
+def filling_of(rng: np.random.Generator, hand_mm: float | None) -> Filling:
+    """Draw a hole filling of a frame whose first hand is at this depth. None is a frame without hands."""
+    near = rng.random() < _NEAR_SHARE
+    low, high = np.log(_RANGE_MM if hand_mm is None else _BEHIND_HAND_MM)
+    end_mm = (hand_mm or 0.0) + float(np.exp(rng.uniform(low, high)))
+    return Filling(int(rng.choice(WAYS)), end_mm if near else np.inf)
+
+
 class _View(NamedTuple):
     """One frame before it is rendered."""
 
@@ -104,6 +139,8 @@ class _View(NamedTuple):
     rows: int
     """Number of rows that are not cut off."""
     hair_lost: bool
+    filling: Filling | None
+    """None leaves invalid pixels as they are."""
 
 
 class SyntheticScenes:
@@ -146,7 +183,11 @@ class SyntheticScenes:
             depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength)
         for image, view in zip(depth, views, strict=True):
             image[view.rows :] = 0
-        return self._labelled(depth, owner, views)
+        scenes = self._labelled(depth, owner, views)
+        for image, view in zip(scenes.depth_mm, views, strict=True):
+            if view.filling is not None:
+                image[: view.rows] = filled(image[: view.rows], view.filling)
+        return scenes
 
     def _view(self, index: int) -> _View:
         """Draw the contents of a scene, and the part of it that the image shows."""
@@ -174,7 +215,13 @@ class SyntheticScenes:
         left, top = np.round(np.clip(corner, -10_000, 10_000)).astype(int).tolist()
         camera = self._thinned._replace(cx_px=self._thinned.cx_px - left, cy_px=self._thinned.cy_px - top)
         rows = config.height_px - (_CUT_PX if rng.random() < _CUT_SHARE else 0)
-        return _View(picture, camera, (left, top), rows, bool(rng.random() < _HAIR_LOST_SHARE))
+        hair_lost = bool(rng.random() < _HAIR_LOST_SHARE)
+        # Filling has a generator of its own, so that the frames are otherwise the same as without it.
+        filling_rng = np.random.default_rng([config.hands.seed, 4, index])
+        filling = None
+        if filling_rng.random() < config.filled:
+            filling = filling_of(filling_rng, float(picture.hands[0][0][:, 2].mean()) if picture.hands else None)
+        return _View(picture, camera, (left, top), rows, hair_lost, filling)
 
     def _with_person(self, index: int) -> Picture:
         """Return the first of a few pictures that shows a person, or the last of them.

@@ -25,6 +25,7 @@ from crossnets.synth.hand.kinematics import HandFrames, forward
 from crossnets.synth.hand.sampler import DISTANCE_MM, Views, put, sample_views, take
 from crossnets.synth.hand.surface import NAMES, Spheres, surface
 from crossnets.synth.sensor import noise
+from crossnets.synth.sensor.hole_filling import WAYS, fill_holes
 from crossnets.synth.surroundings.clutter import Clutter, Surroundings, hand_pixels, surround, without_hands
 from crossnets.synth.surroundings.parts import forget_beyond, hide_outside
 from crossnets.types import HandFrame
@@ -37,6 +38,8 @@ _CACHED_BLOCKS = 16
 _BEYOND_MM = 10.0
 """The sensor's noise is computed up to this depth behind a cube. Surfaces that leave the cube therefore have no edge at
 its back."""
+_FAR_MM = np.float32(1e5)
+"""Stands for the depth of surfaces behind a cube, which do not belong to its crop."""
 HAND_PATCH = 0
 """Patch of the first hand's first sphere. Pixels of Anny's skins have it too."""
 _SIZE_ERROR = 0.08
@@ -74,6 +77,9 @@ class SyntheticConfig:
     anny: float = 0.0
     """Share of hands whose skin is a mesh of the body model Anny (`synth.hand.anny_hands`). It needs the extra `anny`.
     Second hands keep the skin of this package."""
+    filled: float = 0.0
+    """Share of the crops in which invalid pixels took the depth of neighbours (`synth.sensor.hole_filling`). In half of
+    them everything behind the cube is invalid before. Whole frames are not filled."""
 
     def __post_init__(self) -> None:
         noise.sensor_of(self.camera)
@@ -81,11 +87,11 @@ class SyntheticConfig:
             raise ValueError(f"noise={self.noise}: expected least and greatest strength, 0 or more, in order.")
         if not 0 < self.cube_mm[0] <= self.cube_mm[1] < np.inf:
             raise ValueError(f"cube_mm={self.cube_mm}: expected least and greatest side, above 0, in order.")
-        shares = (self.left_share, self.again_share, self.anny)
+        shares = (self.left_share, self.again_share, self.anny, self.filled)
         if not (all(0 <= share <= 1 for share in shares) and self.seed >= 0):
             raise ValueError(
-                f"left_share={self.left_share}, again_share={self.again_share}, anny={self.anny}, seed={self.seed}: "
-                "expected shares from 0 to 1 and a seed of 0 or more."
+                f"left_share={self.left_share}, again_share={self.again_share}, anny={self.anny}, "
+                f"filled={self.filled}, seed={self.seed}: expected shares from 0 to 1 and a seed of 0 or more."
             )
 
 
@@ -260,13 +266,26 @@ class SyntheticHands:
         for image, x, y, (block, row) in zip(depth, grid.x, grid.y, places, strict=True):
             if row in block.skins:
                 draw_triangles(block.skins[row], x, y, image)
+        behind = depth > (grid.back_mm + _BEYOND_MM)[:, None, None] if self.config.filled else None
         if self.config.clutter is not None:
             forget_beyond(depth, grid, _BEYOND_MM)
         if strength.any():
             depth = noise.apply_crops(depth, grid, self._sensor, seeds, strength)
+        if behind is not None:
+            self._fill(depth, behind, indices)
         clip_to_cubes(depth, grid)
         numbers = (centers_mm, cube_mm, side)
         return SyntheticCrops(depth, joints_mm, *(number.astype(np.float32) for number in numbers))
+
+    def _fill(self, depth_mm: np.ndarray, behind: np.ndarray, indices: Sequence[int] | Int64[np.ndarray, "B"]) -> None:
+        """Fill the holes of a share of the crops, in place. `behind` has the surfaces far behind the cubes."""
+        for image, far, index in zip(depth_mm, behind, indices, strict=True):
+            rng = np.random.default_rng([self.config.seed, 5, int(index)])
+            if rng.random() >= self.config.filled:
+                continue
+            if rng.random() < 0.5:
+                image[far & (image == 0)] = _FAR_MM
+            fill_holes(image, int(rng.choice(WAYS)))
 
     def _find(self, index: int) -> tuple[_Block, int]:
         """Return the block of a frame and the frame's row in it."""

@@ -28,7 +28,7 @@ from crossnets.inference.torch_models import Estimator
 from crossnets.inference.tracker import Image
 from crossnets.models.dense import DenseNet
 from crossnets.models.dense_crossing import DenseCrossing, DenseCrossingConfig
-from crossnets.synth.scenes import PRESENT_MM2
+from crossnets.synth.scenes import PRESENT_MM2, filled, filling_of
 from crossnets.synth.stream import KINDS_OF_SENSOR, SceneHand, SyntheticHands
 from crossnets.training.damage import Places, SceneDamage, damage_depth
 from crossnets.training.presets import detector_scenes
@@ -55,6 +55,8 @@ _SEEN_SHARE = (0.02, 0.3)
 _CUT = 0.25
 _THINNED = 0.15
 """Shares of the frames that are cut to a window, whose border may cut a hand, and that keep few of their pixels."""
+_FILLED = 0.12
+"""Share of the frames with filled holes."""
 _WINDOW_SHARE = (0.4, 0.8)
 """Sides of such a window over those of the frame."""
 _INSIDE = 0.6
@@ -152,6 +154,10 @@ def _frames(count: int, seed: int) -> Iterator[_Frame]:
             depth_mm = _torn(shown.depth_mm, rng) if empty and torn else shown.depth_mm
             if damaged:
                 depth_mm = _damaged(depth_mm, pinhole, hands, int(rng.integers(2**31)))
+            filling_rng = np.random.default_rng([seed + k, index, 1])
+            if filling_rng.random() < _FILLED:
+                hand_mm = float(hands[0].joints_mm[:, 2].mean()) if hands else None
+                depth_mm = filled(depth_mm, filling_of(filling_rng, hand_mm))
             seen = [hand for hand in hands if hand.pixels]
             large = [_area_mm2(hand, pinhole) >= PRESENT_MM2 for hand in seen]
             image = _partial(Image(depth_mm, pinhole), [hand.joints_mm.mean(axis=0) for hand in seen], rng)

@@ -201,6 +201,7 @@ def crossnets(
             views=Views(front=0.3, above=0.1, egocentric=0.2, uniform=0.4),
             clutter=Clutter(),
             anny=anny,
+            filled=0.04,
         )
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
@@ -219,13 +220,15 @@ def crossnets(
     )
 
 
+FILLED = 0.15
+"""Share of the detector's frames with filled holes."""
 DETECTOR_STAGES = (StageConfig(name="detect", batch=64, lr=3e-3, epochs=120, schedule="cosine", log_every=20),)
 """Half a million frames, each seen twice."""
 
 
-def detector_scenes(camera: str, seed: int, anny: float = 0.0) -> SceneConfig:
+def detector_scenes(camera: str, seed: int, anny: float = 0.0, filled: float = 0.0) -> SceneConfig:
     """Scenes for the training and validation of a detector. People opposite the camera are more frequent than for hand
-    crops."""
+    crops. `filled` is as in `SceneConfig`."""
     hands = SyntheticConfig(
         camera=camera,
         skeleton=MSRA21,
@@ -236,7 +239,7 @@ def detector_scenes(camera: str, seed: int, anny: float = 0.0) -> SceneConfig:
         clutter=Clutter(body=0.9, second_hand=0.4),
         anny=anny,
     )
-    return SceneConfig(hands=hands)
+    return SceneConfig(hands=hands, filled=filled)
 
 
 def detector(
@@ -245,7 +248,7 @@ def detector(
     """The detector of hands in whole frames, trained on rendered ones. `anny` is as in `crossnets`."""
     # Other frames than those of `crossnets` with the same seed.
     sources = tuple(
-        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number, anny)
+        detector_scenes(camera, 1_000_000 + seed * len(KINDS_OF_SENSOR) + number, anny, FILLED)
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
     return DetectorTraining(
