@@ -27,8 +27,8 @@ from crossnets.evaluation.predictions import read_predictions
 from crossnets.evaluation.report.page import row_html
 from crossnets.evaluation.sweep import read_sweep
 from crossnets.geometry.lens import lens_table
-from crossnets.inference import bundle
-from crossnets.inference.description import KEY, to_text
+from crossnets.inference import bundle, detector
+from crossnets.inference.description import KEY, from_text, to_text, weights_of
 from crossnets.inference.engines import Runtime, load_exported
 from crossnets.inference.estimator import CropModel
 from crossnets.training import checkpoints, run
@@ -120,6 +120,18 @@ def test_hostile_descriptions_and_weights_are_refused(tmp_path: Path) -> None:
         (tmp_path / "weights.safetensors").write_bytes(data)
         with pytest.raises(ValueError, match="does not contain the networks"):
             bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["[" * 50_000, "1" * 400])
+def test_hostile_descriptions_of_exported_networks_are_refused(value: str) -> None:
+    model = CropModel(preset="paper", skeleton="cvar21")
+    for text in (f'{{"weights": {value}}}', to_text(model, {}).replace('"maps": {}', f'"maps": {{"a": [{value}]}}')):
+        with pytest.raises(ValueError, match=r"a\.onnx was not made by `crossnets export`"):
+            from_text(text, "a.onnx")
+        with pytest.raises(ValueError, match=r"nested too deeply|a whole number of 400 digits"):
+            weights_of(text)
+        with pytest.raises(ValueError, match=r"a\.onnx is not a detector"):
+            detector.from_text(text, "a.onnx")
 
 
 def test_onnx_that_reads_other_files_is_refused(tmp_path: Path) -> None:

@@ -538,6 +538,8 @@ def set_fields(folder: Path, **fields: Any) -> None:
         ({"camera": None}, r"found the camera None; expected fx_px"),
         ({"camera": {"fx_px": 0, "fy_px": 1, "cx_px": 1, "cy_px": 1}}, r"expected positive focal lengths"),
         ({"key": 3}, r"found key 3; expected a text"),
+        ({"depth_unit_mm": 10**400}, r"the record is not JSON \(found a whole number of 401 digits"),
+        ({"size_px": [10**299, 10**299]}, r"expected 1 to \d+ pixels"),
         ({"png_sha256": "abc"}, r"found png_sha256 'abc'; expected 64 hexadecimal digits"),
         ({"png_sha256": "0" * 64}, r"the image is damaged: found sha256 \w+, but its record says 000"),
     ],
@@ -577,6 +579,7 @@ def test_shard_of_another_pack_is_refused(folder: Path, tmp_path: Path) -> None:
             r"the shard '../../etc'; expected shard-000000\.tar",
         ),
         (lambda index: index["shards"][0].update(frames=-1), r"found frames -1; expected a whole number"),
+        (lambda index: index["camera"].update(fx_px=10**400), r"is not JSON: found a whole number of 401 digits"),
         (lambda index: index["shards"][0].update(sha256="x"), r"found sha256 'x' of shard-000000\.tar"),
     ],
 )

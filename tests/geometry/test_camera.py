@@ -238,6 +238,7 @@ def azure_fields(**changes: Any) -> dict[str, Any]:
         (azure_fields(ModelParameters=[0.5] * 14), "centre of distortion"),
         (azure_fields(ModelParameters=["a"] * 14), "is not the calibration of an Azure Kinect"),
         (azure_fields(ModelParameters=[float("nan")] * 14), "finite"),
+        (azure_fields(ModelParameters=[10**400] * 14), "a whole number of 401 digits"),
     ],
 )
 def test_an_invalid_calibration_file_raises(tmp_path: Path, fields: Any, says: str) -> None:

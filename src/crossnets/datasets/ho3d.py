@@ -4,7 +4,6 @@ HO-3D has right hands, and H2O-3D has both. The layout, the coding of depth and 
 authors' tools (github.com/shreyashampali/ho3d). They were tested on files that we wrote, not on copies of either set.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -32,6 +31,7 @@ from crossnets.datasets.pickled import MAX_BYTES, numbers_of, read_pickle
 from crossnets.datasets.png import read_png_rgb
 from crossnets.geometry.camera import CAMERAS, CameraPreset, as_camera
 from crossnets.geometry.skeleton import HO3D_21, Skeleton
+from crossnets.json_text import parse_json
 from crossnets.types import HandFrame, Pinhole
 
 FOLDERS = {"train": "train", "test": "evaluation"}
@@ -252,8 +252,8 @@ def _read_test_labels(path: Path, frames: int) -> Float64[np.ndarray, "F 21 3"] 
     if not path.is_file():
         return None
     try:
-        found = np.asarray(json.loads(path.read_text(encoding="utf-8")), np.float64)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        found = np.asarray(parse_json(path.read_text(encoding="utf-8")), np.float64)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}). Expected JSON of {frames} x 21 x 3 numbers.") from None
     if found.shape != (frames, 21, 3):
         shape = " x ".join(map(str, found.shape))

@@ -14,6 +14,7 @@ from crossnets.datasets.png import png_size
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.lens import coefficients_of, lens_of
 from crossnets.geometry.skeleton import SKELETONS, Skeleton, find_skeleton
+from crossnets.json_text import parse_json
 from crossnets.types import Lens, Pinhole
 
 FORMAT = "crossnets-recording"
@@ -55,8 +56,8 @@ def read_camera(folder: Path, images: dict[str, Path]) -> CameraPreset:
     if not path.is_file():
         raise FileNotFoundError(_camera_advice(folder, images))
     try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. {DOCS}") from error
     return parse_camera(fields, path)
 
@@ -139,8 +140,8 @@ def skeleton_of(folder: Path) -> Skeleton | None:
         return None
     first = read_lines(path, "recording")[0]
     try:
-        named = json.loads(first)["skeleton"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        named = parse_json(first)["skeleton"]
+    except (ValueError, TypeError, KeyError):
         raise ValueError(
             f'{path}:1: found {first[:80]!r}, expected {{"skeleton": NAME}} with one of {", ".join(SKELETONS)}. {DOCS}'
         ) from None
@@ -185,9 +186,9 @@ def read_keys(folder: Path, images: Mapping[str, Path]) -> dict[str, tuple[str, 
 def _key_line(line: str) -> tuple[str, str, str]:
     """Image, key and sequence of a line of `KEYS_FILE`. All are empty if the line is broken."""
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
         texts = fields["frame"], fields["key"], fields["sequence"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return "", "", ""
     return texts if all(isinstance(text, str) for text in texts) else ("", "", "")
 
@@ -199,9 +200,9 @@ def parse_label(line: str, path: Path, number: int) -> tuple[str, Any]:
         FrameError: the line is not a JSON object with these fields.
     """
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
         name, joints = fields["frame"], fields["joints_mm"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         what = f'found {line[:60]!r}, expected {{"frame": "000000.png", "joints_mm": [[x, y, z], ...]}}'
         raise broken(path, what, number) from None
     if not isinstance(name, str):
@@ -218,7 +219,7 @@ def label_joints(joints: Any, skeleton: Skeleton, path: Path, number: int) -> Fl
     expected = f"expected {len(skeleton)} joints x 3 of {skeleton.name}"
     try:
         values = np.array(joints, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError):
         raise broken(path, f"the joints are not a table of numbers; {expected}", number) from None
     if values.shape != (len(skeleton), 3):
         raise broken(path, f"found joints of shape {values.shape}; {expected}", number)

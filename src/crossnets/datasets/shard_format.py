@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from crossnets.datasets.file_checks import broken, joint_fault
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
+from crossnets.json_text import parse_json
 from crossnets.types import Pinhole
 
 FORMAT = "crossnets-shards"
@@ -162,16 +163,16 @@ def read_record(data: bytes, path: Path, skeleton: Skeleton | None) -> FrameReco
 def record_sequence(data: bytes) -> str | None:
     """The sequence of a KEY.json alone; None where it cannot be read."""
     try:
-        sequence = json.loads(data)["sequence"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        sequence = parse_json(data)["sequence"]
+    except (ValueError, TypeError, KeyError):
         return None
     return sequence if isinstance(sequence, str) else None
 
 
 def _record_fields(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(data)
+    except ValueError as error:
         raise broken(path, f"the record is not JSON ({error}); pack the source again") from None
     if not isinstance(fields, dict):
         raise broken(path, f"found a {type(fields).__name__}, expected an object with key, camera and so on")
@@ -198,7 +199,7 @@ def _joints(joints: Any, skeleton: Skeleton | None) -> Float32[np.ndarray, "J 3"
         raise ValueError(f"found joints, but {INDEX_FILE} names no skeleton; expected null")
     try:
         values = np.array(joints, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError):
         values = np.empty(0)
     if values.shape != (len(skeleton), 3):
         raise ValueError(f"found joints of shape {values.shape}; expected {len(skeleton)} x 3 of {skeleton.name}")
@@ -289,8 +290,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_INDEX_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; expected at most {_MAX_INDEX_BYTES}. {DOCS}")
     try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Copy it again, or pack the sources again. {DOCS}") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         found = fields.get("format") if isinstance(fields, dict) else type(fields).__name__

@@ -13,6 +13,7 @@ from crossnets.atomic import replacing
 from crossnets.geometry.skeleton import SavedSkeleton, Skeleton, find_skeleton
 from crossnets.inference.hand import Hand
 from crossnets.inference.predict import PredictedHands
+from crossnets.json_text import parse_json
 from crossnets.types import PredictedFrame
 
 FORMAT = "crossnets-predictions"
@@ -198,7 +199,7 @@ def _array(path: Path, number: int, name: str, value: Any, shape: tuple[int, ...
         return None
     try:
         array = np.asarray(value, np.float32)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         array = np.empty(0, np.float32)
     if array.shape != shape or not np.isfinite(array).all():
         wanted = " x ".join(map(str, shape))
@@ -208,8 +209,8 @@ def _array(path: Path, number: int, name: str, value: Any, shape: tuple[int, ...
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(line)
+    except ValueError as error:
         raise ValueError(f"{path}:{number}: this line is not JSON ({error}). The file may be cut off.") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}:{number}: found {type(value).__name__}, expected a JSON object.")

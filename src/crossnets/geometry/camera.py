@@ -1,6 +1,5 @@
 """Convert between pixels and millimetres, and describe cameras by name or by their numbers."""
 
-import json
 import math
 import warnings
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from crossnets.geometry.lens import distort, lens_of, pinhole_of, undistort
+from crossnets.json_text import parse_json
 from crossnets.paths import expanded
 from crossnets.types import Lens, LensCamera, Pinhole
 
@@ -422,11 +422,11 @@ def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
             "Kinect's files are known. Give the coefficients as numbers."
         )
     try:
-        cameras = json.loads(path.read_bytes())["CalibrationInformation"]["Cameras"]
+        cameras = parse_json(path.read_bytes())["CalibrationInformation"]["Cameras"]
         depth = next(one for one in cameras if one["Purpose"] == "CALIBRATION_CameraPurposeDepth")
         model = str(depth["Intrinsics"]["ModelType"]).removeprefix("CALIBRATION_LensDistortionModel")
         numbers = [float(number) for number in depth["Intrinsics"]["ModelParameters"]]
-    except (ValueError, TypeError, KeyError, StopIteration, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, StopIteration) as error:
         raise ValueError(
             f"{path} is not the calibration of an Azure Kinect ({type(error).__name__}: {error}). Expected JSON with "
             "CalibrationInformation.Cameras, one of them for depth."

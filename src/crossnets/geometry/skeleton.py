@@ -3,7 +3,6 @@
 Other skeletons are declared in JSON files. docs/datasets.md describes them.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.geometry.finger_colours import COLOURS
+from crossnets.json_text import parse_json
 from crossnets.paths import expanded
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
@@ -259,8 +259,8 @@ def _read_declaration(path: Path) -> Skeleton:
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, expected a skeleton file of at most {_MOST_BYTES}.")
     try:
-        fields = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}). Expected a skeleton such as {_EXAMPLE}.") from None
     return _declared(fields, str(path))
 

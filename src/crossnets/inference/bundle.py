@@ -16,6 +16,7 @@ from crossnets.geometry.skeleton import find_skeleton
 from crossnets.inference.description import fields_of
 from crossnets.inference.estimator import current_names
 from crossnets.inference.torch_models import Detector, DetectorConfig, Estimator, EstimatorConfig
+from crossnets.json_text import parse_json
 from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.models.networks import build, config_from
 from crossnets.weights import SHIPPED
@@ -65,8 +66,8 @@ def load(path: Path = SHIPPED) -> Estimator:
 def is_detector(path: Path) -> bool:
     """Whether a path is the bundle of a detector, or a run with such a bundle."""
     try:
-        return json.loads(_files(path)[0].read_text("utf-8")).get("format") == DETECTOR_FORMAT
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return parse_json(_files(path)[0].read_text("utf-8")).get("format") == DETECTOR_FORMAT
+    except (OSError, ValueError, AttributeError):
         return False
 
 
@@ -133,7 +134,7 @@ def _read_config(path: Path) -> EstimatorConfig:
         fields = current_names(fields_of(path.read_text("utf-8"), FORMAT, VERSION))
         networks = config_from(fields.pop("networks"))
         return EstimatorConfig(networks=networks, **fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a model description of this version of crossnets: {error}") from error
 
 
@@ -142,5 +143,5 @@ def _read_detector_config(path: Path) -> DetectorConfig:
         fields = fields_of(path.read_text("utf-8"), DETECTOR_FORMAT, VERSION)
         sizes = {name: tuple(value) for name, value in fields.pop("networks").items()}
         return DetectorConfig(networks=DetectorNetConfig(**sizes), **fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a hand detector of this version of crossnets: {error}") from error

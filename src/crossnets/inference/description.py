@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.inference.estimator import CropModel, current_names
+from crossnets.json_text import parse_json
 
 KEY = "crossnets"
 """Key of the text in the metadata of the file."""
@@ -37,7 +38,7 @@ def fields_of(text: str | bytes | None, form: str, version: int) -> dict[str, An
     """
     if text is None:
         raise ValueError("it has no description")
-    fields: dict[str, Any] = json.loads(text)
+    fields: dict[str, Any] = parse_json(text)
     found = fields.pop("format", None), fields.pop("version", None)
     if found != (form, version):
         raise ValueError(f"its format is {found[0]!r} version {found[1]!r}, not {form!r} version {version}")
@@ -52,7 +53,7 @@ def digest(path: Path) -> str:
 def weights_of(text: str | None) -> str | None:
     """Return the digest of the weights that a network was exported from. None if the description does not contain
     it."""
-    return None if text is None else json.loads(text).get("weights")
+    return None if text is None else parse_json(text).get("weights")
 
 
 def from_text(text: str | None, path: str) -> tuple[CropModel, dict[str, Float32[np.ndarray, "K J"]]]:

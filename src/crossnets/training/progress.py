@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from torch.utils.tensorboard import SummaryWriter
 
 from crossnets.atomic import write_text
+from crossnets.json_text import parse_json
 
 LOG = "log.jsonl"
 _PLAIN_EVERY_S = 15.0
@@ -28,12 +29,12 @@ def cut_log(run: Path, stage: int, step: int, extension: int = 0) -> int:
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             at = entry.get("extension", 0), entry["stage_number"], entry["step"]
             # The validation before a stage's first step is not in the checkpoint at the stage's start.
             if at <= (extension, stage, step) and (step > 0 or at != (extension, stage, 0)):
                 kept.append(line)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue  # the line that a kill cut short, or a damaged one
     write_text(path, "".join(f"{line}\n" for line in kept))
     return len(kept)

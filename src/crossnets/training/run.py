@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from crossnets.atomic import make_folder, write_text
 from crossnets.datasets.dataset import PROBLEMS_FILE
+from crossnets.json_text import parse_json
 from crossnets.processor import processor_name
 from crossnets.training.config import TrainConfig
 from crossnets.training.schedule import EXTENDABLE
@@ -84,8 +85,8 @@ def read(run: Path) -> dict[str, Any] | None:
             raise FileExistsError(f"{run} holds files, but no run of crossnets. Give --out a new folder.")
         return None
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+        found = parse_json(path.read_text("utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}. Give --out a new folder.") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not the config of a run. Give --out a new folder.")
@@ -207,8 +208,8 @@ def changes(run: Path, device: str) -> list[str]:
     """Differences of the environment since the run began, because of which it does not go on bit for bit. Empty if
     nothing changed or nothing is known."""
     try:
-        old = json.loads((run / "environment.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        old = parse_json((run / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
         return []
     if not isinstance(old, dict):
         return []

@@ -27,6 +27,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from crossnets.json_text import parse_json
 from crossnets.viewer.messages import pack
 from crossnets.viewer.state import LiveState
 
@@ -159,9 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         if _split(self.path).path != "/command" or self.headers.get_content_type() != "application/json":
             return self._refuse(HTTPStatus.BAD_REQUEST, "expected JSON for /command")
         try:
-            command = json.loads(body)
+            command = parse_json(body)
             ((name, value),) = command.items()
-        except (ValueError, AttributeError, RecursionError):
+        except (ValueError, AttributeError):
             return self._refuse(HTTPStatus.BAD_REQUEST, 'expected {"pause": true} or {"record": true}')
         if name not in ("pause", "record") or not isinstance(value, bool):
             return self._refuse(HTTPStatus.BAD_REQUEST, f"no command {name!r} with {value!r}")
