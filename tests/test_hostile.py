@@ -20,9 +20,12 @@ from torch import nn
 from crossnets.cli.ending import end
 from crossnets.datasets import nyu
 from crossnets.datasets.dataset import FrameError, Problem
+from crossnets.datasets.file_checks import numbered_rows
 from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.png import read_png16
+from crossnets.datasets.recording import Recording
+from crossnets.datasets.recording_format import KEYS_FILE, LABELS_FILE
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.evaluation.report.page import row_html
 from crossnets.evaluation.sweep import read_sweep
@@ -34,7 +37,7 @@ from crossnets.inference.estimator import CropModel
 from crossnets.training import checkpoints, run
 from crossnets.training.progress import cut_log
 from crossnets.types import Lens, LensCamera, Pinhole
-from tests.datasets.make import make_nyu, make_shards
+from tests.datasets.make import make_nyu, make_recording, make_shards
 
 HEAD = b'{"format": "crossnets-predictions", "version": 1, "skeleton": "msra21", "centers": "image", "model": "m"}\n'
 
@@ -75,6 +78,18 @@ def test_devices_and_pipes_are_no_images(tmp_path: Path) -> None:
     for name in ("0.png", "1.png"):
         with pytest.raises(FrameError, match="it is not a plain file"):
             read_png16(tmp_path / name, [(4, 4)])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_labels_that_are_devices_or_pipes_are_refused(tmp_path: Path) -> None:
+    for name in (LABELS_FILE, KEYS_FILE):
+        made = make_recording(tmp_path / name)
+        (made.root / name).unlink(missing_ok=True)
+        os.mkfifo(made.root / name)
+        with pytest.raises(ValueError, match=f"{name} is a device or a pipe; expected a plain file"):
+            Recording(made.root)
+        with pytest.raises(ValueError, match="is a device or a pipe"):
+            numbered_rows(made.root / name, "FPHA")
 
 
 def test_huge_counts_in_a_header_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ def test_denied_access_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "a.png").write_bytes(b"depth")
+    (tmp_path / "joint.txt").write_bytes(b"1")
     monkeypatch.setattr(Path, "read_bytes", denied)
     monkeypatch.setattr(Path, "iterdir", denied)
     with pytest.raises(FrameError, match="cannot be read: Permission denied"):

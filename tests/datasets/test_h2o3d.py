@@ -123,6 +123,10 @@ def _relabel(root: Path, **changed: object) -> None:
     _label(root, "train", 1, **{**label, **changed})
 
 
+def _swap_red_and_blue(path: Path) -> None:
+    Image.fromarray(np.asarray(Image.open(path))[..., ::-1]).save(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -139,6 +143,7 @@ def _relabel(root: Path, **changed: object) -> None:
         (lambda root: (root / IMAGE).unlink(), r"0001\.png: the image is missing"),
         (lambda root: (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:200]), "truncated or damaged"),
         (lambda root: Image.new("I;16", (640, 480)).save(root / IMAGE), "16-bit grey, expected 8-bit RGB"),
+        (lambda root: _swap_red_and_blue(root / IMAGE), r"0001\.png: .*Red and blue have been swapped"),
     ],
 )
 def test_damaged_frame_is_reported(root: Path, damage: Callable[[Path], object], says: str) -> None:

@@ -138,6 +138,10 @@ def _relabel(root: Path, **changed: object) -> None:
     (root / FRAME).write_bytes(old_pickle({**label, **changed}))
 
 
+def _swap_red_and_blue(path: Path) -> None:
+    Image.fromarray(np.asarray(Image.open(path))[..., ::-1]).save(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -155,6 +159,7 @@ def _relabel(root: Path, **changed: object) -> None:
         (lambda root: (root / IMAGE).unlink(), r"0001\.png: the image is missing"),
         (lambda root: (root / IMAGE).write_bytes((root / IMAGE).read_bytes()[:200]), "truncated or damaged"),
         (lambda root: Image.new("I;16", (640, 480)).save(root / IMAGE), "16-bit grey, expected 8-bit RGB"),
+        (lambda root: _swap_red_and_blue(root / IMAGE), r"0001\.png: .*Red and blue have been swapped"),
         (lambda root: Image.new("RGB", (320, 240)).save(root / IMAGE), "320x240 pixels, expected 640x480"),
     ],
 )
@@ -164,6 +169,14 @@ def test_damaged_frame_is_reported(root: Path, damage: Callable[[Path], object],
     with pytest.raises(FrameError, match=says):
         dataset[1]
     assert dataset[0].joints_mm is not None
+
+
+def test_blue_beside_red_is_not_a_swap(root: Path) -> None:
+    expected = HO3D(root, "train")[1].depth_mm
+    rgb = np.array(Image.open(root / IMAGE))
+    rgb[..., 2] = 7
+    Image.fromarray(rgb).save(root / IMAGE)
+    np.testing.assert_array_equal(HO3D(root, "train")[1].depth_mm, expected)
 
 
 @pytest.mark.parametrize(

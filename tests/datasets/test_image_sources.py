@@ -90,6 +90,13 @@ def test_arrays_of_all_numbers_with_enough_bits(kind: type, tmp_path: Path) -> N
         open_sources([str(tmp_path / "bytes.npy")], "msra-senz3d")
 
 
+@pytest.mark.parametrize("shape", [(480, 0), (0, 640), (3, 0, 640), (0, 480, 0)])
+def test_images_without_pixels_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "depth.npy", np.zeros(shape, np.uint16))
+    with pytest.raises(ValueError, match=r"depth\.npy holds uint16 of shape .* at least one pixel in each image"):
+        open_sources([str(tmp_path / "depth.npy")], "500,500,320,240")
+
+
 def test_camera_far_from_its_image_is_warned_about(images: Made) -> None:
     with pytest.warns(UserWarning, match="principal point"):
         open_sources([str(images.root)], "241,241,0.5,0.5")

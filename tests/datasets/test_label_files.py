@@ -37,6 +37,9 @@ def write_csv(path: Path, rows: dict[str, Any], joints: tuple[str, ...] = MSRA21
     return path
 
 
+COLUMNS = ",".join(f"{joint}_{axis}" for joint in MSRA21.joints for axis in "xyz")
+
+
 def coco(images: Made, **changed: Any) -> dict[str, Any]:
     """COCO's fields of the first three images. The keypoints are in reverse order."""
     uvd = project(images.joints_mm.astype(np.float64), CAMERAS[CAMERA].pinhole)[:, ::-1]
@@ -185,12 +188,52 @@ def test_a_keypoint_that_is_not_labelled_leaves_the_frame_out(images: Made, tmp_
             "has the keypoints .*nose.*; expected 'wrist'",
         ),
         ("l.json", b'{"images": [], "categories": [], "annotations": [{"image_id": 3}]}', "belongs to none of the"),
+        ("l.csv", f"frame,{COLUMNS},wrist_y\n".encode(), r"l\.csv:1: the column 'wrist_y' occurs more than once"),
+        ("l.csv", f'frame,{COLUMNS}\n"{"0" * 140_000}'.encode(), r"l\.csv:2: .*a quotation mark is not closed"),
+        ("l.csv", f'"frame,{"0" * 140_000}'.encode(), r"l\.csv:1: .*a quotation mark is not closed"),
     ],
 )
 def test_other_files_are_refused(images: Made, tmp_path: Path, name: str, contents: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(contents)
     with pytest.raises(ValueError, match=message):
         opened(images, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "keypoints", "message"),
+    [
+        ({}, None, "annotation 1 has the keypoints None; expected 'wrist'"),
+        ({}, 3, "annotation 1 has the keypoints 3; expected 'wrist'"),
+        ({}, {"wrist": 0}, "annotation 1 has the keypoints {'wrist': 0}; expected 'wrist'"),
+        ({"image_id": [10]}, MSRA21.joints, "annotation 1 belongs to none of the images"),
+        ({"category_id": [1]}, MSRA21.joints, r"annotation 1 has the keypoints \[\]; expected 'wrist'"),
+        ({"keypoints": [10**400] * 63}, MSRA21.joints, "a whole number of 401 digits"),
+        ({"keypoints_depth_mm": [10**400] * 21}, MSRA21.joints, "a whole number of 401 digits"),
+    ],
+)
+def test_values_of_other_types_in_coco_are_refused(
+    images: Made, tmp_path: Path, changed: dict[str, Any], keypoints: object, message: str
+) -> None:
+    fields = coco(images, **changed)
+    fields["categories"][0]["keypoints"] = keypoints
+    (tmp_path / "l.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=message):
+        opened(images, tmp_path / "l.json")
+
+
+def test_damaged_arrays_are_refused(images: Made, tmp_path: Path) -> None:
+    path = tmp_path / "l.npz"
+    with path.open("wb") as file:
+        np.save(file, images.joints_mm)
+    with pytest.raises(ValueError, match=r"l\.npz cannot be read as a \.npz file of numbers \(it holds one array"):
+        opened(images, path)
+    np.savez_compressed(path, joints_mm=images.joints_mm)
+    data = bytearray(path.read_bytes())
+    compressed = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
+    data[compressed] |= 0b110
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"l\.npz cannot be read as a \.npz file of numbers \(Error -3"):
+        opened(images, path)
 
 
 def test_arrays_of_other_shapes_are_refused(images: Made, tmp_path: Path) -> None:

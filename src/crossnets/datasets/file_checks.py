@@ -176,7 +176,7 @@ def read_lines(path: Path, dataset: str) -> list[str]:
     Raises:
         FileNotFoundError: the file does not exist.
         PermissionError: the file cannot be read.
-        ValueError: the file is empty.
+        ValueError: the file is empty, or it is a device or a pipe.
     """
     with _explained(path, dataset):
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
@@ -187,8 +187,10 @@ def read_lines(path: Path, dataset: str) -> list[str]:
 
 @contextmanager
 def _explained(path: Path, dataset: str) -> Iterator[None]:
-    """Explain why a label file cannot be opened."""
+    """Explain why a label file cannot be opened, and refuse one that may never end."""
     try:
+        if _is_endless(path.stat()):
+            raise ValueError(f"{path} is a device or a pipe; expected a plain file with {dataset} labels.")
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -363,11 +365,9 @@ def read_file(path: Path, what: str, max_bytes: int) -> bytes:
         FrameError: the file is missing or empty, has more than `max_bytes`, or cannot be read.
     """
     try:
-        # Reading a device or a pipe, such as through a link to /dev/zero, might never end.
         state = path.stat()
-        plain = stat.S_ISREG(state.st_mode)
-        if not (plain or stat.S_ISDIR(state.st_mode)) or state.st_size > max_bytes:
-            found = f"found {state.st_size} bytes" if plain else "it is not a plain file"
+        if _is_endless(state) or state.st_size > max_bytes:
+            found = "it is not a plain file" if _is_endless(state) else f"found {state.st_size} bytes"
             raise broken(path, f"{found}; expected a plain file of at most {max_bytes} bytes")
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -377,3 +377,8 @@ def read_file(path: Path, what: str, max_bytes: int) -> bytes:
     if not data:
         raise broken(path, f"{what} file is empty")
     return data
+
+
+def _is_endless(state: os.stat_result) -> bool:
+    """Whether a file is a device or a pipe. Reading it, such as through a link to /dev/zero, might never end."""
+    return not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode))

@@ -209,8 +209,17 @@ def shows_both_hands(root: Path) -> bool:
 
 
 def _read_depth(image: Path) -> Float32[np.ndarray, "H W"]:
-    """Depth of an image in mm. Raises FrameError if it is damaged."""
-    return decoded_depth(read_png_rgb(image, [(_PRESET.width_px, _PRESET.height_px)]))
+    """Depth of an image in mm. Raises FrameError if it is damaged, or if its red and blue are swapped."""
+    rgb = read_png_rgb(image, [(_PRESET.width_px, _PRESET.height_px)])
+    # OpenCV swaps red and blue when it converts an image. Depth would then lose its low byte, which is up to 32 mm.
+    blue = rgb[..., 2]
+    if blue.any() and not rgb[..., 0][blue > 0].any():
+        what = (
+            "the red channel is 0 wherever the blue channel is not, expected depth in green (high byte) and red (low "
+            "byte). Red and blue have been swapped. Get the image from the release again, or swap them back"
+        )
+        raise broken(image, what)
+    return decoded_depth(rgb)
 
 
 def decoded_depth(rgb: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:

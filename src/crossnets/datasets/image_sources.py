@@ -87,11 +87,12 @@ class ArrayFile:
             or array.ndim not in (2, 3)
             or array.dtype.kind not in "uif"
             or array.itemsize == 1
+            or 0 in array.shape[-2:]
         ):
             found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise ValueError(
                 f"{path} holds {found}, expected uint16 or floating-point depth in mm of shape (height, width) or "
-                "(frames, height, width)."
+                "(frames, height, width), with at least one pixel in each image."
             )
         size = (camera.width_px, camera.height_px)
         if all(size) and size != (array.shape[-1], array.shape[-2]):

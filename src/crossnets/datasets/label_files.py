@@ -4,8 +4,6 @@ docs/datasets.md describes them.
 """
 
 import csv
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -17,6 +15,7 @@ from crossnets.datasets.dataset import FrameError, HandDataset, StoredImages
 from crossnets.datasets.file_checks import broken, second_label, sound_joints
 from crossnets.geometry.camera import CameraPreset, unproject
 from crossnets.geometry.skeleton import Skeleton
+from crossnets.json_text import parse_json
 from crossnets.types import HandFrame, LensCamera, Pinhole
 
 DOCS = "See docs/datasets.md."
@@ -192,9 +191,13 @@ def _labels(path: Path, skeleton: Skeleton, camera_of: Callable[[int], Pinhole |
 def _npz(path: Path, skeleton: Skeleton) -> Iterator[_Label]:
     """Labels of `joints_mm` (N, J, 3). `frames` (N) names the images. Without it the labels are in their order."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("it holds one array, as a .npy file does")
+        with arrays:
             found = {name: arrays[name] for name in arrays.files if name in ("joints_mm", "frames")}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    # A damaged file makes numpy, zipfile and zlib raise exceptions of many types.
+    except Exception as error:
         raise ValueError(f"{path} cannot be read as a .npz file of numbers ({error}). {DOCS}") from None
     joints_mm = found.get("joints_mm")
     if joints_mm is None or joints_mm.dtype.kind not in "fiu" or joints_mm.shape[1:] != (len(skeleton), 3):
@@ -217,20 +220,32 @@ def _always(joints: Float64[np.ndarray, "J 3"] | None) -> Callable[[int], Float6
 
 def _csv(path: Path, skeleton: Skeleton) -> Iterator[_Label]:
     """Labels of a table with a row for each image: `frame`, then JOINT_x, JOINT_y and JOINT_z in mm of each joint."""
-    columns = [f"{joint}_{axis}" for joint in skeleton.joints for axis in "xyz"]
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         reader = csv.DictReader(stream)
-        header = [] if reader.fieldnames is None else [name.strip() for name in reader.fieldnames]
-        if missing := [name for name in ("frame", *columns) if name not in header]:
+        try:
+            yield from _csv_rows(reader, path, skeleton)
+        except csv.Error as error:
             raise ValueError(
-                f"{path}:1: the column {missing[0]!r} is missing. Expected frame, then {columns[0]}, {columns[1]}, "
-                f"{columns[2]} and so on for each joint of {skeleton.name}. {DOCS}"
-            )
-        reader.fieldnames = header
-        for row in reader:
-            words = [(row[name] or "").strip() for name in columns]
-            line = reader.line_num
-            yield _Label((row["frame"] or "").strip(), line, lambda place, w=words, n=line: _numbers(w, path, n))
+                f"{path}:{reader.line_num + 1}: a cell cannot be read ({error}). Check whether a quotation mark is not "
+                f"closed in this line or before it. {DOCS}"
+            ) from None
+
+
+def _csv_rows(reader: csv.DictReader, path: Path, skeleton: Skeleton) -> Iterator[_Label]:
+    columns = [f"{joint}_{axis}" for joint in skeleton.joints for axis in "xyz"]
+    header = [] if reader.fieldnames is None else [name.strip() for name in reader.fieldnames]
+    if missing := [name for name in ("frame", *columns) if name not in header]:
+        raise ValueError(
+            f"{path}:1: the column {missing[0]!r} is missing. Expected frame, then {columns[0]}, {columns[1]}, "
+            f"{columns[2]} and so on for each joint of {skeleton.name}. {DOCS}"
+        )
+    if repeated := [name for name in ("frame", *columns) if header.count(name) > 1]:
+        raise ValueError(f"{path}:1: the column {repeated[0]!r} occurs more than once. Expected each name once. {DOCS}")
+    reader.fieldnames = header
+    for row in reader:
+        words = [(row[name] or "").strip() for name in columns]
+        line = reader.line_num
+        yield _Label((row["frame"] or "").strip(), line, lambda place, w=words, n=line: _numbers(w, path, n))
 
 
 def _numbers(words: list[str], path: Path, line: int) -> Float64[np.ndarray, "J 3"] | None:
@@ -246,26 +261,28 @@ def _numbers(words: list[str], path: Path, line: int) -> Float64[np.ndarray, "J 
 def _coco(path: Path, skeleton: Skeleton, camera_of: Callable[[int], Pinhole | LensCamera]) -> Iterator[_Label]:
     """Labels of COCO keypoints in pixels, with the depth of each joint in mm beside them."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8-sig"))
+        fields = parse_json(path.read_text(encoding="utf-8-sig"))
         names = {image["id"]: str(image["file_name"]) for image in fields["images"]}
         keypoints = {category["id"]: category.get("keypoints", []) for category in fields["categories"]}
         annotations = list(fields["annotations"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a file of COCO keypoints ({error!r}). Expected images, annotations and categories. {DOCS}"
         ) from None
     for number, annotation in enumerate(annotations, 1):
-        if not isinstance(annotation, dict) or annotation.get("image_id") not in names:
+        image_id, category_id = _ids(annotation)
+        if image_id not in names:
             raise ValueError(
                 f"{path}: annotation {number} belongs to none of the images. Expected their image_id. {DOCS}"
             )
-        order = keypoints.get(annotation.get("category_id"), [])
-        if missing := [joint for joint in skeleton.joints if joint not in order]:
+        order = keypoints.get(category_id, [])
+        known = order if isinstance(order, list) else []
+        if missing := [joint for joint in skeleton.joints if joint not in known]:
             raise ValueError(
                 f"{path}: the category of annotation {number} has the keypoints {str(order)[:200]}; expected "
                 f"{missing[0]!r} and the other joints of {skeleton.name} among them. {DOCS}"
             )
-        rows = [order.index(joint) for joint in skeleton.joints]
+        rows = [known.index(joint) for joint in skeleton.joints]
 
         def joints_of(
             place: int, annotation: dict[str, Any] = annotation, rows: list[int] = rows, number: int = number
@@ -273,7 +290,15 @@ def _coco(path: Path, skeleton: Skeleton, camera_of: Callable[[int], Pinhole | L
             uvd = _keypoints(annotation, rows, path, number)
             return unproject(sound_joints(uvd, path, number), camera_of(place)).astype(np.float64)
 
-        yield _Label(names[annotation["image_id"]], number, joints_of)
+        yield _Label(names[image_id], number, joints_of)
+
+
+def _ids(annotation: Any) -> tuple[Any, Any]:
+    """Image and category of an annotation. None where it lacks one, or has a value that is not an id."""
+    fields = annotation if isinstance(annotation, dict) else {}
+    found = fields.get("image_id"), fields.get("category_id")
+    image_id, category_id = (value if isinstance(value, int | float | str) else None for value in found)
+    return image_id, category_id
 
 
 def _keypoints(annotation: dict[str, Any], rows: list[int], path: Path, number: int) -> Float64[np.ndarray, "J 3"]:
