@@ -254,6 +254,38 @@ def test_a_checkpoint_with_names_of_nothing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("[" * 50_000, "its values are nested too deeply"),
+        ("[]", ""),
+        ('{"stage": "x", "step": 0, "elapsed_s": 1.0}', "found stage 'x', expected a number"),
+        ('{"stage": 0, "step": true, "elapsed_s": 1.0}', "found step 'True', expected a number"),
+        ('{"stage": 0, "step": 0, "elapsed_s": null}', "found elapsed_s 'None', expected a number"),
+        ('{"stage": 0, "step": 0, "elapsed_s": 1, "best_mm": []}', r"found best_mm '\[\]', expected a number"),
+    ],
+)
+def test_invalid_places_of_a_checkpoint_are_refused(tmp_path: Path, place: str, says: str) -> None:
+    save_file({"networks/a": torch.zeros(1)}, tmp_path / checkpoints.FILE, {"place": place})
+    with pytest.raises(ValueError, match=rf"is not a checkpoint that can be resumed: .*{says}"):
+        checkpoints.load_place(tmp_path)
+
+
+def test_damaged_optimisers_of_a_stage_are_refused(tmp_path: Path) -> None:
+    optimiser = torch.optim.Adam(nn.Linear(3, 2).parameters())
+    path = tmp_path / "optimisers-joint.safetensors"
+    save_file({"optimisers/joint/9/step": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"optimisers-joint\.safetensors is damaged .*Copy it again, or remove it"):
+        checkpoints.end_step(tmp_path, "joint")
+    with pytest.raises(ValueError, match=r"optimisers-joint\.safetensors does not hold the optimiser joint"):
+        checkpoints.restore_end(tmp_path, "joint", {"joint": optimiser})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        checkpoints.end_step(tmp_path, "joint")
+    with pytest.raises(ValueError, match="is damaged"):
+        checkpoints.restore_end(tmp_path, "joint", {"joint": optimiser})
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ('labels = [2]\n[[fold]]\nname = "a"\ntest = "b"', "found labels = '2', expected texts"),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,10 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from crossnets.atomic import replacing
+from crossnets.json_text import parse_json
 
 FILE = "checkpoint.safetensors"
 _BEST = "best/"
 """Before the names of the weights with the lowest validation error."""
+_TYPES = {"elapsed_s": (int, float), "best_mm": (int, float, NoneType)}
+"""Types of the fields of `Place` in JSON. The others are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,39 @@ def save_end(run: Path, stage: str, step: int, optimisers: Mapping[str, Adam]) -
 
 
 def end_step(run: Path, stage: str) -> int | None:
-    """The step after which a stage ended. None in a run of a version that did not keep it."""
-    if not _end_of(run, stage).is_file():
+    """The step after which a stage ended. None in a run of a version that did not keep it.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = _end_of(run, stage)
+    if not path.is_file():
         return None
-    with safe_open(_end_of(run, stage), framework="pt") as file:
-        return int(file.metadata()["step"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(file.metadata()["step"])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
 
 
 def restore_end(run: Path, stage: str, optimisers: dict[str, Adam]) -> None:
-    """Load the optimisers of a stage that ended. In a run that did not keep them they begin anew."""
-    if _end_of(run, stage).is_file():
-        tensors = load_file(_end_of(run, stage))
-        for name, optimiser in optimisers.items():
-            _restore_optimiser(optimiser, name, tensors)
+    """Load the optimisers of a stage that ended. In a run that did not keep them they begin anew.
+
+    Raises:
+        ValueError: the file is of other networks or damaged.
+    """
+    path = _end_of(run, stage)
+    if not path.is_file():
+        return
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+    _restore_optimisers(optimisers, tensors, path)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is damaged ({error}). Copy it again, or remove it to begin with new optimisers.")
 
 
 def _end_of(run: Path, stage: str) -> Path:
@@ -100,11 +125,19 @@ def load_place(run: Path) -> Place | None:
         return None
     try:
         with safe_open(run / FILE, framework="pt") as file:
-            return Place(**json.loads(file.metadata()["place"]))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            return _place_of(parse_json(file.metadata()["place"]))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{run / FILE} is not a checkpoint that can be resumed: {error}. Remove it to begin anew."
         ) from error
+
+
+def _place_of(fields: dict[str, Any]) -> Place:
+    """Make a place of its fields in the file. Raises a ValueError if a value has another type."""
+    for name, value in fields.items():
+        if type(value) not in _TYPES.get(name, (int,)):
+            raise ValueError(f"found {name} {str(value)[:80]!r}, expected a number")
+    return Place(**fields)
 
 
 def load_best(run: Path) -> dict[str, Tensor] | None:
@@ -129,12 +162,17 @@ def restore(run: Path, networks: nn.Module, optimisers: dict[str, Adam] | None) 
             f"{run / FILE} holds networks of another configuration: {str(error)[:300]}. "
             "Resume it with the preset and flags it was started with, or choose another --out."
         ) from error
-    for name, optimiser in (optimisers or {}).items():
+    _restore_optimisers(optimisers or {}, tensors, run / FILE)
+
+
+def _restore_optimisers(optimisers: dict[str, Adam], tensors: dict[str, Tensor], path: Path) -> None:
+    """Load optimisers in place. Raises a ValueError if the file at `path` does not have them."""
+    for name, optimiser in optimisers.items():
         try:
             _restore_optimiser(optimiser, name, tensors)
         except (RuntimeError, ValueError, LookupError, TypeError) as error:
             raise ValueError(
-                f"{run / FILE} does not hold the optimiser {name} of these networks ({type(error).__name__}: "
+                f"{path} does not hold the optimiser {name} of these networks ({type(error).__name__}: "
                 f"{str(error)[:300]}). Copy it again, or remove it to begin anew."
             ) from error
 
