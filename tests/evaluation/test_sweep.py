@@ -65,6 +65,10 @@ def test_each_combination_is_a_run(tmp_path: Path) -> None:
         (FILE.replace("{cvar}", "{other}"), "needs a value for other. Give --set other=VALUE"),
         (FILE.replace('test = "cvar:{cvar}#P5"\n', ""), "fold P5 has no test"),
         (FILE.replace('name = "paper"', 'nome = "paper"'), "a variant has the key 'nome'"),
+        (
+            FILE.replace("[train]", '[train]\nbudget = "1.2.3s"'),
+            r"sweep\.toml: found budget = '1\.2\.3s', expected a",
+        ),
     ],
 )
 def test_invalid_file_raises(tmp_path: Path, text: str, says: str) -> None:
@@ -103,7 +107,19 @@ def test_table_has_means_and_ranges_of_finished_runs(tmp_path: Path) -> None:
     assert scores_of(tmp_path, cells[-1]) is None
 
 
-def finish(out: Path, cell: Cell, mean_mm: float) -> None:
+def test_runs_without_predictions_have_no_mean(tmp_path: Path) -> None:
+    cells = read_sweep(written(tmp_path), {"cvar": "/data"})
+    for cell in cells:
+        nothing = cell.variant == "paper" or (cell.labels, cell.seed) == ("2%", 1)
+        finish(tmp_path, cell, None if nothing else 30.0)
+    table = write_results(tmp_path, cells)
+    assert "8 of 8 runs are finished." in table
+    assert "| paper | - | - |\n| without L_smo | 30.0 | 30.0 (30.0 to 30.0) |" in table
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert len(read_results([tmp_path / "results.json"], cells)) == 8
+
+
+def finish(out: Path, cell: Cell, mean_mm: float | None) -> None:
     folder = out / cell.name / "score"
     folder.mkdir(parents=True)
     scores = {"mean_mm": mean_mm, "median_mm": 20.0, "root_aligned_mean_mm": 25.0}
@@ -133,6 +149,16 @@ def test_results_of_other_arguments_are_refused(tmp_path: Path) -> None:
     changed = read_sweep(written(tmp_path, FILE.replace("joint=22", "joint=44")), {"cvar": "/data"})
     with pytest.raises(ValueError, match=r"joint=22.* but the experiment declares .*joint=44"):
         read_results([tmp_path / "results.json"], changed)
+
+
+def test_measures_of_other_types_are_refused(tmp_path: Path) -> None:
+    cells = read_sweep(written(tmp_path), {"cvar": "/data"})
+    finish(tmp_path, cells[0], 31.0)
+    write_results(tmp_path, cells)
+    path = tmp_path / "results.json"
+    path.write_text(path.read_text().replace("31.0", '"31.0"'))
+    with pytest.raises(ValueError, match=r"results\.json: found mean_mm = '31\.0' of P5-.*, expected a number of mm"):
+        read_results([path], cells)
 
 
 @pytest.mark.parametrize("text", ["[", "{}x", '["a"]', '[{"run": "a"}]', "3"])

@@ -12,11 +12,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from crossnets.atomic import replacing, write_text
+from crossnets.json_text import parse_json
 
 SCORES = "scores.json"
 _KEYS = {"train", "evaluate", "labels", "seeds", "fold", "variant"}
@@ -61,7 +63,7 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file is not valid TOML, or it has an unknown key, an empty list, two runs of the same name, or
-            a placeholder without a value, or a value has another type.
+            a placeholder without a value, or a value has another type or form.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No experiment file at {path}. The folder experiments/ has examples.")
@@ -143,7 +145,7 @@ def _cell(
         seed,
         words(options),
         words({**evaluate, "data": fold["test"]}),
-        _cost(options),
+        _cost(path, options),
     )
 
 
@@ -169,11 +171,14 @@ def _filled(arguments: tuple[str, ...], values: Mapping[str, str], path: Path) -
     return tuple(re.sub(r"\{(\w+)\}", lambda match: values[match[1]], argument) for argument in arguments)
 
 
-def _cost(options: Mapping[str, Any]) -> float:
+def _cost(path: Path, options: Mapping[str, Any]) -> float:
     """Seconds of the budget if there is one, else the sum of the rounds of all stages, else `_UNKNOWN_COST`."""
-    budget = re.fullmatch(r"([\d.]+)([smh])", str(options.get("budget", "")))
+    asked = str(options.get("budget", ""))
+    budget = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", asked)
     if budget is not None:
         return float(budget[1]) * _UNITS[budget[2]]
+    if asked and "{" not in asked:
+        raise ValueError(f"{path}: found budget = {asked[:80]!r}, expected a time such as 90s, 20m or 1.5h.")
     epochs = options.get("epochs", [])
     rounds = [re.fullmatch(r"\w+=(\d+)", str(text)) for text in (epochs if isinstance(epochs, list) else [epochs])]
     return sum(float(match[1]) for match in rounds if match) or _UNKNOWN_COST
@@ -198,10 +203,11 @@ def read_results(paths: Iterable[Path], cells: Iterable[Cell]) -> dict[str, dict
         if not path.is_file():
             raise FileNotFoundError(f"There are no results at {path}. Give a results.json that a sweep wrote.")
         try:
-            rows = {row["run"]: {key: row[key] for key in _ROW} for row in json.loads(path.read_text(encoding="utf-8"))}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            rows = {row["run"]: {key: row[key] for key in _ROW} for row in parse_json(path.read_text(encoding="utf-8"))}
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} does not contain results of a sweep ({error!r}).") from error
         for name, row in rows.items():
+            _check_measures(path, row)
             if name in by_name and row["arguments"] != list(by_name[name].declared):
                 raise ValueError(
                     f"{path}: {name} ran with {_said(row['arguments'])}, but the experiment declares "
@@ -210,6 +216,20 @@ def read_results(paths: Iterable[Path], cells: Iterable[Cell]) -> dict[str, dict
             if name in by_name:
                 known[name] = row
     return known
+
+
+def _check_measures(path: Path, row: dict[str, Any]) -> None:
+    """Refuse measures that are not numbers. A run without predictions has None.
+
+    Raises:
+        ValueError: a measure is something else.
+    """
+    for measure in _MEASURES:
+        if type(row[measure]) not in (int, float, NoneType):
+            raise ValueError(
+                f"{path}: found {measure} = {str(row[measure])[:80]!r} of {row['run']}, expected a number of mm, or "
+                "null for a run without predictions."
+            )
 
 
 def _said(arguments: Any) -> str:
@@ -264,15 +284,17 @@ def _table(cells: list[Cell], rows: list[dict[str, Any]]) -> str:
         lines += [f"**{title}** (mm, mean over seeds, least and most in brackets)", ""]
         lines += ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
         for variant in variants:
-            cellwise = [_entry([row[measure] for row in _matching(rows, variant, *column)]) for column in columns]
+            cellwise = [_entry(_values(rows, measure, variant, *column)) for column in columns]
             lines.append(f"| {variant} | " + " | ".join(cellwise) + " |")
         lines.append("")
     lines.append(f"{len(rows)} of {len(cells)} runs are finished.")
     return "\n".join(lines) + "\n"
 
 
-def _matching(rows: list[dict[str, Any]], variant: str, fold: str, labels: str) -> list[dict[str, Any]]:
-    return [row for row in rows if (row["variant"], row["fold"], row["labels"]) == (variant, fold, labels)]
+def _values(rows: list[dict[str, Any]], measure: str, variant: str, fold: str, labels: str) -> list[float]:
+    """A measure of all seeds of a cell. Runs without predictions have none, and are left out."""
+    matching = [row for row in rows if (row["variant"], row["fold"], row["labels"]) == (variant, fold, labels)]
+    return [row[measure] for row in matching if row[measure] is not None]
 
 
 def _entry(values: list[float]) -> str:
@@ -298,7 +320,7 @@ def _draw_curves(path: Path, cells: list[Cell], rows: list[dict[str, Any]]) -> N
     for axes, fold in zip(figure.subplots(1, len(folds), squeeze=False)[0], folds, strict=True):
         for variant in dict.fromkeys(cell.variant for cell in cells):
             shares = sorted({cell.labels for cell in cells}, key=_share)
-            points = [(_share(s), [row["mean_mm"] for row in _matching(rows, variant, fold, s)]) for s in shares]
+            points = [(_share(s), _values(rows, "mean_mm", variant, fold, s)) for s in shares]
             points = [(share, values) for share, values in points if values]
             axes.plot([share for share, _ in points], [np.mean(values) for _, values in points], "o-", label=variant)
         axes.set_xscale("log")
