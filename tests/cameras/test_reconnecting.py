@@ -1,5 +1,6 @@
 """A camera that is unplugged, stalls or changes: told, opened again, given up; never a hang."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -167,3 +168,5 @@ def test_closing_from_another_thread_ends_a_wait(plug: Callable[[], FakeCamera])
 def test_impossible_waits_are_refused() -> None:
     with pytest.raises(ValueError, match="expected timeouts above 0 s"):
         Retries(timeout_s=0.0)
+    with pytest.raises(ValueError, match=r"a pause of 0 to \d+ s"):
+        Retries(retry_s=math.inf)

@@ -114,6 +114,14 @@ def test_messages(tmp_path: Path, text: str, camera: str | None, message: str) -
         open_source(text.replace("{tmp}", str(tmp_path)), camera)
 
 
+def test_seeds_of_the_virtual_camera_have_a_limit() -> None:
+    most = 2**32 - 1
+    assert open_source("virtual", seed=most).name == "virtual:realsense-d435"
+    for seed in (-1, most + 1):
+        with pytest.raises(ValueError, match=f"Found the seed {seed}, expected 0 to {most}"):
+            open_source("virtual", seed=seed)
+
+
 def test_folders_below_a_folder_of_pngs_are_named(pngs: Path) -> None:
     (pngs / "below").mkdir()
     shutil.copy(sorted(pngs.glob("*.png"))[0], pngs / "below")

@@ -131,6 +131,17 @@ def test_arrays_and_nested_folders_are_sources(
     assert [frame.key.partition("/a/")[2] for frame, _ in frames[-2:]] == ["b/c/000000.png", "d/000001.png"]
 
 
+@pytest.mark.parametrize(
+    "camera",
+    ["384,384,320,240", crossnets.Pinhole(384.0, 384.0, 320.0, 240.0), np.array([384.0, 384, 320, 240])],
+    ids=["text", "pinhole", "array"],
+)
+def test_predict_takes_cameras_in_all_forms(camera: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "depth.npy", np.zeros((480, 640), np.uint16))
+    ((frame, hands),) = crossnets.predict(tmp_path / "depth.npy", camera)
+    assert (frame.camera, hands) == (crossnets.Pinhole(384.0, 384.0, 320.0, 240.0), [])
+
+
 def test_arrays_that_hold_no_depth_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "colour.npy", np.zeros((4, 4, 3, 3), np.uint8))
     with pytest.raises(

@@ -128,6 +128,12 @@ def test_cameras_are_accepted_in_all_usual_forms(given: Any) -> None:
         ({"fx": 3}, "as the camera"),
         ([475, float("nan"), 316, 245], "Invalid camera"),
         (np.diag([-475.0, 475, 1]), "focal lengths positive"),
+        ([[[475, 0, 316], [0, 475], [0, 0, 1]], [0.1] * 5], "3 x 3 matrix"),
+        ([*K[:2], [1]], "3 x 3 matrix"),
+        *(
+            (CAMERAS["realsense-sr305"]._replace(depth_unit_mm=unit), f"Invalid depth unit of {unit} mm per count")
+            for unit in (float("nan"), float("inf"), -1.0, 0.0)
+        ),
     ],
 )
 def test_invalid_descriptions_of_a_camera_raise(given: Any, says: str) -> None:

@@ -149,17 +149,27 @@ def test_arguments_of_wrong_types_are_explained() -> None:
         "import crossnets, numpy as np\n"
         "image = np.zeros((480, 640), 'uint16')\n"
         "calls = (lambda: crossnets.load(precision='fp16'), lambda: crossnets.predict(image),\n"
-        "         lambda: crossnets.load().predict(image, 'd436'))\n"
+        "         lambda: crossnets.load().predict(image, 'd436'),\n"
+        "         lambda: crossnets.load(hands=1.5), lambda: crossnets.load(hands=1.0),\n"
+        "         lambda: crossnets.load(smooth=3), lambda: crossnets.load().track(image, 'd435', time_s='1'),\n"
+        "         lambda: crossnets.load().predict([[1, 2], [3]], 'd435'))\n"
         "for call in calls:\n"
         "    try: call()\n"
         "    except (TypeError, ValueError) as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    precision, image, camera = done.stdout.splitlines()
+    precision, image, camera, *options, time_s, ragged = done.stdout.splitlines()
     assert precision == "ValueError precision='fp16': expected float32, bfloat16, int8."
     assert image.startswith("TypeError Found an array of shape (480, 640), expected the name of a source.")
     assert "call crossnets.load().predict(depth_mm, camera)" in image
     assert camera.startswith("ValueError No camera is named 'd436'. Did you mean d435?")
+    assert options == [
+        "ValueError hands=1.5: expected 1 to 2. The detector finds no more hands in an image.",
+        "ValueError hands=1.0: expected a whole number, 1 or more.",
+        "ValueError smooth=3: expected True, False or a OneEuroConfig.",
+    ]
+    assert time_s == "ValueError Found the time '1', expected a finite number of seconds."
+    assert ragged.startswith("ValueError Found a list whose rows differ in length, expected a depth image")
 
 
 def _found_in(job: tuple[Tracker, np.ndarray]) -> tuple[str, int]:

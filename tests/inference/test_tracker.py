@@ -98,6 +98,21 @@ def test_two_hands_in_one_image() -> None:
     assert len(one.predict(blobs.image(), CAMERA)) == 1
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_masked_pixels_are_invalid(kind: type) -> None:
+    blobs = Blobs(LEFT_MM)
+    depth = blobs.image().astype(kind)
+    mask = np.zeros(depth.shape, bool)
+    mask[:, :150] = True
+    masked = np.ma.masked_array(np.where(mask, 420, depth).astype(kind), mask)
+    expected = np.where(mask, 0, depth).astype(kind)
+    for name in ("predict", "track"):
+        (one,) = getattr(tracker(blobs)[0], name)(masked, CAMERA)
+        (other,) = getattr(tracker(blobs)[0], name)(expected, CAMERA)
+        np.testing.assert_array_equal(one.joints_mm, other.joints_mm)
+    assert abs(one.joints_mm - tracker(blobs)[0].predict(masked.data, CAMERA)[0].joints_mm).max() > 1
+
+
 def test_a_hand_that_is_found_twice_is_one() -> None:
     blobs = Blobs(LEFT_MM, LEFT_MM + 5)
     found, _ = tracker(blobs)

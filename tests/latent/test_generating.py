@@ -168,6 +168,8 @@ def test_random_hands_depend_on_the_seed_and_are_centred(model: Path, nets: Cros
     assert not torch.equal(made.z, sample(nets, 3, 6).z)
     with pytest.raises(ValueError, match="Found a sample of 0 hands"):
         sample(nets, 0, 5)
+    with pytest.raises(ValueError, match=f"Found the seed {2**64}, expected 0 to {2**64 - 1}"):
+        sample(nets, 1, 2**64)
     paths = generate_command("sample", model, data=None, out=tmp_path, **OPTIONS, count=3)
     assert paths == [tmp_path / "sample.png"]
     with Image.open(paths[0]) as picture:

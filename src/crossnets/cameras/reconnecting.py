@@ -32,9 +32,12 @@ class Retries:
     """Attempts in a row before the camera is given up. None tries for ever."""
 
     def __post_init__(self) -> None:
-        waits = self.timeout_s > 0 and self.opening_s > 0 and self.retry_s >= 0
+        waits = self.timeout_s > 0 and self.opening_s > 0 and 0 <= self.retry_s <= threading.TIMEOUT_MAX
         if not (waits and (self.tries is None or self.tries >= 0)):
-            raise ValueError(f"{self}: expected timeouts above 0 s, and a pause and a number of tries of 0 or more.")
+            raise ValueError(
+                f"{self}: expected timeouts above 0 s, a pause of 0 to {threading.TIMEOUT_MAX:.0f} s, and 0 or more "
+                "tries."
+            )
 
 
 class Retrying(Closing):

@@ -20,6 +20,8 @@ _MOTION = motion.MotionConfig(
 )
 _FOREARM_MM = 220.0
 _NOISE = 0.7
+_MOST_SEED = 2**32 - 1
+"""The seed of a frame's noise has 64 bits. Its lower half is the number of the frame."""
 
 
 class VirtualCamera(Closing):
@@ -31,11 +33,11 @@ class VirtualCamera(Closing):
         """`camera` is a preset with an image size and a noise model, and may have a lens of its own after a colon.
 
         Raises:
-            ValueError: the camera is unknown or cannot be rendered, or the seed is negative.
+            ValueError: the camera is unknown or cannot be rendered, or the seed is negative or too large.
         """
         self.preset = parse_camera(camera)
-        if seed < 0:
-            raise ValueError(f"Found the seed {seed}, expected 0 or more.")
+        if not 0 <= seed <= _MOST_SEED:
+            raise ValueError(f"Found the seed {seed}, expected 0 to {_MOST_SEED}.")
         self.name = f"virtual:{camera}"
         self.skeleton: Skeleton | None = MSRA21
         self._sensor = noise.sensor_of(camera.partition(":")[0])

@@ -4,7 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,7 +15,7 @@ from crossnets.datasets.file_checks import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
-from crossnets.geometry.camera import CAMERAS, CameraPreset, parse_camera, unlikely
+from crossnets.geometry.camera import CAMERAS, CameraPreset, as_camera, unlikely
 from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.paths import expanded
@@ -136,21 +136,20 @@ class ArrayFile:
         return self._path.stem
 
 
-def open_sources(
-    texts: Sequence[str], camera: str | None, split: Literal["train", "test"] = "test"
-) -> list[HandDataset]:
+def open_sources(texts: Sequence[str], camera: Any, split: Literal["train", "test"] = "test") -> list[HandDataset]:
     """Open image files, folders of images, recordings and data sets.
 
     Args:
         texts: Paths, or data sets such as cvar:PATH#P5.
-        camera: Camera of image files and of folders without camera.json. The other sources have their own camera.
+        camera: Camera of image files and of folders without camera.json, in any form of `geometry.camera.as_camera`.
+            The other sources have their own camera.
         split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no depth images.
         ValueError: images are given without a camera, a camera without images, an unknown camera, or a frame twice.
     """
-    preset = None if camera is None else parse_camera(camera)
+    preset = None if camera is None else as_camera(camera)
     opened: list[HandDataset | tuple[Path, ...]] = []
     for text in texts:
         images = _bare_images(text)

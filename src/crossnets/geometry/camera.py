@@ -238,9 +238,14 @@ def as_camera(camera: Any) -> CameraPreset:
 
 def _separated(camera: Any) -> tuple[Lens | None, Any]:
     """Separate a pair of matrix and coefficients into lens and matrix. Other descriptions have no separate lens."""
-    if isinstance(camera, list | tuple) and len(camera) == 2 and np.shape(camera[0]) == (3, 3):
-        return lens_of(camera[1]), camera[0]
-    return None, camera
+    if not isinstance(camera, list | tuple) or len(camera) != 2:
+        return None, camera
+    try:
+        shape = np.shape(camera[0])
+    # The rows differ in length.
+    except ValueError:
+        shape = ()
+    return (lens_of(camera[1]), camera[0]) if shape == (3, 3) else (None, camera)
 
 
 def realsense_lens(intrinsics: Any) -> Lens | None:
@@ -272,6 +277,10 @@ def _checked(camera: CameraPreset) -> CameraPreset:
         raise ValueError(f"Invalid camera {pinhole}: expected focal lengths and a centre of at most {_MOST_PX:g} px.")
     if camera.lens is not None and not all(map(math.isfinite, camera.lens)):
         raise ValueError(f"Invalid lens {camera.lens}: all coefficients must be finite.")
+    if not 0 < camera.depth_unit_mm < math.inf:
+        raise ValueError(
+            f"Invalid depth unit of {camera.depth_unit_mm} mm per count: expected a finite number above 0."
+        )
     return camera
 
 

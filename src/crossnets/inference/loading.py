@@ -70,8 +70,8 @@ def load(
         ValueError: the model's files are damaged, the model or runtime does not support the settings, or `hands` is not
             1 or 2.
     """
-    if not 1 <= hands <= MOST_HANDS:
-        raise ValueError(f"hands={hands}: expected 1 to {MOST_HANDS}. The detector finds no more hands in an image.")
+    if hands not in range(1, MOST_HANDS + 1):
+        raise ValueError(f"hands={hands!r}: expected 1 to {MOST_HANDS}. The detector finds no more hands in an image.")
     formats = (*get_args(Precision), "int8")
     if precision not in formats:
         raise ValueError(f"precision={precision!r}: expected {', '.join(formats)}.")

@@ -22,6 +22,7 @@ from crossnets.inference.hands import (
 )
 from crossnets.inference.loading import Candidates, load
 from crossnets.inference.sources import frames_of, open_frames
+from crossnets.inference.tracker import Camera
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 
 
@@ -35,7 +36,7 @@ class PredictedHands(PredictedFrame):
 
 def predict(
     source: str | Path | Sequence[str | Path],
-    camera: str | None = None,
+    camera: Camera = None,
     *,
     model: str | Path | None = None,
     hands: int = 2,
@@ -48,7 +49,7 @@ def predict(
 
     Args:
         source: Any source of `crossnets predict`: PNGs, folders, recordings, data sets, shards, .npy, .db3, realsense.
-        camera: Camera of PNGs without camera.json and of .npy files.
+        camera: Camera of PNGs without camera.json and of .npy files, in any form that `Tracker.predict` takes.
         model: A run, a model folder or an exported file. The model of the package is the default.
         hands: Largest number of hands in a frame.
         side: The side of all hands, if it is known.

@@ -1,7 +1,7 @@
 """Read frames from any source: data sets, images and recordings on disk, and cameras."""
 
 from collections.abc import Generator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,13 +21,13 @@ def is_camera(text: str) -> bool:
 
 
 def open_frames(
-    texts: Sequence[str], camera: str | None = None, split: Literal["train", "test"] = "test", seed: int = 0
+    texts: Sequence[str], camera: Any = None, split: Literal["train", "test"] = "test", seed: int = 0
 ) -> list[HandDataset | DepthSource]:
     """Open all sources, in their order.
 
     Args:
         texts: Sources, as for `datasets.image_sources.open_sources` and `crossnets.open`.
-        camera: Camera of images and arrays without a camera file.
+        camera: Camera of images and arrays without a camera file, in any form of `geometry.camera.as_camera`.
         split: Split of NYU, ICVL, HANDS17, FPHA, DexYCB, HO-3D, H2O-3D and H2O.
         seed: Seed of the virtual camera.
 

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -120,10 +121,13 @@ class Tracker:
                 hand. Joints stay those of the image.
 
         Raises:
-            ValueError: `hands` is less than 1, or `side` is neither left nor right.
+            ValueError: `hands` is not a whole number above 0, `smooth` is neither a bool nor a config, or `side` is
+                neither left nor right.
         """
-        if hands < 1:
-            raise ValueError(f"hands={hands}: expected 1 or more.")
+        if not isinstance(hands, Integral) or hands < 1:
+            raise ValueError(f"hands={hands!r}: expected a whole number, 1 or more.")
+        if not isinstance(smooth, bool | OneEuroConfig):
+            raise ValueError(f"smooth={smooth!r}: expected True, False or a OneEuroConfig.")
         if side not in (None, "left", "right"):
             raise ValueError(f"side={side!r}: expected left, right or None.")
         self.estimator = estimator
@@ -226,8 +230,8 @@ class Tracker:
     def _now(self, time_s: float | None) -> float:
         last = self._time_s
         now = time_s if time_s is not None else (0.0 if last is None else last + _DEFAULT_STEP_S)
-        if not math.isfinite(now):
-            raise ValueError(f"Found the time {now}, expected a finite number of seconds.")
+        if not isinstance(now, Real) or not math.isfinite(now):
+            raise ValueError(f"Found the time {now!r}, expected a finite number of seconds.")
         self._long_steps = self._long_steps + 1 if last is not None and now - last > _LONG_STEP_S else 0
         if self._long_steps == _LONG_STEPS:
             warnings.warn(
@@ -346,6 +350,19 @@ def _with_gesture(followed: _Followed, hand: Hand) -> Hand:
     return hand
 
 
+def _array_of(depth_mm: Any) -> np.ndarray:
+    """Convert the caller's depth to an array. Masked pixels are invalid."""
+    if isinstance(depth_mm, np.ma.MaskedArray):
+        return depth_mm.filled(0)
+    try:
+        return np.asarray(depth_mm)
+    except ValueError:
+        raise ValueError(
+            f"Found a {type(depth_mm).__name__} whose rows differ in length, expected a depth image: (height, width), "
+            "uint16 or float, in millimetres."
+        ) from None
+
+
 def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Image:
     """Check the caller's image and camera, and combine them.
 
@@ -358,7 +375,7 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
     if camera is None:
         raise ValueError("The image has no camera. Give camera=, such as camera='realsense-d435'.")
     preset = as_camera(camera)
-    depth = np.asarray(depth_mm)
+    depth = _array_of(depth_mm)
     if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
         raise ValueError(
             f"Found an array of shape {depth.shape} and type {depth.dtype}, expected a depth image: (height, width), "

@@ -20,6 +20,9 @@ from crossnets.models.paper import LatentNetworks
 from crossnets.tensors import PoseBatch
 from crossnets.types import HandCrop, Pinhole
 
+_MOST_SEED = 2**64 - 1
+"""Largest seed of torch's generators."""
+
 
 class Generated(NamedTuple):
     """Images and poses that were generated from latents."""
@@ -54,10 +57,12 @@ def sample(nets: LatentNetworks, count: int, seed: int) -> Generated:
     """Generate random hands: z_y from the prior N(0, I), and t so that the mean of the joints is the crop's centre.
 
     Raises:
-        ValueError: `count` is below 1.
+        ValueError: `count` is below 1, or the seed is negative or too large.
     """
     if count < 1:
         raise ValueError(f"Found a sample of {count} hands, expected 1 or more.")
+    if not 0 <= seed <= _MOST_SEED:
+        raise ValueError(f"Found the seed {seed}, expected 0 to {_MOST_SEED}.")
     z_y = torch.randn(count, nets.latent_dim - 3, generator=torch.Generator().manual_seed(seed))
     y = nets.decode_pose(torch.cat([z_y, torch.zeros(count, 3)], dim=1)).y
     return generate(nets, torch.cat([z_y, -y.mean(1)], dim=1))
