@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +26,37 @@ from tests.datasets.make import make_nyu, make_recording
 
 def crossnets(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "crossnets", *words], capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and its output."""
+
+    returncode: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+    """Run commands in this process, which imports the package once for all of them."""
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["crossnets", *words])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    # With it set, a training does not start again to set it.
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +133,8 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
         (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),
     ],
 )
-def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> None:
-    done = crossnets(*words)
+def test_a_mistake_ends_in_one_message(in_process: Callable[..., Ended], words: tuple[str, ...], message: str) -> None:
+    done = in_process(*words)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.startswith("crossnets: ")
@@ -108,15 +142,59 @@ def test_a_mistake_ends_in_one_message(words: tuple[str, ...], message: str) -> 
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 TiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"),
+    ],
+)
+def test_memory_that_runs_out_is_said(
+    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(cli, "_run", raising(error))
+    done = in_process("info")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"crossnets: Memory has run out ({error}). Give a smaller --batch-size")
+
+
+def test_other_errors_of_a_library_keep_their_traceback(
+    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_run", raising(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        in_process("info")
+
+
+def test_a_reader_of_the_output_that_has_ended_ends_the_command() -> None:
+    words = [sys.executable, "-m", "crossnets", "train", "--preset", "paper", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def run(*_: object) -> None:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
     ("preset", "option"),
     [("crossnets", "--metric"), ("detector", "--no-smoothness"), ("detector", "--data"), ("detector", "--validation")],
 )
-def test_an_option_that_a_preset_ignores_does_not_exist(preset: str, option: str) -> None:
-    done = crossnets("train", f"--preset={preset}", option, "x", "--out", "x")
+def test_an_option_that_a_preset_ignores_does_not_exist(
+    in_process: Callable[..., Ended], preset: str, option: str
+) -> None:
+    done = in_process("train", f"--preset={preset}", option, "x", "--out", "x")
     assert done.returncode == 2
     assert "Unrecognized" in done.stderr
     assert option in done.stderr
-    assert f"│ {option} " not in crossnets("train", "--preset", preset, "--help").stdout
+    assert f"│ {option} " not in in_process("train", "--preset", preset, "--help").stdout
 
 
 def test_the_version_is_printed() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from crossnets.cameras.folders import FolderSource
 from crossnets.cameras.opening import open_source
+from crossnets.datasets.dataset import FrameError
 from crossnets.datasets.file_checks import matching_camera, natural_order
 from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.recording import Recording
@@ -161,3 +162,29 @@ def test_folders_of_images_are_read_in_natural_order(images: Made, tmp_path: Pat
 def test_names_sort_by_their_numbers() -> None:
     names = ["a10", "a", "10.png", "a2b", "2.png", "02.png", "b1", "a2"]
     assert sorted(names, key=natural_order) == ["02.png", "2.png", "10.png", "a", "a2", "a2b", "a10", "b1"]
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "hand.jpg", "notes"])
+def test_files_that_hold_no_depth_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not a depth image")
+    with pytest.raises(ValueError, match=rf"{name} is not a depth image. Expected a 16-bit PNG, a \.npy file"):
+        open_sources([str(tmp_path / name)], "realsense-d435")
+
+
+def test_a_png_may_have_any_name(images: Made, tmp_path: Path) -> None:
+    (tmp_path / "frame").write_bytes((images.root / "000000.png").read_bytes())
+    (source,) = open_sources([str(tmp_path / "frame")], "msra-senz3d")
+    np.testing.assert_array_equal(source[0].depth_mm, images.depth_mm[0])
+
+
+def test_arrays_with_pixels_that_are_no_depths(tmp_path: Path) -> None:
+    depth_mm = np.full((3, 24, 32), 500, np.float32)
+    depth_mm[0, 3, 4] = np.nan
+    depth_mm[1, 5, 6] = np.inf
+    depth_mm[2, 7, 8] = -1
+    np.save(tmp_path / "depth.npy", depth_mm)
+    (source,) = open_sources([str(tmp_path / "depth.npy")], "50,50,16,12")
+    assert source[0].depth_mm[3, 4] == 0
+    assert source[1].depth_mm[5, 6] == 0
+    with pytest.raises(FrameError, match="its depths span -1 to 500, expected mm"):
+        source[2]

@@ -1,5 +1,6 @@
 """The page over HTTP: requests, permissions, and ports that cannot be opened."""
 
+import errno
 import http.client
 import json
 import re
@@ -133,6 +134,15 @@ def test_ports_and_addresses_that_cannot_be_had(server: LiveServer) -> None:
 @pytest.fixture
 def public() -> Iterator[LiveServer]:
     yield from serving(LiveState("frames", None, 1.0), "0.0.0.0")
+
+
+def test_a_port_that_needs_other_rights_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(LiveServer, "server_bind", refused)
+    with pytest.raises(OSError, match=r"Port 80 may not be opened by this user\. Give --port with a"):
+        LiveServer(LiveState("frames", None, 1.0), "127.0.0.1", 80)
 
 
 def test_other_addresses_need_the_token(public: LiveServer, server: LiveServer) -> None:

@@ -162,6 +162,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _explained(error: Exception) -> str | None:
+    """The message of an error. None if it is neither a mistake of the user nor a resource that has run out."""
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"{error.filename}: permission denied. Give yourself the right to it (chmod u+rwX), or name another."
+    if isinstance(error, ValueError | OSError | FrameError):
+        # The error of a full disk names no file where a stream was written.
+        return f"{error}. {MAKE_ROOM}" if is_full(error) else str(error)
+    # torch raises a RuntimeError that only its text tells from others.
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
+        return f"Memory has run out ({str(error)[:200]}). Give a smaller --batch-size, or end other programs."
+    return None
+
+
 def main() -> None:
     """Run the command line. A mistake of the user ends in one message and exit code 2."""
     if sys.argv[1:] in (["--version"], ["-V"]):
@@ -201,18 +215,15 @@ def main() -> None:
             raise
         extra = _extras_for(package, sys.argv[1:])
         end(f"{package} is not installed, but this command needs it: {_install(extra)}.{_without(package)}", 2)
-    except KeyboardInterrupt:  # commands that can stop half-way do not let it come here
+    # Commands that can stop half-way handle it themselves.
+    except KeyboardInterrupt:
         end("stopped; what was not finished is not written.", 130)
-    except BrokenPipeError:  # who read our output, such as `head`, has enough
+    # The program that reads the output, such as `head`, has ended.
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except PermissionError as error:
-        if os.environ.get(TRACEBACK):
+    except (ValueError, OSError, FrameError, MemoryError, RuntimeError) as error:
+        said = _explained(error)
+        if said is None or os.environ.get(TRACEBACK):
             raise
-        denied = f"{error.filename}: permission denied. Give yourself the right to it (chmod u+rwX), or name another."
-        end(str(error) if error.filename is None else denied, 2)
-    except (ValueError, OSError, FrameError) as error:
-        if os.environ.get(TRACEBACK):
-            raise
-        # The error of a full disk names no file where a stream was written.
-        end(f"{error}. {MAKE_ROOM}" if is_full(error) else str(error), 2)
+        end(said, 2)

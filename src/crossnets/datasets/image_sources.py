@@ -13,7 +13,7 @@ from crossnets.datasets.dataset import FrameError, HandDataset, Problem
 from crossnets.datasets.depth_unit import in_metres
 from crossnets.datasets.file_checks import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
-from crossnets.datasets.png import png_size, read_png16, sized
+from crossnets.datasets.png import is_png, png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
 from crossnets.geometry.camera import CAMERAS, CameraPreset, as_camera, unlikely
 from crossnets.geometry.lens import ideal_image, lens_table
@@ -69,6 +69,10 @@ class ImageFiles:
     def depth_unit_of(self, index: int) -> float:
         """Millimetres per count, the same for all images."""
         return self._camera.depth_unit_mm
+
+
+_SUFFIXES = (".png", ".npy")
+"""Ends of the names of files with depth."""
 
 
 class ArrayFile:
@@ -208,6 +212,11 @@ def _bare_images(text: str) -> tuple[Path, ...] | None:
     """Find the images at a path that have no camera.json. None if the path is a recording or a data set."""
     path = expanded(text)
     if path.is_file():
+        if path.suffix.lower() not in _SUFFIXES and not is_png(path):
+            raise ValueError(
+                f"{path} is not a depth image. Expected a 16-bit PNG, a .npy file of depth in mm, a folder of PNGs, a "
+                "recording, a .db3 or .bag file, or a data set. Films and pictures in colour hold no depth."
+            )
         return (path,)
     if not path.is_dir():
         return None

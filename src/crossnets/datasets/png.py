@@ -56,6 +56,12 @@ def read_png_rgb(path: Path, sizes: Sequence[tuple[int, int]]) -> UInt8[np.ndarr
     return _decode(read_image_bytes(path), path, sizes, bits=8, colour=2)
 
 
+def is_png(path: Path) -> bool:
+    """Whether a file begins like a PNG. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
+
+
 def png_size(path: Path) -> tuple[int, int]:
     """Read width and height in pixels from the header of a PNG file.
 
