@@ -21,9 +21,13 @@ from crossnets.atomic import UnfinishedMark, held, write_text
 from crossnets.cameras import SourceError
 from crossnets.cameras.frames import DepthFrame
 from crossnets.cameras.record import record
+from crossnets.cameras.virtual import VirtualCamera
+from crossnets.cli.predict import predict
+from crossnets.cli.sweep import sweep
 from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.synth.writing import write_dataset
+from tests.datasets.make import make_recording
 from tests.viewer.stand_ins import CAMERA, Frames
 
 ROOT = Path(__file__).parents[1]
@@ -136,6 +140,33 @@ def test_sigterm_closes_a_recording(tmp_path: Path) -> None:
     assert not found.problems
     assert found.skeleton is not None
     assert not list((tmp_path / "out").glob("*.unfinished"))
+
+
+def test_a_recording_that_ends_before_its_first_frame_can_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingWriter, "add", interrupted)
+        ended = record(VirtualCamera("icvl-senz3d"), tmp_path / "out", frames=2)
+    assert (ended.frames, ended.interrupted) == (0, True)
+    record(VirtualCamera("icvl-senz3d"), tmp_path / "out", frames=2)
+    assert len(Recording(tmp_path / "out")) == 2
+
+
+def test_predictions_and_sweeps_of_another_process_are_not_mixed(tmp_path: Path) -> None:
+    make_recording(tmp_path / "hands", frames=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    with held(out, "predicts into"), pytest.raises(BlockingIOError, match="Another process predicts into"):
+        predict((str(tmp_path / "hands"),), out=out)
+    assert not list(out.iterdir())
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text('[train]\npreset = "paper"\n[[fold]]\nname = "a"\ntrain = { data = "x" }\ntest = "x"\n')
+    with held(out, "sweeps into"), pytest.raises(BlockingIOError, match="Another process sweeps into"):
+        sweep(experiment, out=out)
 
 
 def test_a_folder_that_another_process_writes_into_is_refused(tmp_path: Path) -> None:

@@ -242,6 +242,22 @@ BROKEN_LINES = [
 ]
 
 
+@pytest.mark.parametrize("name", ["icvl", "cvar"])
+def test_a_pixel_far_beside_the_image_is_refused(tmp_path: Path, name: str) -> None:
+    """Column and depth are both below the limit, but the joint lies 36 km beside the camera."""
+    make, labels, line = {
+        "icvl": (make_icvl, "Testing/test_seq_1.txt", 1),
+        "cvar": (make_cvar, "P1/joint.txt", 2),
+    }[name]
+    make(tmp_path)
+    edit_word(tmp_path / labels, line, 4, "90000")
+    edit_word(tmp_path / labels, line, 6, "90000")
+    dataset = ICVL(tmp_path, "test", ("seq1",)) if name == "icvl" else CVAR(tmp_path)
+    (problem,) = dataset.problems
+    assert (problem.path, problem.line) == (tmp_path / labels, line)
+    assert "expected at most" in problem.what
+
+
 @pytest.mark.parametrize(("word", "new", "message"), BROKEN_LINES)
 @pytest.mark.parametrize("name", ["icvl", "msra", "cvar"])
 def test_broken_label_line(tmp_path: Path, name: str, word: int, new: str, message: str) -> None:

@@ -52,6 +52,13 @@ def bar(width_px: int) -> np.ndarray:
     return depth
 
 
+@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (40, 1)])
+def test_images_of_few_rows_have_no_hand(shape: tuple[int, int]) -> None:
+    depth_mm = np.full(shape, 500, np.uint16)
+    camera = Pinhole(float(shape[1]), float(shape[0]), shape[1] / 2, shape[0] / 2)
+    assert crossnets.load().predict(depth_mm, camera) == []
+
+
 @pytest.mark.parametrize("width_px", [2, 3])
 def test_a_thin_finger_stays(width_px: int) -> None:
     lost = unsupported(bar(width_px))[60:180, 150 : 150 + width_px]

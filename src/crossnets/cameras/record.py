@@ -107,7 +107,9 @@ def _recording(out: Path, source: DepthSource, mark: UnfinishedMark) -> Iterator
         mark.set()
         with RecordingWriter(out, source.preset, source.skeleton, name=source.name, resume=True) as writer:
             yield writer
-        mark.remove()
+        # Without a frame there is no recording yet, and the same command begins again.
+        if writer.count:
+            mark.remove()
 
 
 def _until(stream: Iterator[DepthFrame], frames: int | None, seconds: float | None) -> Generator[DepthFrame]:

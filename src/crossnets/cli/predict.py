@@ -17,11 +17,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crossnets.atomic import held, make_folder
 from crossnets.cameras import DepthSource
 from crossnets.cameras.opening import guess_of
 from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
-from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, write_problems
+from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, printable, write_problems
 from crossnets.datasets.depth_unit import median_mm
 from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
@@ -153,9 +154,7 @@ def predict_command(
             frames, an option that is out of range, or not one frame could be read.
     """
     path = out / f"predictions.{format}"
-    for file in (path, path.with_name(PROBLEMS_FILE)):  # a run has problems of its own
-        if file.exists():
-            raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
+    _refuse_to_overwrite(path)
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
@@ -196,8 +195,19 @@ def predict_command(
         else:
             answers = _one_by_one(predictor, tally, first)
         predicted = _accounted(answers, tally, overlays, film, shown)
+        make_folder(out)
+        stack.enter_context(held(out, "predicts into"))
+        # Another process may have finished in the meantime.
+        _refuse_to_overwrite(path)
         tally.written = _write(path, format, header, predicted)
     _tell(console, tally, path, overlays, film)
+
+
+def _refuse_to_overwrite(path: Path) -> None:
+    """Raise FileExistsError if there are predictions or their problems. A run has problems of its own."""
+    for file in (path, path.with_name(PROBLEMS_FILE)):
+        if file.exists():
+            raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
 
 
 def _write(path: Path, format: Format, header: PredictionHeader, predicted: Iterator[PredictedHands]) -> int:
@@ -488,9 +498,8 @@ def _tell(console: Console, tally: _Tally, path: Path, overlays: _Overlays | Non
     ended = " until Ctrl-C" if tally.interrupted else ""
     lines = [f"{path}: {counted(tally.written, 'frame')}{ended}, {hands} with a hand."]
     if tally.without_hand:
-        lines.append(
-            f"No hand found in {len(tally.without_hand)}, whose joints are null: {some_of(tally.without_hand)}"
-        )
+        names = printable(some_of(tally.without_hand))
+        lines.append(f"No hand found in {len(tally.without_hand)}, whose joints are null: {names}")
     if problems:
         listed = path.with_name(PROBLEMS_FILE)
         write_problems(listed, tally.problems)

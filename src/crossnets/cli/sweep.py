@@ -8,12 +8,13 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from crossnets.atomic import held, make_folder
 from crossnets.cli.ending import end
 from crossnets.evaluation.sweep import SCORES, Cell, read_results, read_sweep, scores_of, write_results
 
@@ -60,7 +61,13 @@ def sweep(
         raise ValueError(f"--parallel {parallel}: expected 1 or more.")
     cells = read_sweep(file, values)
     finished = read_results(known, cells)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    with held(out, "sweeps into"):
+        _sweep(out, cells, finished, parallel, table)
+
+
+def _sweep(out: Path, cells: Sequence[Cell], finished: dict[str, dict[str, Any]], parallel: int, table: bool) -> None:
+    """Run what is missing, and write the results."""
     missing = [cell for cell in cells if scores_of(out, cell) is None and cell.name not in finished]
     failed = [] if table else _run(out, missing, len(cells), parallel)
     print(write_results(out, cells, finished))

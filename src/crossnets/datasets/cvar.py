@@ -102,7 +102,8 @@ class CVAR:
         if not image.is_file():
             raise broken(path, f"the image {image.name} of this row is missing", number)
         key = f"cvar/{folder.name}/{image.stem.removesuffix('_depth')}"
-        return Row(key, folder.name, image, unproject(uvd, self.camera).astype(np.float32))
+        joints_mm = sound_joints(unproject(uvd, self.camera), path, number)
+        return Row(key, folder.name, image, joints_mm.astype(np.float32))
 
     def _check_detections(self, path: Path, expected: int) -> None:
         """Compare the number of detections with that of the labels. A difference shows an incomplete release.

@@ -134,4 +134,5 @@ class ICVL:
         image = relative_image(words[0], path, number)
         uvd = sound_joints(parse_joints(words[1:], len(ICVL16), path, number), path, number)
         key = f"icvl/{self._split}/{image.with_suffix('')}"
-        return Row(key, sequence or image.parts[0], images / image, unproject(uvd, self.camera).astype(np.float32))
+        joints_mm = sound_joints(unproject(uvd, self.camera), path, number)
+        return Row(key, sequence or image.parts[0], images / image, joints_mm.astype(np.float32))

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from crossnets.datasets.dataset import HandDataset, Problem, declared_side, readable_frames
+from crossnets.datasets.dataset import HandDataset, Problem, declared_side, printable, readable_frames
 from crossnets.datasets.depth_unit import unit_fault
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
@@ -223,17 +223,22 @@ def render(info: DatasetInfo) -> RenderableType:
     if info.blank:
         rows["blank frames"] = f"{info.blank}, in which no pixel has depth"
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, _plain(value))
     parts: list[RenderableType] = [table, _sequence_table(info.sequences)]
     if check is not None and check.cause is not None:
-        parts.append(f"[red]problem[/] {escape(check.cause)}")
-    parts += [f"[yellow]note[/] {escape(note)}" for note in info.notes]
-    parts += [f"[red]problem[/] {escape(str(problem))}" for problem in info.problems[:_SHOWN_PROBLEMS]]
+        parts.append(f"[red]problem[/] {_plain(check.cause)}")
+    parts += [f"[yellow]note[/] {_plain(note)}" for note in info.notes]
+    parts += [f"[red]problem[/] {_plain(str(problem))}" for problem in info.problems[:_SHOWN_PROBLEMS]]
     if len(info.problems) > _SHOWN_PROBLEMS:
         parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more. --json lists all.")
     elif not info.problems and (check is None or check.cause is None):
         parts.append("[green]No problem found in the files.[/]")
     return Group(*parts)
+
+
+def _plain(text: str) -> str:
+    """Text from files, which neither rich nor the terminal takes for commands."""
+    return escape(printable(text))
 
 
 def _sequence_table(sequences: tuple[SequenceInfo, ...]) -> Table:
@@ -242,7 +247,7 @@ def _sequence_table(sequences: tuple[SequenceInfo, ...]) -> Table:
         hand = sequence.hand
         fingers = "" if hand is None else ", ".join(f"{name} {mm:.1f}" for name, mm in hand.fingers_mm.items())
         share = "" if hand is None or hand.of_adult_mean is None else f"{hand.of_adult_mean:.2f}"
-        table.add_row(escape(sequence.name), str(sequence.frames), str(sequence.labelled), fingers, share)
+        table.add_row(_plain(sequence.name), str(sequence.frames), str(sequence.labelled), fingers, share)
     return table
 
 

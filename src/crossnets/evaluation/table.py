@@ -25,7 +25,7 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
     """Print one row for all frames and one for each sequence, then notes on how to read them."""
     scores = evaluation.scores
     parts = scores.sequences if len(scores.sequences) > 1 else {}
-    console.print(Text(evaluation.title, style="bold"))
+    console.print(Text(printable(evaluation.title), style="bold"))
     whole = slice(0, len(_COLUMNS))
     halves = (slice(0, _NUM_ERRORS), slice(_NUM_ERRORS, len(_COLUMNS)))
     for columns in (whole,) if console.width >= _WIDE else halves:

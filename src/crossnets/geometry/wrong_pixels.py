@@ -51,6 +51,9 @@ def unsupported(
         return part if stride == 1 else np.ascontiguousarray(part)  # OpenCV accepts a stride of rows, but not of pixels
 
     here = shifted(0, 0)
+    # OpenCV takes no empty images, which the thinned images of one or two rows are.
+    if not here.size:
+        return np.zeros(here.shape, np.uint8)
     near = np.zeros(here.shape, np.uint8)
     for down, right in _OFFSETS:
         near += (cv2.absdiff(here, shifted(down, right)) <= within_mm).view(np.uint8)  # false beside NaN
