@@ -229,7 +229,8 @@ def one_round(name: str, job: Job, number: signal.Signals, after_s: float, folde
         faults.append(f"hung {seconds:.0f} s after {number.name}")
     ended = code == 0 and seconds < after_s
     stopped_well = code == 0 and not ended
-    if not ended and not (stopped_well and job.refuses and out.is_dir()):
+    finished = stopped_well and job.refuses and out.is_dir() and not left_over(out)
+    if not ended and not finished:
         code, _ = run(words, log)
         faults += damaged(out)
         if code:

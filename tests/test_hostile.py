@@ -1,5 +1,6 @@
 """Files that somebody made to do harm: they are refused in words, quickly, and without much memory."""
 
+import io
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from rich.console import Console
 from safetensors.torch import save_file
 from scipy.io import savemat
 from torch import nn
@@ -22,6 +24,7 @@ from crossnets.datasets import nyu
 from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.file_checks import numbered_rows
 from crossnets.datasets.image_sources import open_sources
+from crossnets.datasets.info import describe, render
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.png import read_png16
 from crossnets.datasets.recording import Recording
@@ -130,6 +133,9 @@ def test_hostile_descriptions_and_weights_are_refused(tmp_path: Path) -> None:
         run.read(tmp_path)
     assert not bundle.is_detector(tmp_path)
     shipped = json.loads((bundle.SHIPPED / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(shipped).replace('"bones": [[0, 1]', '"bones": [[0, 1e999]'))
+    with pytest.raises(ValueError, match="is not a model description"):
+        bundle.load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(shipped))
     for data in (struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 2) + b"{}", b"", b"\x10" + bytes(7) + b"[" * 16):
         (tmp_path / "weights.safetensors").write_bytes(data)
@@ -326,3 +332,14 @@ def test_names_cannot_command_a_terminal_or_a_page(capsys: pytest.CaptureFixture
         end(f"there is no {name}", 2)
     assert "\x1b[2J" not in capsys.readouterr().err
     assert "<script>" not in row_html([name], "")
+
+
+def test_names_in_tables_cannot_command_a_terminal(tmp_path: Path) -> None:
+    recording = make_recording(tmp_path / "recording", frames=2)
+    keys = [{"frame": f"{k:06d}.png", "key": f"k{k}", "sequence": "a\x1b[2J"} for k in range(2)]
+    (recording.root / "keys.jsonl").write_text("".join(json.dumps(key) + "\n" for key in keys))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(describe(f"recording:{recording.root}")))
+    said = console.file.getvalue()
+    assert "a\\x1b[2J" in said
+    assert "\x1b" not in said

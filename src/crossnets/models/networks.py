@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -44,7 +45,7 @@ def config_from(fields: dict[str, Any]) -> NetworksConfig:
     }
     dense = DenseConfig(**sizes)
     if "bones" in fields:
-        bones = tuple((int(first), int(second)) for first, second in fields["bones"])
+        bones = tuple((index(first), index(second)) for first, second in fields["bones"])
         vae = PoseVAEConfig(**fields["pose_vae"])
         return DenseCrossingConfig(**{**fields, "dense": dense, "pose_vae": vae, "bones": bones})
     rest = {name: value for name, value in fields.items() if name not in ("dense", "crossing")}
