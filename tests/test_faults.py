@@ -26,7 +26,9 @@ from crossnets.cli.predict import predict
 from crossnets.cli.sweep import sweep
 from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.geometry.skeleton import MSRA21
+from crossnets.synth.stream import SyntheticHands
 from crossnets.synth.writing import write_dataset
+from crossnets.types import HandFrame
 from tests.datasets.make import make_recording
 from tests.viewer.stand_ins import CAMERA, Frames
 
@@ -140,6 +142,23 @@ def test_sigterm_closes_a_recording(tmp_path: Path) -> None:
     assert not found.problems
     assert found.skeleton is not None
     assert not list((tmp_path / "out").glob("*.unfinished"))
+
+
+@pytest.mark.parametrize("name", ["nyu", "msra"])
+def test_a_folder_that_vanishes_during_a_synthesis_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    out = tmp_path / "out"
+    frame = SyntheticHands.frame
+
+    def moving(hands: SyntheticHands, index: int) -> HandFrame:
+        if index == 2:
+            out.rename(tmp_path / "elsewhere")
+        return frame(hands, index)
+
+    monkeypatch.setattr(SyntheticHands, "frame", moving)
+    with pytest.raises(FileNotFoundError, match=r"The folder .*out is gone\."):
+        write_dataset(name, 4, out, progress=False)
 
 
 def test_a_recording_that_ends_before_its_first_frame_can_begin_again(

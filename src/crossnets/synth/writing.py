@@ -62,6 +62,7 @@ def write_dataset(
     Raises:
         BlockingIOError: another process writes into `out`.
         FileExistsError: `out` is not empty.
+        FileNotFoundError: `out` was moved or deleted in the meantime.
         ValueError: the number of frames is missing or not positive, the camera or skeleton is unknown, the format does
             not support an option, or an earlier call that was killed had other options.
     """
@@ -86,6 +87,9 @@ def write_dataset(
     with held(out, "writes a data set into"):
         mark.set()
         _write_splits(as_format, counts, out, hands, progress=progress)
+        # Writers make folders that are missing, so a folder that was moved away would go unnoticed.
+        if not mark.is_there():
+            raise FileNotFoundError(f"The folder {out} is gone. Frames that were written before are not in it.")
         mark.remove()
     return counts
 
