@@ -49,6 +49,14 @@ def expected(recording: Path) -> list[list[crossnets.Hand]]:
     return hands
 
 
+def test_few_frames_of_another_scale_are_warned_about(recording: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "depth.npy", np.stack([Recording(recording)[k].depth_mm for k in range(3)]))
+    fx, fy, cx, cy = Recording(recording).camera
+    wrong = f"{fx / 2},{fy / 2},{cx},{cy}"
+    with pytest.warns(UserWarning, match=r"The hands are \d+ mm long in the median"):
+        assert len(list(crossnets.predict(tmp_path / "depth.npy", wrong))) == 3
+
+
 def test_json_lines_have_all_that_python_gives(
     recording: Path, expected: list[list[crossnets.Hand]], tmp_path: Path
 ) -> None:

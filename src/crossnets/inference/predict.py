@@ -1,7 +1,7 @@
 """Predict the hands in frames, by the same path as `Tracker.predict`."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from crossnets.inference.hands import (
 )
 from crossnets.inference.loading import Candidates, load
 from crossnets.inference.sources import frames_of, open_frames
-from crossnets.inference.tracker import Camera
+from crossnets.inference.tracker import Camera, Tracker
 from crossnets.types import HandFrame, PredictedFrame, Refinement
 
 
@@ -68,18 +68,19 @@ def predict(
     texts = [source] if isinstance(source, str | Path) else list(source)
     sources = open_frames([str(text) for text in texts], camera)
     tracker = load(model, hands=hands, side=side, mirrored=mirrored)
-    return _predicted_by(tracker.predict, sources)
+    return _predicted_by(tracker, sources)
 
 
 def _predicted_by(
-    find: Callable[[HandFrame], list[Hand]], sources: Sequence[HandDataset | DepthSource]
+    tracker: Tracker, sources: Sequence[HandDataset | DepthSource]
 ) -> Iterator[tuple[HandFrame, list[Hand]]]:
     for source in sources:
         problems: list[Problem] = []
         for _, frame in frames_of(source, problems):
             _warn(problems)
-            yield frame, find(frame)
+            yield frame, tracker.predict(frame)
         _warn(problems)
+    tracker.check_scale()
 
 
 def _warn(problems: list[Problem]) -> None:

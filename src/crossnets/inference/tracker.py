@@ -170,6 +170,15 @@ class Tracker:
         self._time_s: float | None = None
         self._long_steps = 0
 
+    def check_scale(self) -> None:
+        """Warn of a wrong camera or unit that the images since the last check show, however few they are.
+
+        `predict` and `track` warn by themselves after ten images. Call this after the last image of a shorter source.
+        """
+        self._sizes.finish()
+        self._depths.finish()
+        self._surroundings.finish()
+
     def __repr__(self) -> str:
         """Model, joints and hands in one line."""
         model = self.estimator.model
