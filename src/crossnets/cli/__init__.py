@@ -172,7 +172,8 @@ def _explained(error: Exception) -> str | None:
     # torch raises a RuntimeError that only its text tells from others.
     text = str(error).lower()
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text:
-        return f"Memory has run out ({str(error)[:200]}). Give a smaller --batch-size to a training, or end other programs."
+        advice = "Give a smaller --batch-size to a training, or end other programs."
+        return f"Memory has run out ({str(error)[:200]}). {advice}"
     return None
 
 
