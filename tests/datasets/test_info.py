@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,15 @@ from numpy.testing import assert_allclose
 from rich.console import Console
 from scipy.io import savemat
 
+from crossnets.cli.data import Info, data
 from crossnets.datasets.hand_size import HandSize, common_factor, hand_size
 from crossnets.datasets.info import describe, info_command, render
 from crossnets.datasets.nyu import NYU
+from crossnets.datasets.recording import RecordingWriter
+from crossnets.datasets.recording_format import camera_fields
 from crossnets.geometry.camera import CAMERAS, unproject
 from crossnets.geometry.skeleton import ICVL16, NYU36
+from crossnets.types import HandFrame, Pinhole
 from tests.datasets.make import hand_joints, make_cvar, make_icvl, make_recording
 
 
@@ -149,3 +154,48 @@ def test_depths_in_metres_are_noted(tmp_path: Path) -> None:
     (note,) = describe(f"recording:{tmp_path / 'rec'}").notes
     assert "looks like metres" in note
     assert "1 if counts are millimetres, not 0.001" in note
+
+
+def test_a_sample_of_the_frames_is_checked(tmp_path: Path) -> None:
+    make_recording(tmp_path / "rec", frames=50)
+    given: list[str] = []
+
+    def check(frames: Sequence[HandFrame]) -> list[str]:
+        given.extend(frame.key for frame in frames)
+        return ["The hands are 300 mm long."]
+
+    info = describe(f"recording:{tmp_path / 'rec'}", check=check)
+    assert given == [f"recording/rec/{number:06d}" for number in range(0, 50, 3)]
+    assert "The hands are 300 mm long." in info.notes
+
+
+def test_raw_values_of_a_kinect_are_noted(tmp_path: Path) -> None:
+    camera = CAMERAS["kinect-v1"]
+    raw = np.full((480, 640), 700, np.float32)
+    raw[:, :40] = 2047
+    with RecordingWriter(tmp_path / "rec", camera) as writer:
+        for _ in range(3):
+            writer.add(raw)
+    (note,) = describe(f"recording:{tmp_path / 'rec'}").notes
+    assert "raw values of a Kinect v1" in note
+    text = rendered(f"recording:{tmp_path / 'rec'}")
+    assert "Read the notes above" in text
+
+
+@pytest.mark.real
+def test_the_command_notes_hands_of_impossible_length(
+    tmp_path: Path, real_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong, notes in ((1.6, 1), (1.0, 0)):
+        folder = tmp_path / str(wrong)
+        folder.mkdir()
+        for path in sorted((real_data / "sr305").rglob("*.png")):
+            (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+        camera = CAMERAS["realsense-sr305"]
+        fx, fy, cx, cy = camera.pinhole
+        camera = camera._replace(pinhole=Pinhole(fx / wrong, fy / wrong, cx, cy))
+        (folder / "camera.json").write_text(json.dumps(camera_fields(camera, None)))
+        data(Info(str(folder), json=True))
+        found = json.loads(capsys.readouterr().out)["notes"]
+        assert len([note for note in found if "from the wrist to the middle finger's tip" in note]) == notes
+        assert len(found) == notes

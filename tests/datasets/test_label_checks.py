@@ -17,7 +17,9 @@ from crossnets.datasets.label_bones import rigid_bones
 from crossnets.datasets.label_checks import LabelChecks, LabelReport, check_labels, is_off, wrong_order
 from crossnets.datasets.opening import open_dataset
 from crossnets.datasets.packing import PackConfig, pack
-from crossnets.datasets.recording import RecordingWriter
+from crossnets.datasets.recording import Recording, RecordingWriter
+from crossnets.evaluation.matching import read_labels
+from crossnets.evaluation.protocols import Protocol
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.geometry.skeleton import MEDIAPIPE21, MSRA21, NYU36, SKELETONS
 from crossnets.synth.writing import Format, write_dataset
@@ -218,6 +220,17 @@ def written(frames: list[HandFrame], folder: Path) -> Path:
         for frame in frames:
             writer.add(frame.depth_mm, frame.joints_mm)
     return folder
+
+
+def test_evaluation_notes_labels_that_seem_wrong(frames: list[HandFrame], tmp_path: Path) -> None:
+    mirrored = changed(frames, lambda _, joints: joints * np.array([-1, 1, 1]))
+    protocol = Protocol("recording", MSRA21, frames[0].camera, ())
+    right = read_labels(Recording(written(frames, tmp_path / "right")), protocol, [])
+    wrong = read_labels(Recording(written(mirrored, tmp_path / "mirrored")), protocol, [])
+    assert right.notes == ()
+    (note,) = wrong.notes
+    assert "labels seem wrong" in note
+    assert "mirrored" in note
 
 
 def test_info_reports_the_cause(frames: list[HandFrame], tmp_path: Path) -> None:

@@ -219,6 +219,7 @@ def test_writer_refuses_invalid_frames_and_folders(tmp_path: Path) -> None:
         Recording(tmp_path / "a")
 
 
+@pytest.mark.filterwarnings("ignore:.*principal point")
 def test_image_of_another_size(tmp_path: Path) -> None:
     make_recording(tmp_path / "a")
     change_camera(tmp_path / "a", width_px=640, height_px=480)
@@ -229,9 +230,16 @@ def test_image_of_another_size(tmp_path: Path) -> None:
 def test_each_recording_has_its_camera(tmp_path: Path) -> None:
     make_recording(tmp_path / "a", frames=1)
     make_recording(tmp_path / "b", frames=1)
-    change_camera(tmp_path / "b", fx_px=300.0)
+    change_camera(tmp_path / "b", fx_px=300.0, fy_px=300.0)
     dataset = Recording(tmp_path)
     assert [dataset[i].camera.fx_px for i in (0, 1)] == [241.42, 300.0]
+
+
+def test_an_unlikely_camera_is_warned_about(tmp_path: Path) -> None:
+    make_recording(tmp_path / "a")
+    change_camera(tmp_path / "a", cx_px=20.0)
+    with pytest.warns(UserWarning, match=r"a/camera.json: The principal point \(20, 120\) lies far from the middle"):
+        Recording(tmp_path / "a")
 
 
 def test_invalid_depth_unit_is_refused(tmp_path: Path) -> None:

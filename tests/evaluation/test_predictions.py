@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossnets.evaluation.matching import joined
 from crossnets.evaluation.predictions import (
+    PredictionFile,
     PredictionHeader,
     is_prediction_file,
     read_predictions,
@@ -12,6 +14,7 @@ from crossnets.evaluation.predictions import (
     write_predictions,
     write_uvd_text,
 )
+from crossnets.geometry.skeleton import MSRA21
 from crossnets.types import PredictedFrame
 
 HEADER = PredictionHeader("nyu14", "image", "model-a", "energy")
@@ -116,3 +119,12 @@ def test_error_in_json_lines_names_the_line(tmp_path: Path, text: str, message: 
     (tmp_path / "p.jsonl").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_predictions(tmp_path / "p.jsonl")
+
+
+def test_joints_beyond_all_hands_are_refused() -> None:
+    far = np.zeros((21, 3), np.float32)
+    far[3, 1] = 1e38
+    header = PredictionHeader("msra21", "detector", "model")
+    file = PredictionFile(header, MSRA21, (PredictedFrame("a", "", None, far, None),))
+    with pytest.raises(ValueError, match=r"prediction of frame a has a joint at 1e\+38 mm. Expected joints in mm"):
+        joined([file])

@@ -52,6 +52,9 @@ def test_presets_are_likely_cameras_of_their_images(name: str) -> None:
         (Pinhole(384, 384, 5000, 240), "principal point"),
         (Pinhole(0.6, 0.6, 320, 240), "shows 180 degrees"),
         (Pinhole(38400, 38400, 320, 240), "shows 1 degrees"),
+        (Pinhole(475, 475, 242, 313), r"\(313, 242\) would lie near it. cx and cy seem to be swapped"),
+        (Pinhole(475, 320, 475, 240), "seem to be fx, cx, fy, cy"),
+        (Pinhole(475, 712, 320, 240), "focal lengths are 475 and 712 pixels, but the pixels .* are square"),
     ],
 )
 def test_unlikely_cameras_are_described(camera: Pinhole, says: str) -> None:

@@ -142,6 +142,18 @@ def test_hands_of_no_person_are_warned_about_once(length: float, cause: str) -> 
         sizes.see(length)  # warnings are errors in these tests
 
 
+@pytest.mark.parametrize(("length", "says"), [(140.0, "few adults' are shorter"), (230.0, "few adults' are longer")])
+def test_lengths_that_few_adults_have_are_warned_about_after_many_hands(length: float, says: str) -> None:
+    sizes = SizeWatch()
+    for _ in range(9):
+        sizes.see(length)
+    with pytest.warns(UserWarning, match=rf"hands are {length:.0f} mm long.*expected 150 to 220 mm: {says}"):
+        sizes.see(length)
+    few = SizeWatch()
+    few.see(length)
+    few.finish()  # warnings are errors in these tests
+
+
 def test_hands_of_people_are_not_warned_about() -> None:
     sizes = SizeWatch()
     for length in (140.0, 300.0, 185.0, 210.0, None, 100.0, 190.0, 180.0) * 5:
@@ -201,6 +213,18 @@ def test_depths_that_are_not_in_mm_are_warned_about_once(depth: float, says: str
         depths.see(image)
     depths.see(image)  # warnings are errors in these tests
     depths.finish()
+
+
+def test_raw_values_of_a_kinect_are_warned_about_at_the_first_frame() -> None:
+    raw = np.full((480, 640), 700, np.uint16)
+    raw[:, :40] = 2047
+    depths = DepthWatch()
+    with pytest.warns(UserWarning, match="raw values of a Kinect v1"):
+        depths.see(raw)
+    depths.see(raw)  # warnings are errors in these tests
+    clipped = raw.copy()
+    clipped[7, 7] = 0
+    DepthWatch().see(clipped)
 
 
 @pytest.mark.parametrize(("depth", "hands"), [(500.0, False), (2800.0, True)])

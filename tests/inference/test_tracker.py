@@ -408,3 +408,11 @@ def test_a_side_that_is_known_is_kept() -> None:
     known = Tracker(CropEstimator(model, BlobNetwork()), blobs, side="left")
     for hand in (*known.predict(blobs.image(), CAMERA), *known.track(blobs.image(), CAMERA)):
         assert (hand.side, hand.side_probability) == ("left", 1.0)
+
+
+def test_a_depth_unit_in_the_camera_is_refused() -> None:
+    blobs = Blobs(LEFT_MM)
+    one, _ = tracker(blobs)
+    with pytest.raises(ValueError, match=r"depth unit of 0.125 mm per count .* expected in mm here. Multiply"):
+        one.predict(blobs.image(), "400,400,320,240,0.125")
+    assert len(one.predict(blobs.image(), "400,400,320,240,1")) == 1

@@ -10,7 +10,9 @@ import pytest
 import crossnets
 from crossnets import Hand, Pinhole
 from crossnets.datasets.image_sources import open_sources
+from crossnets.datasets.opening import open_dataset
 from crossnets.inference.doctor import diagnose
+from crossnets.inference.hands import surroundings_fault, surroundings_of
 from crossnets.types import HandFrame
 
 pytestmark = pytest.mark.real
@@ -30,6 +32,13 @@ def likeliest(frames: list[HandFrame], change: Callable[[np.ndarray], np.ndarray
     return [hands[0] for hands in found if hands]
 
 
+def followed(frames: list[HandFrame], change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Follow the hands as if the frames were those of a video."""
+    tracker = crossnets.load()
+    for frame in frames:
+        tracker.track(change(frame.depth_mm), frame.camera)
+
+
 def wider(camera: Pinhole, factor: float) -> Pinhole:
     """The camera with a focal length divided by `factor`."""
     return camera._replace(fx_px=camera.fx_px / factor, fy_px=camera.fy_px / factor)
@@ -39,6 +48,14 @@ def test_right_depths_and_intrinsics_give_no_warning(frames: list[HandFrame]) ->
     hands = likeliest(frames, lambda depth: depth, frames[0].camera)
     assert len(hands) == 19
     assert all(hand.confidence is not None and hand.confidence.mean() > 0.5 for hand in hands)
+
+
+@pytest.mark.filterwarnings("ignore:The hands are")
+def test_fists_that_are_seen_along_the_arm_are_no_disparity(real_data: Path) -> None:
+    sequence = open_dataset(f"cvar:{real_data}/cvar#P1")
+    tracker = crossnets.load()
+    seen = [surroundings_of(frame.depth_mm, tracker.predict(frame)[0]) for frame in (sequence[i] for i in range(12))]
+    assert surroundings_fault([shares for shares in seen if shares is not None]) is None
 
 
 @pytest.mark.filterwarnings("ignore:The principal point")
@@ -80,11 +97,37 @@ def test_centimetres_and_metres_of_one_image_are_warned_about(frames: list[HandF
     assert not tracker.predict((frames[0].depth_mm / unit_mm).astype(np.uint16), frames[0].camera)  # no second warning
 
 
+def test_raw_values_of_a_kinect_are_warned_about_at_the_first_image(frames: list[HandFrame]) -> None:
+    def raw(depth: np.ndarray) -> np.ndarray:
+        """Raw 11-bit values, by the fit of the ROS driver: depth in m = 1 / (3.33 - 0.00307 value)."""
+        values = (3.3309495 - 1000 / np.maximum(depth, 400)) / 0.0030711016
+        return np.where(depth > 0, np.rint(values), 2047).astype(np.uint16)
+
+    tracker = crossnets.load()
+    with pytest.warns(UserWarning, match="raw values of a Kinect v1"):
+        tracker.predict(raw(frames[0].depth_mm), frames[0].camera)
+    changed = [replace(frame, depth_mm=raw(frame.depth_mm).astype(np.float32)) for frame in frames[:6]]
+    verdicts = {check.name: check.verdict for check in diagnose(changed, None, tracker.predict)}
+    assert verdicts["depth unit"] == "fault"
+
+
+@pytest.mark.parametrize("factor", [1.3, 1 / 1.3])
+def test_focal_lengths_that_are_somewhat_wrong_are_warned_about(frames: list[HandFrame], factor: float) -> None:
+    with pytest.warns(UserWarning, match=r"(expected 150 to 220 mm|people's are 130 to 240 mm)"):
+        likeliest(frames, lambda depth: depth, wider(frames[0].camera, factor))
+
+
+def test_counts_of_0_8_mm_are_warned_about(frames: list[HandFrame]) -> None:
+    with pytest.warns(UserWarning, match=r"(expected 150 to 220 mm|people's are 130 to 240 mm)"):
+        likeliest(frames, lambda depth: depth / np.float32(0.8), frames[0].camera)
+
+
 def test_a_disparity_image_is_warned_about(frames: list[HandFrame]) -> None:
     with pytest.warns(UserWarning, match="a disparity image"):
         likeliest(frames, lambda depth: np.where(depth > 0, 55000 / np.maximum(depth, 1), 0), frames[0].camera)
 
 
+@pytest.mark.filterwarnings("ignore:The hands are")
 @pytest.mark.parametrize("scale", [8, 16])
 def test_disparity_in_fractions_of_a_pixel_is_warned_about(frames: list[HandFrame], scale: int) -> None:
     def disparity(depth: np.ndarray) -> np.ndarray:
@@ -94,6 +137,8 @@ def test_disparity_in_fractions_of_a_pixel_is_warned_about(frames: list[HandFram
 
     with pytest.warns(UserWarning, match="nearer than the hands in the median.*a disparity image"):
         likeliest(frames, disparity, frames[0].camera)
+    with pytest.warns(UserWarning, match="nearer than the hands in the median.*a disparity image"):
+        followed(frames, disparity)
     tracker = crossnets.load()
     changed = [replace(frame, depth_mm=disparity(frame.depth_mm).astype(np.float32)) for frame in frames]
     verdicts = {check.name: check.verdict for check in diagnose(changed, None, tracker.predict)}

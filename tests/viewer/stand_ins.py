@@ -51,6 +51,7 @@ class OneHand:
 
     def __init__(self) -> None:
         self.stages_ms = {"find": 1.0, "network": 2.0}
+        self.scale_faults: list[str] = []
         self.times: list[float] = []
         self.resets = 0
 

@@ -26,6 +26,7 @@ class Knows:
 
     def __init__(self) -> None:
         self.stages_ms = {"find": 1.0, "crop": 2.0, "network": 3.0, "joints": 0.5}
+        self.scale_faults: list[str] = []
         self._film = VirtualCamera("icvl-senz3d", 1)
         self._frames = iter(self._film)
 

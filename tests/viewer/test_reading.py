@@ -76,6 +76,16 @@ def test_a_message_contains_everything_of_a_frame(tmp_path: Path) -> None:
     assert (head["source"], head["model"], head["paused"], head["recording"]) == ("frames", "one hand", False, None)
 
 
+def test_a_warning_of_the_tracker_is_in_the_messages(tmp_path: Path) -> None:
+    tracker = OneHand()
+    with reading(Frames(), tracker, tmp_path) as state:
+        until(lambda: last(state) > 2, "frames come")
+        assert said(state)[0]["warning"] == ""
+        tracker.scale_faults = ["The hands are 300 mm long.", "A disparity image."]
+        until(lambda: said(state)[0]["warning"] != "", "the warning comes")
+        assert said(state)[0]["warning"] == "The hands are 300 mm long. A disparity image."
+
+
 def test_pause_holds_and_goes_on(tmp_path: Path) -> None:
     tracker = OneHand()
     with reading(Frames(), tracker, tmp_path) as state:

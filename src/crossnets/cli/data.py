@@ -1,5 +1,6 @@
 """Commands about data sets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from crossnets.datasets.label_files import LabelledImages
 from crossnets.datasets.packing import PackConfig, Packed, pack
 from crossnets.datasets.writers import require_new_folder
 from crossnets.geometry.skeleton import find_skeleton
+from crossnets.types import HandFrame
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,19 @@ def data(
     Example: crossnets data info my-recording
     """
     if isinstance(action, Info):
-        info_command(action.path, action.json, action.split, action.bad_labels)
+        info_command(action.path, action.json, action.split, action.bad_labels, _scale_notes)
     elif isinstance(action, Convert):
         _convert(action)
     else:
         _pack(action)
+
+
+def _scale_notes(frames: Sequence[HandFrame]) -> list[str]:
+    """Check the camera and the scale of depth by the hands that the model of the package finds."""
+    import crossnets
+    from crossnets.inference.doctor import scale_notes
+
+    return scale_notes(frames, crossnets.load().predict)
 
 
 def _pack(asked: Pack) -> None:

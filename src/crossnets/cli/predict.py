@@ -23,7 +23,7 @@ from crossnets.cameras.opening import guess_of
 from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, printable, write_problems
-from crossnets.datasets.depth_unit import median_mm
+from crossnets.datasets.depth_unit import DepthBulk, bulk_of
 from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
@@ -46,8 +46,8 @@ _WAITING = 4
 """Frames for each process that are predicted before their turn to be written."""
 
 Format: TypeAlias = Literal["jsonl", "csv", "npz"]
-_Answer: TypeAlias = tuple[PredictedHands, Picture | None, float | None, Surroundings | None]
-"""Hands of a frame, its picture if one is wanted, and its median depth in mm."""
+_Answer: TypeAlias = tuple[PredictedHands, Picture | None, DepthBulk | None, Surroundings | None]
+"""Hands of a frame, its picture if one is wanted, and what tells a wrong depth unit or a disparity image."""
 
 
 def predict(
@@ -233,8 +233,8 @@ def _accounted(
     sizes = SizeWatch()
     depths = DepthWatch()
     surroundings = SurroundingsWatch()
-    for found, picture, median, around in answers:
-        depths.see_median(median)
+    for found, picture, bulk, around in answers:
+        depths.count(bulk)
         if found.joints_mm is None:
             tally.without_hand.append(found.key)
         for hand in found.hands[:1]:
@@ -350,7 +350,7 @@ class _Predictor:
         )
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
         around = surroundings_of(frame.depth_mm, found.hands[0]) if found.hands else None
-        return found, picture, median_mm(frame.depth_mm), around
+        return found, picture, bulk_of(frame.depth_mm), around
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Checks of whether depths can be in millimetres, by their bulk rather than by their extremes."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float32, UInt16
 
@@ -11,7 +13,19 @@ _METRES_PER_MILLIMETRE, _LEAST_SHARE = 20, 0.005
 """Least ratio of pixels below 20 to pixels in mm, and least share of the image that they cover."""
 _NEAREST_MEDIAN_MM = 150.0
 """A median depth below this is nearer than depth cameras measure."""
+_RAW_INVALID = (1023, 2047)
+"""Values without depth among the raw values of a Kinect v1, in 10 and 11 bits."""
+_LEAST_RAW_INVALID = 0.002
+"""Least share of the pixels with that value."""
 _STRIDE = 8
+
+
+class DepthBulk(NamedTuple):
+    """The bulk of an image's depths, which tells their unit."""
+
+    median_mm: float
+    raw: bool
+    """Whether they look like the raw values of a Kinect v1 (`is_raw`)."""
 
 
 def in_metres(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
@@ -22,24 +36,42 @@ def in_metres(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> 
     return below > _LEAST_SHARE * coarse.size and below > _METRES_PER_MILLIMETRE * usual
 
 
-def median_mm(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> float | None:
-    """Median of the depths of an image, on a grid of pixels. None if no pixel has depth."""
+def is_raw(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
+    """Whether an image holds the raw values of a Kinect v1, a disparity whose values look like millimetres.
+
+    No pixel is 0 then, and pixels without depth have the largest value of 10 or 11 bits.
+    """
+    coarse = depth[::_STRIDE, ::_STRIDE]
+    most = coarse.max()
+    if most not in _RAW_INVALID or not coarse.all() or not depth.all():
+        return False
+    return int(np.count_nonzero(coarse == most)) > _LEAST_RAW_INVALID * coarse.size
+
+
+def bulk_of(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> DepthBulk | None:
+    """Median of the depths of an image, on a grid of pixels, and whether they are raw. None if no pixel has depth."""
     coarse = depth[::_STRIDE, ::_STRIDE]
     valid = coarse[(coarse > 0) & (coarse < _MILLIMETRES[1])]
-    return float(np.median(valid)) if valid.size else None
+    return DepthBulk(float(np.median(valid)), is_raw(depth)) if valid.size else None
 
 
-def unit_fault(median: float) -> str | None:
-    """Describe why depths with this median are not in millimetres. None if they may be."""
-    expected = f"expected {_NEAREST_MEDIAN_MM:.0f} mm or more, as no depth camera measures nearer."
-    if median < _METRES:
+def unit_fault(median_mm: float, *, raw: bool = False) -> str | None:
+    """Describe why depths with this median, or raw ones, are not in millimetres. None if they may be."""
+    if raw:
         return (
-            f"The median depth is {median:.3g} mm, {expected} It looks like metres. Multiply by 1000, or give the "
+            "No pixel is 0, and many have the largest value of 10 or 11 bits, 1023 or 2047, expected depth in mm with "
+            "0 where nothing was seen. These look like the raw values of a Kinect v1, which are a disparity. Take "
+            "libfreenect's FREENECT_DEPTH_MM or FREENECT_DEPTH_REGISTERED."
+        )
+    expected = f"expected {_NEAREST_MEDIAN_MM:.0f} mm or more, as no depth camera measures nearer."
+    if median_mm < _METRES:
+        return (
+            f"The median depth is {median_mm:.3g} mm, {expected} It looks like metres. Multiply by 1000, or give the "
             "depth unit in mm per count: 1 if counts are millimetres, not 0.001."
         )
-    if median < _NEAREST_MEDIAN_MM:
+    if median_mm < _NEAREST_MEDIAN_MM:
         return (
-            f"The median depth is {median:.3g} mm, {expected} Likely causes: a disparity image, centimetres, or a "
+            f"The median depth is {median_mm:.3g} mm, {expected} Likely causes: a disparity image, centimetres, or a "
             "wrong depth unit. Convert disparity by depth = focal length x baseline / disparity."
         )
     return None

@@ -1,8 +1,9 @@
 """Report on a data set: contents, broken files, and hands of unusual size."""
 
 import json as json_module
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from crossnets.datasets.dataset import HandDataset, Problem, declared_side, printable, readable_frames
-from crossnets.datasets.depth_unit import unit_fault
+from crossnets.datasets.depth_unit import is_raw, unit_fault
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
 from crossnets.datasets.left_out import write_names
@@ -23,6 +24,8 @@ from crossnets.datasets.opening import open_dataset
 from crossnets.types import HandFrame, Pinhole
 
 _SHOWN_PROBLEMS = 20
+_SAMPLED = 24
+"""Largest number of frames that are given to `check`."""
 _HISTOGRAM_MM = 1 << 16
 """Number of bins of 1 mm. The last bin also counts all larger depths."""
 
@@ -59,7 +62,7 @@ class DatasetInfo:
     """Number of frames in which no pixel has depth."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """Notes about hands of unusual size."""
+    """Notes about depths, cameras and hands that are unusual, and may be wrong."""
     label_check: LabelReport | None = None
     """Whether the labels fit the images. None without labels."""
 
@@ -116,6 +119,8 @@ class _Statistics:
     nearest: float = np.inf
     farthest: float = 0.0
     blank: int = 0
+    raw: int = 0
+    """Number of frames that look like raw values of a Kinect v1."""
 
     def add(self, frame: HandFrame) -> None:
         height, width = frame.depth_mm.shape
@@ -128,6 +133,7 @@ class _Statistics:
         if not valid_mm.size:
             self.blank += 1
             return
+        self.raw += is_raw(frame.depth_mm)
         self.nearest = min(self.nearest, float(valid_mm.min()))
         self.farthest = max(self.farthest, float(valid_mm.max()))
         bins = np.minimum(np.rint(valid_mm), _HISTOGRAM_MM - 1).astype(np.int64)
@@ -146,9 +152,16 @@ def describe(
     spec: str,
     split: Literal["train", "test"] = "train",
     *,
+    check: Callable[[Sequence[HandFrame]], Sequence[str]] | None = None,
     progress: bool = False,
 ) -> DatasetInfo:
-    """Read every frame of a data set and summarise it. `progress` shows a progress bar on the error output.
+    """Read every frame of a data set and summarise it.
+
+    Args:
+        spec: The data set.
+        split: Its split, if it has one.
+        check: Looks for faults in a sample of the frames, such as hands of impossible length. It returns notes.
+        progress: Show a progress bar on the error output.
 
     Raises:
         OSError, ValueError: the data set cannot be opened. `open_dataset` lists the reasons.
@@ -160,11 +173,15 @@ def describe(
     if progress:
         frames = track(frames, "Reading", len(dataset), console=Console(stderr=True), transient=True)
     checks = LabelChecks(dataset.skeleton, len(dataset)) if dataset.skeleton else None
+    every = math.ceil(len(dataset) / _SAMPLED)
+    sample: list[HandFrame] = []
     for index, frame in frames:
         statistics.add(frame)
+        if check is not None and index % every == 0:
+            sample.append(frame)
         if checks is not None:
             checks.add(index, frame, declared_side(dataset, index, frame))
-    check = checks.report() if checks is not None else None
+    label_check = checks.report() if checks is not None else None
     sequences = tuple(_sequence(name, statistics, dataset) for name in statistics.frames)
     return DatasetInfo(
         spec=spec,
@@ -178,18 +195,21 @@ def describe(
         sizes=dict(statistics.sizes),
         depth_mm=statistics.depth_mm(),
         blank=statistics.blank,
-        problems=(*problems, *(() if check is None else check.bad)),
+        problems=(*problems, *(() if label_check is None else label_check.bad)),
         notes=(
-            *_unit_notes(statistics.depth_mm()),
+            *_unit_notes(statistics),
+            *(check(sample) if check is not None and sample else ()),
             *size_notes({s.name: s.hand for s in sequences if s.hand is not None}),
         ),
-        label_check=check,
+        label_check=label_check,
     )
 
 
-def _unit_notes(depth_mm: tuple[float, float, float] | None) -> tuple[str, ...]:
-    """A note if the median depth cannot be in mm."""
-    fault = None if depth_mm is None else unit_fault(depth_mm[1])
+def _unit_notes(statistics: _Statistics) -> tuple[str, ...]:
+    """A note if the depths cannot be in mm."""
+    depth_mm = statistics.depth_mm()
+    raw = statistics.raw > statistics.frames.total() / 2
+    fault = None if depth_mm is None else unit_fault(depth_mm[1], raw=raw)
     return () if fault is None else (fault,)
 
 
@@ -232,7 +252,8 @@ def render(info: DatasetInfo) -> RenderableType:
     if len(info.problems) > _SHOWN_PROBLEMS:
         parts.append(f"[red]problem[/] and {len(info.problems) - _SHOWN_PROBLEMS} more. --json lists all.")
     elif not info.problems and (check is None or check.cause is None):
-        parts.append("[green]No problem found in the files.[/]")
+        noted = " Read the notes above." if info.notes else ""
+        parts.append(f"[green]No problem found in the files.[/]{noted}")
     return Group(*parts)
 
 
@@ -256,6 +277,7 @@ def info_command(
     json: bool = False,
     split: Literal["train", "test"] = "train",
     bad_labels: Path | None = None,
+    check: Callable[[Sequence[HandFrame]], Sequence[str]] | None = None,
 ) -> None:
     """Read every frame of a data set and print its contents and its broken files.
 
@@ -265,8 +287,9 @@ def info_command(
         split: For nyu, icvl, hands17, fpha, dexycb, ho3d, h2o3d and h2o. The other formats are released without a
             split.
         bad_labels: Text file to which the names of frames with bad labels are written.
+        check: As for `describe`.
     """
-    info = describe(path, split, progress=True)
+    info = describe(path, split, check=check, progress=True)
     if bad_labels is not None:
         _write_bad(info, bad_labels)
     if json:

@@ -122,7 +122,7 @@ def check_labels(
     """
     checks = LabelChecks(skeleton, len(dataset))
     for index in range(len(dataset)):
-        if every_frame or _in_sample(index, len(dataset)):
+        if every_frame or in_sample(index, len(dataset)):
             on_progress(index, len(dataset))
             try:
                 frame = dataset[index]
@@ -132,7 +132,7 @@ def check_labels(
     return checks.report()
 
 
-def _in_sample(index: int, total: int) -> bool:
+def in_sample(index: int, total: int) -> bool:
     """Whether a frame belongs to the sample: runs of eight frames, spread over the data set."""
     every = max(1, total // (_SAMPLE // _IN_A_ROW))
     return total <= _SAMPLE or index % every < _IN_A_ROW
@@ -186,7 +186,7 @@ class LabelChecks:
         bend = bend_of(frame.joints_mm, self._skeleton)
         share = float(fits / len(frame.joints_mm))
         self._checked.append(_Checked(frame.key, frame.sequence, fit, share, off, bones_mm, bend, side))
-        if len(self._sample) < _SAMPLE and _in_sample(index, self._total):
+        if len(self._sample) < _SAMPLE and in_sample(index, self._total):
             self._sample.append(frame)
         for place, other in self._before:
             steps = index - place

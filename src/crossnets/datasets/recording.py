@@ -5,6 +5,7 @@ docs/recording-format.md describes the format. If the sub-folders of a folder ar
 
 import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,7 +46,7 @@ from crossnets.datasets.recording_format import (
     read_keys,
     skeleton_of,
 )
-from crossnets.geometry.camera import CameraPreset
+from crossnets.geometry.camera import CameraPreset, unlikely
 from crossnets.geometry.lens import ideal_image, lens_table
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.types import HandFrame, LensCamera, Pinhole
@@ -340,6 +341,10 @@ def _open_folder(
     camera = given if given is not None else read_camera(path, images)
     if depth_unit_mm is not None:
         camera = camera._replace(depth_unit_mm=depth_unit_mm)
+    if camera.width_px and camera.height_px:
+        told = unlikely(camera.camera, camera.width_px, camera.height_px)
+        if told is not None:
+            warnings.warn(f"{path / CAMERA_FILE}: {told}", stacklevel=3)
     folder = _Folder(path, camera, images, skeleton_of(path), {}, set(), read_keys(path, images))
     if (path / UNFINISHED_FILE).is_file():
         what = f"the recording was not closed. Rename this file to {LABELS_FILE} to use its labels"

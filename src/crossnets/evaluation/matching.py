@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from crossnets import metrics
-from crossnets.datasets.dataset import HandDataset, Problem, readable_frames
+from crossnets.datasets.dataset import HandDataset, Problem, declared_side, readable_frames
+from crossnets.datasets.label_checks import LabelChecks, in_sample
 from crossnets.evaluation.evaluation import Compared
 from crossnets.evaluation.predictions import PredictionFile, is_prediction_file, read_predictions, read_uvd_text
 from crossnets.evaluation.protocols import Protocol, subset_of
@@ -22,7 +23,7 @@ _LABEL_CENTERS = (
 )
 
 _FARTHEST = 1e5
-"""A coordinate beyond this is an error in the file. Some label files of data sets have such errors."""
+"""A coordinate beyond this, in px or mm, is an error in the file. Some label files of data sets have such errors."""
 _METRES_MM = 50.0
 """Depth cameras cannot measure this near. A file whose joints lie nearer is probably in another unit than mm."""
 
@@ -106,6 +107,12 @@ def joined(files: Sequence[PredictionFile]) -> Predicted:
         listed = sorted((skeleton.name, centers, refine) for skeleton, centers, refine in heads)
         raise ValueError(f"The files differ in skeleton, centres or refinement: {listed}. Score each separately.")
     frames = tuple(frame for file in files for frame in file.frames)
+    for frame in frames:
+        if frame.joints_mm is not None and np.abs(frame.joints_mm).max() > _FARTHEST:
+            raise ValueError(
+                f"The prediction of frame {frame.key} has a joint at {np.abs(frame.joints_mm).max():.4g} mm. Expected "
+                f"joints in mm, none farther than {_FARTHEST:.0f}."
+            )
     joints_mm = np.full((len(frames), len(files[0].skeleton), 3), np.nan)
     for row, frame in enumerate(frames):
         if frame.joints_mm is not None:
@@ -166,12 +173,19 @@ def read_label_file(
 def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem]) -> Labelled:
     """Read the labels of every readable frame of a data set. Unreadable frames are appended to `problems`.
 
+    The labels of some frames are compared with their images. A note tells if most seem wrong.
+
     Raises:
         ValueError: the data set has no labels.
     """
     if dataset.skeleton is None:
         raise ValueError("The data set has no labels to score against.")
-    rows = [(index, frame.key, frame.sequence, frame.joints_mm) for index, frame in readable_frames(dataset, problems)]
+    checks = LabelChecks(dataset.skeleton, len(dataset))
+    rows = []
+    for index, frame in readable_frames(dataset, problems):
+        rows.append((index, frame.key, frame.sequence, frame.joints_mm))
+        if in_sample(index, len(dataset)):
+            checks.add(index, frame, declared_side(dataset, index, frame))
     labelled = [(i, key, sequence, joints_mm) for i, key, sequence, joints_mm in rows if joints_mm is not None]
     if not labelled:
         reason = f" Left out: {len(problems)}, first {problems[0]}" if problems else ""
@@ -180,6 +194,9 @@ def read_labels(dataset: HandDataset, protocol: Protocol, problems: list[Problem
     notes = _partial(len(rows), protocol)
     if len(rows) > len(labelled):
         notes += (f"Frames without a label, left out: {len(rows) - len(labelled)}.",)
+    cause = checks.report().cause
+    if cause is not None:
+        notes += (f"The labels seem wrong, so the errors may be too. {cause}",)
     return Labelled(np.stack(joints).astype(np.float64), dataset.skeleton, sequences, keys, indices, notes)
 
 

@@ -11,21 +11,20 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.depth_unit import median_mm, unit_fault
+from crossnets.datasets.depth_unit import bulk_of, unit_fault
 from crossnets.datasets.image_sources import counted
 from crossnets.datasets.label_checks import LabelChecks
+from crossnets.geometry.camera import unlikely
 from crossnets.geometry.skeleton import Skeleton
 from crossnets.geometry.wrong_pixels import unsupported
-from crossnets.inference.hand import HAND_LENGTHS_MM, Hand
-from crossnets.inference.hands import surroundings_fault, surroundings_of
+from crossnets.inference.hand import HAND_LENGTHS_MM, USUAL_LENGTHS_MM, Hand
+from crossnets.inference.hands import length_fault, surroundings_fault, surroundings_of
 from crossnets.types import HandFrame
 
 Verdict: TypeAlias = Literal["ok", "warning", "fault"]
 
 _FIELD_OF_VIEW_DEG = (35.0, 125.0)
 """Horizontal fields of view of depth cameras, from a long-range RealSense to the wide mode of an Azure Kinect."""
-_OFF_MIDDLE = 0.15
-"""Largest usual distance of the principal point from the image's middle, over the image's side."""
 _FEW_INVALID = 0.001
 _MANY_INVALID = 0.97
 """Shares of invalid pixels. Every depth camera leaves out pixels at the edges of objects. In CVAR's images, which show
@@ -69,13 +68,34 @@ def diagnose(
     unit = _unit(frames)
     checks += [_camera(frames[0]), unit, _invalid(frames), _mixed(frames), _frozen(frames)]
     if unit.verdict == "ok":  # else no hand can be found, and the finder may refuse the image
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the rows of the table say the same
-            hands = [find(frame) for frame in frames]
+        hands = _hands_of(frames, find)
         checks += [_found(hands), _lengths(hands), _surroundings(frames, hands)]
     if skeleton is not None and any(frame.joints_mm is not None for frame in frames):
         checks.append(_labels(frames, skeleton))
     return checks
+
+
+def scale_notes(frames: Sequence[HandFrame], find: Callable[[HandFrame], list[Hand]]) -> list[str]:
+    """Describe faults of the camera and of the scale of depth. The list is empty if there is none.
+
+    Args:
+        frames: Some frames of one source.
+        find: Finds the hands of a frame, such as `Tracker.predict`.
+    """
+    if _unit(frames).verdict != "ok":
+        return []
+    hands = _hands_of(frames, find)
+    checks = [_camera(frames[0]), _surroundings(frames, hands)]
+    if any(hands):
+        checks.append(_lengths(hands))
+    return [check.found for check in checks if check.verdict != "ok"]
+
+
+def _hands_of(frames: Sequence[HandFrame], find: Callable[[HandFrame], list[Hand]]) -> list[list[Hand]]:
+    """Hands of each frame. Warnings are switched off, because the checks say the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [find(frame) for frame in frames]
 
 
 def _readable(frames: Sequence[HandFrame], problems: Sequence[Problem]) -> Check:
@@ -94,24 +114,26 @@ def _camera(frame: HandFrame) -> Check:
     height, width = frame.depth_mm.shape
     view = 2 * math.degrees(math.atan(width / 2 / camera.fx_px))
     least, most = _FIELD_OF_VIEW_DEG
-    aside = max(abs(camera.cx_px / width - 0.5), abs(camera.cy_px / height - 0.5))
     found = f"{view:.0f} degrees wide, optical axis at ({camera.cx_px:.0f}, {camera.cy_px:.0f}) of {width} x {height}"
-    if least <= view <= most and aside <= _OFF_MIDDLE:
+    fault = unlikely(camera, width, height)
+    if least <= view <= most and fault is None:
         return Check("intrinsics", "ok", found)
+    told = "" if fault is None else f" {fault}"
+    expected = f"Expected {least:.0f} to {most:.0f} degrees and the axis near the middle."
     return Check(
         "intrinsics",
         "fault",
-        f"{found}. Expected {least:.0f} to {most:.0f} degrees and the axis near the middle",
+        f"{found}. {expected}{told}",
         "Give the intrinsics of images of this size. Half-size images have half of fx, fy, cx and cy.",
     )
 
 
 def _unit(frames: Sequence[HandFrame]) -> Check:
-    medians = [median for frame in frames if (median := median_mm(frame.depth_mm)) is not None]
-    if not medians:
+    bulks = [bulk for frame in frames if (bulk := bulk_of(frame.depth_mm)) is not None]
+    if not bulks:
         return Check("depth unit", "fault", "no pixel has depth", "Check that the depth stream is on.")
-    median = float(np.median(medians))
-    fault = unit_fault(median)
+    median = float(np.median([bulk.median_mm for bulk in bulks]))
+    fault = unit_fault(median, raw=sum(bulk.raw for bulk in bulks) > len(bulks) / 2)
     if fault is None:
         return Check("depth unit", "ok", f"median depth {median:.0f} mm")
     return Check("depth unit", "fault", fault, "Convert depth to mm, or give mm per count after the intrinsics.")
@@ -175,7 +197,7 @@ def _found(hands: Sequence[Sequence[Hand]]) -> Check:
         return Check("hands", "ok", found)
     return Check(
         "hands",
-        "warning",
+        "warning" if share else "fault",
         found,
         "Hold a hand at 0.25 to 1.4 m before the camera. If it is there, the depth unit or the intrinsics are wrong, "
         "or a filter has changed the depth.",
@@ -184,21 +206,23 @@ def _found(hands: Sequence[Sequence[Hand]]) -> Check:
 
 def _lengths(hands: Sequence[Sequence[Hand]]) -> Check:
     lengths = [found[0].size_mm for found in hands if found and found[0].size_mm is not None]
-    least, most = HAND_LENGTHS_MM
     if not lengths:
         return Check("hand length", "warning", "no hand to measure", "See the row above.")
     length = float(np.median(lengths))
     found = f"{length:.0f} mm from the wrist to the middle finger's tip"
-    if least <= length <= most:
+    fault = length_fault(length)
+    if fault is None:
         return Check("hand length", "ok", found)
-    larger = "smaller" if length > most else "larger"
-    return Check(
-        "hand length",
-        "fault",
-        f"{found}, expected {least} to {most} mm",
+    least, most = HAND_LENGTHS_MM
+    larger = "smaller" if length > USUAL_LENGTHS_MM[1] else "larger"
+    fix = (
         f"The intrinsics belong to a {larger} image, or depth is aligned to the colour camera: take the colour "
-        "camera's intrinsics then. A wrong depth unit changes the length in the same way.",
+        "camera's intrinsics then. A wrong depth unit changes the length in the same way."
     )
+    if least <= length <= most:
+        shortest, longest = USUAL_LENGTHS_MM
+        return Check("hand length", "warning", f"{found}, expected {shortest} to {longest} mm of adults", fix)
+    return Check("hand length", "fault", f"{found}, expected {least} to {most} mm", fix)
 
 
 def _surroundings(frames: Sequence[HandFrame], hands: Sequence[Sequence[Hand]]) -> Check:

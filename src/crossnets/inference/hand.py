@@ -23,6 +23,9 @@ SURE_MM = 20.0
 """`Hand.confidence` is the probability that a joint is within this distance of the truth: about a finger's width."""
 HAND_LENGTHS_MM = (130, 240)
 """Lengths of hands from six years of age on, with a margin."""
+USUAL_LENGTHS_MM = (150, 220)
+"""Lengths of the hands of nearly all adults. The model's median is 187 mm on the frames of an SR305, and 196 and 197 on
+CVAR's P4 and P5. A focal length that is 1.3 times too long or too short leads out of this range."""
 _MEAN_LENGTH_MM = 185.0
 _SKIN_MM = 10.0
 """The box reaches this far beyond the joints, which lie under the skin."""

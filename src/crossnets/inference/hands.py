@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
-from crossnets.datasets.depth_unit import median_mm, unit_fault
+from crossnets.datasets.depth_unit import DepthBulk, bulk_of, unit_fault
 from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, Estimates
-from crossnets.inference.hand import HAND_LENGTHS_MM, Hand, Side
+from crossnets.inference.hand import HAND_LENGTHS_MM, USUAL_LENGTHS_MM, Hand, Side
 from crossnets.types import DepthImage, HandCrop, LensCamera, Pinhole
 
 SAME_HAND_MM = 80.0
@@ -43,13 +43,16 @@ _FAR_MEDIAN_MM = 1600.0
 _LEAST_FOUND = 0.2
 """Least number of hands per frame that shows, at such a median depth, that depths are in mm."""
 # Set on the 19 frames of an SR305 and on CVAR's, as depth and as disparity of a stereo camera, and on rendered hands
-# that are seen along the arm. Depth gives medians of 0.00 to 0.01 and disparity gives 0.13 to 0.25 nearer pixels.
+# that are seen along the arm. Medians of the nearer pixels are 0.00 to 0.01 in depth and 0.09 to 0.26 in disparity,
+# where none are farther. In CVAR's P1, whose fists are seen along the arm, 0.15 are nearer, but 0.02 are farther.
 _AROUND = 0.25
 """Margin of the surroundings about the box of the joints, over its longer side."""
 _CLEAR = 0.2
 """Distance in front of or behind all joints that is clearly outside of the hand, over its length."""
-_MANY_NEARER = 0.1
+_MANY_NEARER = 0.06
 """Share of nearer pixels that is taken for a fault."""
+_FEW_FARTHER = 0.1
+"""Largest ratio of farther to nearer pixels that is taken for a fault."""
 _FEWEST_HANDS = 3
 """Least number of hands that can show such a fault."""
 _STAGES = ("crop", "network", "joints")
@@ -182,11 +185,12 @@ class SizeWatch:
 
     def __init__(self) -> None:
         self._lengths_mm: list[float] = []
-        self._warned = False
+        self.fault: str | None = None
+        """The fault that was warned about."""
 
     def see(self, size_mm: float | None) -> None:
         """Count one found hand."""
-        if size_mm is None or self._warned:
+        if size_mm is None or self.fault is not None:
             return
         self._lengths_mm.append(size_mm)
         if len(self._lengths_mm) >= _WATCHED:
@@ -194,45 +198,71 @@ class SizeWatch:
 
     def finish(self) -> None:
         """Check the hands since the last check, however few they are."""
-        if not self._lengths_mm or self._warned:
+        if not self._lengths_mm or self.fault is not None:
             return
         length = float(np.median(self._lengths_mm))
+        many = len(self._lengths_mm) >= _WATCHED
         self._lengths_mm.clear()
-        least, most = HAND_LENGTHS_MM
-        if least <= length <= most:
-            return
-        self._warned = True
-        cause = "intrinsics of a smaller image" if length > most else "intrinsics of a larger image or of another lens"
-        warnings.warn(
-            f"The hands are {length:.0f} mm long in the median, from wrist to middle fingertip, but people's "
-            f"are {least} to {most} mm. All positions are wrong then. Likely causes: {cause}, depth aligned to another "
-            "camera, or depth counts that are not millimetres. Check camera= and the depth unit.",
-            stacklevel=3,
+        self.fault = length_fault(length, usual=many)
+        if self.fault is not None:
+            warnings.warn(self.fault, stacklevel=3)
+
+
+def length_fault(length_mm: float, *, usual: bool = True) -> str | None:
+    """Describe why a median length of hands shows a wrong camera or depth unit. None if it does not.
+
+    Args:
+        length_mm: The median.
+        usual: Whether lengths that few adults have count too. The median of few hands may be such a length by chance.
+    """
+    least, most = HAND_LENGTHS_MM
+    shortest, longest = USUAL_LENGTHS_MM
+    if least <= length_mm <= most and (not usual or shortest <= length_mm <= longest):
+        return None
+    too_long = length_mm > longest
+    cause = "intrinsics of a smaller image" if too_long else "intrinsics of a larger image or of another lens"
+    others = (
+        "depth aligned to another camera, or depth counts that are not millimetres. Check camera= and the depth unit."
+    )
+    found = f"The hands are {length_mm:.0f} mm long in the median, from wrist to middle fingertip, "
+    if not least <= length_mm <= most:
+        return (
+            f"{found}but people's are {least} to {most} mm. All positions are wrong then. Likely causes: {cause}, "
+            f"{others}"
         )
+    return (
+        f"{found}expected {shortest} to {longest} mm: few adults' are {'longer' if too_long else 'shorter'}. If these "
+        f"are not such hands, all positions are wrong. Likely causes: {cause}, {others}"
+    )
 
 
 class DepthWatch:
-    """Warns once when depths cannot be in mm: by their median, or as hardly a hand is found where all is far away."""
+    """Warns once when depths cannot be in mm: by their bulk, or as hardly a hand is found where all is far away."""
 
     def __init__(self) -> None:
         self._medians_mm: list[float] = []
         self._hands = 0
         self._done = False
+        self.fault: str | None = None
+        """The fault that was warned about."""
 
     def see(self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> None:
         """Count one frame before hands are searched for in it."""
         if not self._done:
-            self.see_median(median_mm(depth_mm))
+            self.count(bulk_of(depth_mm))
 
-    def see_median(self, median: float | None) -> None:
-        """Count one frame by its median depth (`median_mm`), where another process has its image."""
+    def count(self, bulk: DepthBulk | None) -> None:
+        """Count one frame by the bulk of its depths (`bulk_of`), where another process has its image."""
         if self._done:
+            return
+        if bulk is not None and bulk.raw:
+            self._warn(unit_fault(bulk.median_mm, raw=True))
             return
         if len(self._medians_mm) == _WATCHED:
             self.finish()
             return
-        if median is not None:
-            self._medians_mm.append(median)
+        if bulk is not None:
+            self._medians_mm.append(bulk.median_mm)
 
     def hand(self) -> None:
         """Count one hand that was found."""
@@ -244,25 +274,29 @@ class DepthWatch:
             return
         fault = unit_fault(self._medians_mm[-1])
         if fault is not None:
-            self._done = True
-            warnings.warn(f"No hand was found. {fault}", stacklevel=3)
+            self._warn(f"No hand was found. {fault}")
 
     def finish(self) -> None:
         """Check the frames so far, however few they are. Later frames are not checked."""
         if not self._medians_mm or self._done:
             return
-        self._done = True
         median = float(np.median(self._medians_mm))
         fault = unit_fault(median)
         if fault is None and median > _FAR_MEDIAN_MM and self._hands < _LEAST_FOUND * len(self._medians_mm):
             fault = (
                 f"Hands found: {self._hands} in {len(self._medians_mm)} frames. The median depth is {median:.0f} mm. "
                 "Hands are found up to about 1400 mm. If a hand is nearer than that, depth counts are smaller than "
-                "1 mm, such as 0.1, 0.125 or 0.25 mm. Multiply by the camera's depth unit, or give it after the "
-                "intrinsics: fx,fy,cx,cy,0.25."
+                "1 mm, such as 0.1, 0.125 or 0.25 mm. Multiply by the camera's depth unit. On the command line, give "
+                "it after the intrinsics: fx,fy,cx,cy,0.25."
             )
+        self._warn(fault)
+
+    def _warn(self, fault: str | None) -> None:
+        """Warn of a fault if there is one. Later frames are not checked."""
+        self._done = True
+        self.fault = fault
         if fault is not None:
-            warnings.warn(fault, stacklevel=3)
+            warnings.warn(fault, stacklevel=4)
 
 
 class Surroundings(NamedTuple):
@@ -299,7 +333,7 @@ def surroundings_fault(seen: Sequence[Surroundings]) -> str | None:
     if len(seen) < _FEWEST_HANDS:
         return None
     nearer, farther = np.median(np.array(seen), axis=0).tolist()
-    if nearer < _MANY_NEARER or nearer < 2 * farther:
+    if nearer < _MANY_NEARER or farther > _FEW_FARTHER * nearer:
         return None
     return (
         f"{nearer:.0%} of the pixels around the hands are nearer than the hands in the median, and {farther:.0%} are "
@@ -315,6 +349,8 @@ class SurroundingsWatch:
     def __init__(self) -> None:
         self._seen: list[Surroundings] = []
         self._done = False
+        self.fault: str | None = None
+        """The fault that was warned about."""
 
     def see(self, depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], hand: Hand) -> None:
         """Count one found hand."""
@@ -334,9 +370,9 @@ class SurroundingsWatch:
         if self._done:
             return
         self._done = True
-        fault = surroundings_fault(self._seen)
-        if fault is not None:
-            warnings.warn(fault, stacklevel=3)
+        self.fault = surroundings_fault(self._seen)
+        if self.fault is not None:
+            warnings.warn(self.fault, stacklevel=3)
 
 
 def _shows_something(crop: HandCrop) -> bool:

@@ -179,6 +179,12 @@ class Tracker:
         self._depths.finish()
         self._surroundings.finish()
 
+    @property
+    def scale_faults(self) -> list[str]:
+        """Faults of the camera, the depth unit or the kind of image that the tracker has warned about."""
+        watches = self._depths, self._sizes, self._surroundings
+        return [watch.fault for watch in watches if watch.fault is not None]
+
     def __repr__(self) -> str:
         """Model, joints and hands in one line."""
         model = self.estimator.model
@@ -376,7 +382,8 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
     """Check the caller's image and camera, and combine them.
 
     Raises:
-        ValueError: the image is not a depth image in mm or has not the camera's size, or the lens folds the image over.
+        ValueError: the image is not a depth image in mm or has not the camera's size, the camera has a depth unit, or
+            the lens folds the image over.
     """
     if isinstance(depth_mm, DepthImage):
         camera = depth_mm.camera if camera is None else camera
@@ -384,6 +391,11 @@ def depth_image(depth_mm: np.ndarray | DepthImage, camera: Camera = None) -> Ima
     if camera is None:
         raise ValueError("The image has no camera. Give camera=, such as camera='realsense-d435'.")
     preset = as_camera(camera)
+    if isinstance(camera, str) and "," in camera and preset.depth_unit_mm != 1:
+        raise ValueError(
+            f"Found a depth unit of {preset.depth_unit_mm:g} mm per count in the camera {camera!r}, but depth is "
+            "expected in mm here. Multiply the counts by the unit, and leave it out."
+        )
     depth = _array_of(depth_mm)
     if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "uif":
         raise ValueError(

@@ -34,6 +34,11 @@ class Tracks(Protocol):
 
     stages_ms: dict[str, float]
 
+    @property
+    def scale_faults(self) -> list[str]:
+        """See `Tracker.scale_faults`."""
+        ...
+
     def track(self, depth_mm: np.ndarray, camera: Pinhole | LensCamera, time_s: float | None = None) -> list[Hand]:
         """See `Tracker.track`."""
         ...
@@ -136,6 +141,7 @@ class Reading:
         if self._tracker is not None:
             hands = tuple(self._tracker.track(frame.depth_mm, frame.camera, time_s))
             stages = dict(self._tracker.stages_ms)
+            self._state.update(warning=" ".join(self._tracker.scale_faults))
         now = time.monotonic()
         self._arrivals.append(now)
         while now - self._arrivals[0] > _FPS_OVER_S:

@@ -44,6 +44,8 @@ class Status:
     paused: bool = False
     message: str = ""
     """The last error. Empty without an error."""
+    warning: str = ""
+    """Fault of the camera or the depth unit that makes joints wrong. Empty if none is known."""
     record_error: str = ""
     """Error that ended the last recording."""
     recording: str | None = None

@@ -67,7 +67,7 @@ function showHead() {
   if (head.message) say("lost", frame ? "no new frames" : "no frames");
   else if (head.paused) say("paused", "paused");
   else say("live", "live");
-  const message = head.message || head.record_error;
+  const message = head.message || head.record_error || head.warning;
   get("message").hidden = !message;
   get("message").textContent = message;
   if (!head.paused) chosen = null;
