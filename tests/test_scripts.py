@@ -157,3 +157,28 @@ def test_values_are_compared_by_the_true_value() -> None:
         {"from": 0.0, "count": 2, "true": 0.05, "estimated": 0.25, "error_deviation": 0.0},
         {"from": 0.25, "count": 1, "true": 0.3, "estimated": 0.3, "error_deviation": 0.0},
     ]
+
+
+def test_a_mistake_is_silent_if_joints_are_wrong_and_sure_and_nobody_is_told() -> None:
+    measured = script("wrong_numbers")
+    silent = measured.Outcome(found=1.0, moved_mm=60.0, confidence=0.9)
+    assert silent.silent
+    assert silent.word() == "SILENT, 60 mm"
+    for told in ({"warned": "too long"}, {"refused": "metres"}, {"doctor": ("hand length",)}):
+        assert not replace(silent, **told).silent
+    for harmless in ({"moved_mm": 5.0}, {"confidence": 0.1}, {"found": 0.1}, {"moved_mm": None}):
+        assert not replace(silent, **harmless).silent
+
+
+def test_classic_mistakes_are_made_and_told() -> None:
+    measured = script("wrong_numbers")
+    frames, hands = measured.with_hands(measured.rendered("realsense-d435", 3, 8), 4)
+    outcomes = {
+        name: measured.outcome(frames, hands, measured.MISTAKES[name])
+        for name in ("none", "metres", "focal length 1.6 times too small", "raw values of a Kinect v1")
+    }
+    assert outcomes["none"].word() == "nothing said, 100%, 0 mm"
+    assert "metres" in outcomes["metres"].refused
+    assert "mm long" in outcomes["focal length 1.6 times too small"].warned
+    assert "raw values" in outcomes["raw values of a Kinect v1"].warned
+    assert not any(outcome.silent for outcome in outcomes.values())

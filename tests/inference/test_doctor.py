@@ -57,6 +57,11 @@ def filled(image: np.ndarray) -> np.ndarray:
     return np.where(found > 0, found, image.max())
 
 
+def nearer_half(image: np.ndarray) -> np.ndarray:
+    """Take the depth of the farther half of the pixels away."""
+    return np.where(image < np.median(image[image > 0]), image, 0)
+
+
 def blurred(image: np.ndarray) -> np.ndarray:
     """Blur an image with holes, which mixes surfaces with 0."""
     holes = image.copy()
@@ -83,6 +88,7 @@ def test_right_frames_have_no_fault(frames: list[HandFrame], tracker: crossnets.
         (focal(0.6), "hand length", "expected 130 to 240 mm"),
         (focal(1.7), "hand length", "expected 130 to 240 mm"),
         (depth(filled), "invalid pixels", "expected some at the edges"),
+        (depth(lambda mm: filled(nearer_half(mm))), "filled holes", "repeat the depth of their neighbours"),
         (depth(np.zeros_like), "depth unit", "no pixel has depth"),
         (depth(blurred), "mixed pixels", "expected at most 12%"),
         (lambda frame: replace(frame, joints_mm=frame.joints_mm * np.float32(0.1)), "labels", "centimetres"),

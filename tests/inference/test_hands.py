@@ -13,6 +13,7 @@ from crossnets.inference.hand import Hand
 from crossnets.inference.hands import DepthWatch, SizeWatch, SurroundingsWatch, hand_odds, surroundings_of, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
+from crossnets.synth.sensor.hole_filling import WAYS, fill_holes
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
 
 CAMERA = Pinhole(240.0, 240.0, 160.0, 120.0)
@@ -70,10 +71,16 @@ def candidate(at: tuple[int, float, float], score: float) -> Detection:
     return Detection(center, score, 0.5, 180.0)
 
 
-def predicted(*found: Detection, more: Sequence[Detection] = (), force: bool = False) -> PredictedFrame:
+def two_surfaces() -> np.ndarray:
+    """An image of two rough surfaces before nothing."""
     depth = np.zeros((240, 320), np.float32)
-    depth[60:120, 60:120], depth[60:120, 200:260] = 600, 500
-    frame = HandFrame("one", "", depth, CAMERA, None)
+    depth[60:120, 60:120] = 600
+    depth[60:120, 200:260] = 500
+    return np.where(depth > 0, depth + np.random.default_rng(0).random(depth.shape, np.float32), 0)
+
+
+def predicted(*found: Detection, more: Sequence[Detection] = (), force: bool = False) -> PredictedFrame:
+    frame = HandFrame("one", "", two_surfaces(), CAMERA, None)
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric")
     places = Candidates("detector", lambda _: found, lambda _: more)
     (answer,) = predict_frames(CropEstimator(model, NearIsSure()), [frame], places, force=force)
@@ -118,8 +125,7 @@ class NearIsRight:
 
 @pytest.mark.parametrize("key", ["h2o/test/subject4/h1/0/cam4/000000/left", "h2o/test/subject4/h1/0/cam4/000000/right"])
 def test_a_frame_about_one_of_two_hands_gets_the_hand_of_its_side(key: str) -> None:
-    depth = np.zeros((240, 320), np.float32)
-    depth[60:120, 60:120], depth[60:120, 200:260] = 600, 500
+    depth = two_surfaces()
     model = CropModel(preset="crossnets", skeleton="msra21", normalisation="metric")
     found = [candidate(FAR_AT, 0.7), candidate(NEAR_AT, 0.7)]
     places = Candidates("detector", lambda _: found, lambda _: ())
@@ -230,11 +236,30 @@ def test_raw_values_of_a_kinect_are_warned_about_at_the_first_frame() -> None:
 @pytest.mark.parametrize(("depth", "hands"), [(500.0, False), (2800.0, True)])
 def test_depths_in_mm_are_not_warned_about(depth: float, hands: bool) -> None:
     depths = DepthWatch()
+    noise = np.random.default_rng(0).random((240, 320), np.float32)
     for _ in range(12):
-        depths.see(np.full((240, 320), depth, np.float32))
+        depths.see(depth + noise)
         if hands:
             depths.hand()
     depths.finish()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_filled_holes_are_warned_about_once(way: int) -> None:
+    noise = np.random.default_rng(0)
+    image = noise.normal(600, 3, (240, 320)).astype(np.float32)
+    image[40:200, 100:180] = 0
+    depths = DepthWatch()
+    whole = DepthWatch()
+    for _ in range(10):
+        filled = image.copy()
+        fill_holes(filled, way)
+        depths.see(filled)
+        whole.see(image)
+    with pytest.warns(UserWarning, match="% of the pixels repeat the depth of their neighbours"):
+        depths.finish()
+    depths.see(filled)  # warnings are errors in these tests
+    whole.finish()
 
 
 def test_predictions_in_metres_are_warned_about() -> None:

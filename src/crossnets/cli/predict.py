@@ -23,7 +23,7 @@ from crossnets.cameras.opening import guess_of
 from crossnets.cli.arguments import Sources
 from crossnets.cli.pictures import Film, Picture, overlay
 from crossnets.datasets.dataset import PROBLEMS_FILE, FrameError, HandDataset, Problem, printable, write_problems
-from crossnets.datasets.depth_unit import DepthBulk, bulk_of
+from crossnets.datasets.depth_checks import DepthBulk, bulk_of
 from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
-from crossnets.datasets.depth_unit import in_metres
+from crossnets.datasets.depth_checks import in_metres
 from crossnets.datasets.file_checks import counts_to_mm, natural_order
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import is_png, png_size, read_png16, sized

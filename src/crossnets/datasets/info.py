@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from crossnets.datasets.dataset import HandDataset, Problem, declared_side, printable, readable_frames
-from crossnets.datasets.depth_unit import is_raw, unit_fault
+from crossnets.datasets.depth_checks import is_raw, unit_fault
 from crossnets.datasets.hand_size import HandSize, hand_size, size_notes
 from crossnets.datasets.label_checks import LabelChecks, LabelReport
 from crossnets.datasets.left_out import write_names

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.depth_unit import bulk_of, unit_fault
+from crossnets.datasets.depth_checks import bulk_of, filling_fault, repeated_share, unit_fault
 from crossnets.datasets.image_sources import counted
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.camera import unlikely
@@ -66,7 +66,7 @@ def diagnose(
     if not frames:
         return checks
     unit = _unit(frames)
-    checks += [_camera(frames[0]), unit, _invalid(frames), _mixed(frames), _frozen(frames)]
+    checks += [_camera(frames[0]), unit, _invalid(frames), _filled(frames), _mixed(frames), _frozen(frames)]
     if unit.verdict == "ok":  # else no hand can be found, and the finder may refuse the image
         hands = _hands_of(frames, find)
         checks += [_found(hands), _lengths(hands), _surroundings(frames, hands)]
@@ -85,7 +85,7 @@ def scale_notes(frames: Sequence[HandFrame], find: Callable[[HandFrame], list[Ha
     if _unit(frames).verdict != "ok":
         return []
     hands = _hands_of(frames, find)
-    checks = [_camera(frames[0]), _surroundings(frames, hands)]
+    checks = [_camera(frames[0]), _filled(frames), _surroundings(frames, hands)]
     if any(hands):
         checks.append(_lengths(hands))
     return [check.found for check in checks if check.verdict != "ok"]
@@ -157,6 +157,14 @@ def _invalid(frames: Sequence[HandFrame]) -> Check:
             "Check the exposure, the distance and the threshold filter.",
         )
     return Check("invalid pixels", "ok", found)
+
+
+def _filled(frames: Sequence[HandFrame]) -> Check:
+    share = float(np.median([repeated_share(frame.depth_mm) for frame in frames]))
+    fault = filling_fault(share)
+    if fault is None:
+        return Check("filled holes", "ok", f"{share:.1%} of the pixels repeat the depth of their neighbours")
+    return Check("filled holes", "warning", fault, "Switch hole filling off in the camera's kit.")
 
 
 def _mixed(frames: Sequence[HandFrame]) -> Check:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt16
 
-from crossnets.datasets.depth_unit import DepthBulk, bulk_of, unit_fault
+from crossnets.datasets.depth_checks import DepthBulk, bulk_of, filling_fault, unit_fault
 from crossnets.geometry.crop import crop_hand
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, Estimates
@@ -237,10 +237,14 @@ def length_fault(length_mm: float, *, usual: bool = True) -> str | None:
 
 
 class DepthWatch:
-    """Warns once when depths cannot be in mm: by their bulk, or as hardly a hand is found where all is far away."""
+    """Warns once when depths cannot be in mm, or when holes were filled.
+
+    The bulk of the depths shows it. If all is far away, it matters whether hands are found.
+    """
 
     def __init__(self) -> None:
         self._medians_mm: list[float] = []
+        self._repeated: list[float] = []
         self._hands = 0
         self._done = False
         self.fault: str | None = None
@@ -263,6 +267,7 @@ class DepthWatch:
             return
         if bulk is not None:
             self._medians_mm.append(bulk.median_mm)
+            self._repeated.append(bulk.repeated)
 
     def hand(self) -> None:
         """Count one hand that was found."""
@@ -289,7 +294,7 @@ class DepthWatch:
                 "1 mm, such as 0.1, 0.125 or 0.25 mm. Multiply by the camera's depth unit. On the command line, give "
                 "it after the intrinsics: fx,fy,cx,cy,0.25."
             )
-        self._warn(fault)
+        self._warn(fault or filling_fault(float(np.median(self._repeated))))
 
     def _warn(self, fault: str | None) -> None:
         """Warn of a fault if there is one. Later frames are not checked."""

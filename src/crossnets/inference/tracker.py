@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from crossnets.datasets.depth_unit import in_metres
+from crossnets.datasets.depth_checks import in_metres
 from crossnets.geometry.camera import CameraPreset, as_camera, unlikely
 from crossnets.geometry.lens import lens_table
 from crossnets.inference.articulation import Gesture

@@ -1,4 +1,4 @@
-"""Checks of whether depths can be in millimetres, by their bulk rather than by their extremes."""
+"""Checks of depth images: whether depths can be in millimetres, by their bulk, and whether holes were filled."""
 
 from typing import NamedTuple
 
@@ -18,6 +18,12 @@ _RAW_INVALID = (1023, 2047)
 _LEAST_RAW_INVALID = 0.002
 """Least share of the pixels with that value."""
 _STRIDE = 8
+_RUN_PX = 32
+"""Number of equal depths in a row that noise and the slope of surfaces hardly leave."""
+# Medians over unfilled images are 0.00 (SR305, CVAR, rendered D435, Azure Kinect and SR300) to 0.05 (rendered Kinect
+# v1, whose depths have steps), and after filling 0.09 to 0.7 where a tenth of the image or more was filled.
+_MANY_REPEATED = 0.08
+"""Share of the valid pixels in such runs that shows filled holes."""
 
 
 class DepthBulk(NamedTuple):
@@ -26,6 +32,8 @@ class DepthBulk(NamedTuple):
     median_mm: float
     raw: bool
     """Whether they look like the raw values of a Kinect v1 (`is_raw`)."""
+    repeated: float
+    """Share of the pixels that repeat their neighbours (`repeated_share`)."""
 
 
 def in_metres(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
@@ -49,10 +57,33 @@ def is_raw(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> boo
 
 
 def bulk_of(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> DepthBulk | None:
-    """Median of the depths of an image, on a grid of pixels, and whether they are raw. None if no pixel has depth."""
+    """Summarise the depths of an image, on a grid of pixels. None if no pixel has depth."""
     coarse = depth[::_STRIDE, ::_STRIDE]
     valid = coarse[(coarse > 0) & (coarse < _MILLIMETRES[1])]
-    return DepthBulk(float(np.median(valid)), is_raw(depth)) if valid.size else None
+    return DepthBulk(float(np.median(valid)), is_raw(depth), repeated_share(depth)) if valid.size else None
+
+
+def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> float:
+    """Share of the valid pixels in long runs of equal depth, over every eighth row. Filled holes have such runs."""
+    rows = depth[_STRIDE // 2 :: _STRIDE]
+    same = np.zeros((len(rows), depth.shape[1] + 1), np.int8)
+    same[:, 1:-1] = (rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] > 0)
+    changes = np.diff(same, axis=1)
+    starts = np.argwhere(changes == 1)[:, 1]
+    ends = np.argwhere(changes == -1)[:, 1]
+    lengths_px = ends - starts + 1
+    return float(lengths_px[lengths_px >= _RUN_PX].sum() / max(1, np.count_nonzero(rows)))
+
+
+def filling_fault(repeated: float) -> str | None:
+    """Describe why images with this `repeated_share` have filled holes. None if they have not."""
+    if repeated < _MANY_REPEATED:
+        return None
+    return (
+        f"{repeated:.0%} of the pixels repeat the depth of their neighbours in rows of {_RUN_PX} pixels and more, as "
+        "after hole filling, which continues the hand over the background or the background over the hand. Joints may "
+        "be centimetres off. Switch hole filling off."
+    )
 
 
 def unit_fault(median_mm: float, *, raw: bool = False) -> str | None:
