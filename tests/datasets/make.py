@@ -66,11 +66,16 @@ def hand_depth(
     starts = np.array([joints_mm[parent] for parent, _ in skeleton.bones])
     ends = np.array([joints_mm[child] for _, child in skeleton.bones])
     points = np.concatenate([starts + share * (ends - starts) for share in np.linspace(0, 1, 5)])
-    v, u = np.mgrid[: camera.height_px, : camera.width_px]
-    depth = np.full(u.shape, np.inf)
+    depth = np.full((camera.height_px, camera.width_px), np.inf)
     for x, y, z in project(points, camera.pinhole):
-        disc = (u - x) ** 2 + (v - y) ** 2 <= (BLOB_MM * camera.pinhole.fx_px / z) ** 2
-        depth[disc] = np.minimum(depth[disc], np.rint(z))
+        radius = BLOB_MM * camera.pinhole.fx_px / z
+        # Only the square around the disc is looked at, since tests draw many discs in large images.
+        left, top = (max(int(np.floor(first - radius)), 0) for first in (x, y))
+        right, bottom = (max(int(np.ceil(last + radius)) + 1, 0) for last in (x, y))
+        square = depth[top:bottom, left:right]
+        v, u = np.mgrid[top : top + square.shape[0], left : left + square.shape[1]]
+        disc = (u - x) ** 2 + (v - y) ** 2 <= radius**2
+        square[disc] = np.minimum(square[disc], np.rint(z))
     return np.where(np.isinf(depth), 0, depth).astype(np.float32)
 
 
