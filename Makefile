@@ -44,6 +44,9 @@ lint: install
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+# Tests start many processes. Each would compile all modules again where the environment forbids Python to keep bytecode.
+test kernels: export PYTHONDONTWRITEBYTECODE =
+
 # Compiled once here and not by each test process at the same time. The check of style and types leaves a core idle.
 test: install
 	$(MAKE) --jobs 2 lint kernels
