@@ -3,11 +3,17 @@
 import signal
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
-from tests.datasets.make import Made, make_recording
-from tests.evaluation.tiny import TinyDataset
+from tests.type_checks import checked
+
+# The import hook decorates with what stands here while the package is imported.
+jaxtyping.jaxtyped = checked
+
+from tests.datasets.make import Made, make_recording  # noqa: E402
+from tests.evaluation.tiny import TinyDataset  # noqa: E402
 
 # The examples of `make test` are few and always the same. `make properties` draws many new ones.
 settings.register_profile("few", max_examples=20, derandomize=True, deadline=None, database=None)
