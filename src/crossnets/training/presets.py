@@ -201,7 +201,6 @@ def crossnets(
             views=Views(front=0.3, above=0.1, egocentric=0.2, uniform=0.4),
             clutter=Clutter(),
             anny=anny,
-            filled=0.04,
         )
         for number, camera in enumerate(KINDS_OF_SENSOR)
     )
