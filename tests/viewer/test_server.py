@@ -121,6 +121,38 @@ def test_rejected_requests(server: LiveServer, path: str, body: object, headers:
     assert ask(server, "/")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", "Content-Length: {size}"),
+        ("GET", "Content-Length: +0"),
+        ("GET", "Transfer-Encoding: chunked"),
+        ("POST", "Content-Length: 0\r\nTransfer-Encoding: chunked"),
+        ("POST", "Content-Length: 0\r\nContent-Length: {size}"),
+    ],
+)
+def test_a_body_is_not_taken_for_a_second_request(server: LiveServer, method: str, headers: str) -> None:
+    lines = ("POST /command HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 14", "")
+    body = "\r\n".join((*lines, '{"pause":true}')).encode()
+    first = f"{method} /live.css HTTP/1.1\r\nHost: localhost\r\n{headers.format(size=len(body))}\r\n\r\n"
+    with socket.create_connection(server.server_address[:2], timeout=10) as one:
+        one.sendall(first.encode() + body)
+        answers = b""
+        while data := one.recv(1 << 16):
+            answers += data
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answers) == [b"400"]
+    assert not server.state.status.paused
+
+
+def test_several_requests_on_one_connection_are_answered(server: LiveServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+    for headers in ({}, {"Content-Length": "0"}, {}):
+        connection.request("GET", "/live.css", headers=headers)
+        answer = connection.getresponse()
+        assert (answer.status, len(answer.read()) > 0) == (200, True)
+    connection.close()
+
+
 def test_ports_and_addresses_that_cannot_be_had(server: LiveServer) -> None:
     port = server.server_address[1]
     with pytest.raises(OSError, match=f"Port {port} of 127.0.0.1 is taken.*--port 0"):

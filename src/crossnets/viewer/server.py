@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a part of the page, or with a frame."""
-        if not self._is_meant():
+        if not (self._is_single() and self._is_meant()):
             return
         url = _split(self.path)
         if self.server.token is not None and url.path == "/" and "token" in parse_qs(url.query):
@@ -151,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Carry out a command."""
-        if not self._is_meant():
+        if not (self._is_single() and self._is_meant()):
             return
         length = self.headers.get("Content-Length", "")
         if not (length.isdecimal() and len(length) < 16 and int(length) <= _MOST_COMMAND):
@@ -179,6 +179,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing, because thirty lines per second would hide other messages."""
+
+    def _is_single(self) -> bool:
+        """Whether it is known where the request ends. A body that is not read would be taken for the next request."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if "Transfer-Encoding" in self.headers or len(lengths) > 1:
+            self._refuse(HTTPStatus.BAD_REQUEST, "expected one Content-Length, and no Transfer-Encoding")
+            return False
+        if self.command == "GET" and lengths not in ([], ["0"]):
+            self._refuse(HTTPStatus.BAD_REQUEST, "expected no body of a GET")
+            return False
+        return True
 
     def _is_meant(self) -> bool:
         """Whether the request comes from this page, and neither names nor comes from another page of the browser."""
