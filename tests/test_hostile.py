@@ -37,6 +37,8 @@ from crossnets.inference import bundle, detector
 from crossnets.inference.description import KEY, from_text, to_text, weights_of
 from crossnets.inference.engines import Runtime, load_exported
 from crossnets.inference.estimator import CropModel
+from crossnets.inference.torch_models import Detector, DetectorConfig
+from crossnets.models.detector import DetectorNet, DetectorNetConfig
 from crossnets.training import checkpoints, run
 from crossnets.training.progress import cut_log
 from crossnets.types import Lens, LensCamera, Pinhole
@@ -159,6 +161,37 @@ def test_onnx_that_reads_other_files_is_refused(tmp_path: Path) -> None:
     secret = TensorProto(name="x", data_type=TensorProto.FLOAT, dims=[10], data_location=TensorProto.EXTERNAL)
     for key, value in (("location", "../secret"), ("offset", "0"), ("length", "40")):
         secret.external_data.add(key=key, value=value)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"widths": [16, 48, 96, 4096]},
+        {"depths": [1, 2, 30_000, 1]},
+        {"depths": [1, 2, 2**62, 1]},
+        {"depths": [1, 1, 2**62, 1], "widths": [16, 16, 16, 16]},
+        {"widths": [16, 48, 96, 2**40]},
+    ],
+)
+def test_huge_networks_of_a_description_take_no_memory(tmp_path: Path, sizes: dict[str, list[int]]) -> None:
+    (tmp_path / "weights.safetensors").symlink_to(bundle.SHIPPED / "weights.safetensors")
+    config = json.loads((bundle.SHIPPED / "config.json").read_text())
+    config["networks"]["dense"] |= sizes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="cannot be built: they are larger than their weights"):
+        bundle.load(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 100_000, "4096 channels take 800 MB"
+
+
+def test_huge_detectors_of_a_description_take_no_memory(tmp_path: Path) -> None:
+    config = DetectorConfig(preset="detector", networks=DetectorNetConfig(widths=(8, 8, 8, 8)))
+    bundle.save(Detector(config, DetectorNet(config.networks, torch.Generator())), tmp_path)
+    bundle.load_detector(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"networks": {"widths": [8, 8, 8, 100_000]}}))
+    with pytest.raises(ValueError, match="cannot be built: they are larger than their weights"):
+        bundle.load_detector(tmp_path)
+
+
     (tmp_path / "secret").write_bytes(np.ones(10, np.float32).tobytes())
     image = helper.make_tensor_value_info("depth", TensorProto.FLOAT, ["b", 1, 128, 128])
     answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, [10])

@@ -1,15 +1,17 @@
 """Save and load estimators and detectors as folders with weights.safetensors and config.json. Nothing is unpickled."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from crossnets.atomic import replacing, write_text
 from crossnets.geometry.skeleton import find_skeleton
@@ -26,6 +28,10 @@ DETECTOR_FORMAT = "crossnets-detector-bundle"
 VERSION = 1
 _MAPS = "maps/"
 """Prefix of the names of skeleton maps among the names of weights."""
+_TENSOR_COST = 1000
+"""A tensor and its module take about as much memory as this many numbers, beside those of the tensor."""
+_UNSTORED = 1 << 20
+"""Networks may have tables of this many numbers beside those of their file."""
 Built = TypeVar("Built")
 
 
@@ -53,8 +59,8 @@ def load(path: Path = SHIPPED) -> Estimator:
     """
     config_path, weights_path = _files(path)
     config = _read_config(config_path)
-    networks = _built(config_path, lambda generator: build(config.networks, generator))
     try:
+        networks = _built(config_path, weights_path, lambda generator: build(config.networks, generator))
         tensors = _tensors(weights_path)
         maps = {name.removeprefix(_MAPS): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(_MAPS)}
         networks.load_state_dict(tensors)
@@ -79,8 +85,8 @@ def load_detector(path: Path) -> Detector:
     """
     config_path, weights_path = _files(path)
     config = _read_detector_config(config_path)
-    networks = _built(config_path, lambda generator: DetectorNet(config.networks, generator))
     try:
+        networks = _built(config_path, weights_path, lambda generator: DetectorNet(config.networks, generator))
         networks.load_state_dict(_tensors(weights_path))
     except (SafetensorError, RuntimeError) as error:
         _refuse(weights_path, config_path, f"preset {config.preset}", error)
@@ -106,9 +112,43 @@ def _files(path: Path) -> tuple[Path, Path]:
     return files
 
 
-def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
+class _Budget(TorchFunctionMode):
+    """Ends the building of networks that are larger than a file, before they take memory."""
+
+    def __init__(self, shapes: Iterable[Sequence[int]]) -> None:
+        """Allow tensors of these shapes. A tensor that is replaced while it is built may have been counted twice."""
+        super().__init__()
+        self._most = _UNSTORED + 2 * sum(_TENSOR_COST + math.prod(shape) for shape in shapes)
+        self._taken = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch. Layers make each of their weights by `torch.empty`.
+
+        Raises:
+            RuntimeError: the weights are too many.
+        """
+        if func is torch.empty:
+            sides = args[0] if args and isinstance(args[0], Sequence) else args
+            self._taken += _TENSOR_COST + math.prod(sides)
+            if self._taken > self._most:
+                raise RuntimeError("they are larger than their weights")
+        return func(*args, **(kwargs or {}))
+
+
+def _built(config: Path, weights: Path, make: Callable[[torch.Generator], Built]) -> Built:
+    """Make networks of any weights, which are not larger than the file of their own.
+
+    Raises:
+        OSError, SafetensorError: the header of the file cannot be read.
+        ValueError: there are no networks of these sizes, or they are larger.
+    """
+    _require_access(weights)
+    with safe_open(weights, "pt") as file:
+        names = list(file.keys())
+        budget = _Budget(file.get_slice(name).get_shape() for name in names)
     try:
-        return make(torch.Generator().manual_seed(0))
+        with budget:
+            return make(torch.Generator().manual_seed(0))
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ValueError(
             f"{config} describes networks of sizes that cannot be built: {str(error)[:400]}. Take the file that was "
@@ -118,8 +158,13 @@ def _built(config: Path, make: Callable[[torch.Generator], Built]) -> Built:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file as float32."""
-    path.open("rb").close()  # safetensors reports an unreadable file as missing, and this line raises the real error
+    _require_access(path)
     return {name: v.float() if v.is_floating_point() else v for name, v in load_file(path).items()}
+
+
+def _require_access(path: Path) -> None:
+    """Raise the real error of a file that cannot be read. safetensors reports it as missing."""
+    path.open("rb").close()
 
 
 def _refuse(weights: Path, config: Path, what: str, error: Exception) -> NoReturn:
