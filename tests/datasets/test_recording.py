@@ -103,8 +103,10 @@ def test_missing_camera_json_yields_an_example(tmp_path: Path) -> None:
         ({"cy_px": True}, "found cy_px True, expected a number"),
         ({"fx_px": -5.0}, "found fx_px -5, expected more than 0"),
         ({"depth_unit_mm": 0}, "found depth_unit_mm 0, expected more than 0"),
-        ({"width_px": 320.5}, "found an image size of 320.5x240"),
-        ({"height_px": 0}, "found an image size of 320x0"),
+        ({"width_px": 320.5}, "found an image of 320.5x240, expected whole numbers of pixels"),
+        ({"height_px": 0}, "found an image of 320x0, expected 1 to 16777216 pixels"),
+        ({"width_px": 8192, "height_px": 8192}, "found an image of 8192x8192, expected 1 to 16777216 pixels"),
+        ({"width_px": 1e300}, r"found an image of 1e\+300x240, expected 1 to 16777216 pixels"),
     ],
 )
 def test_broken_camera(tmp_path: Path, fields: dict[str, object], message: str) -> None:

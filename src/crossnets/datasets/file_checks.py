@@ -18,6 +18,8 @@ NOTHING_SEEN = 32001
 """Value that a Senz3D writes for pixels without depth."""
 MAX_IMAGE_BYTES = 1 << 28
 """A larger image file is refused before it is read."""
+MAX_PIXELS = 1 << 24
+"""4,096 x 4,096 pixels. The largest that is known is an Azure Kinect's depth aligned to its colour, 4,096 x 3,072."""
 _NUMBER = re.compile(r"([0-9]+)")
 FARTHEST_MM = 1e5
 """A coordinate above 100 m is a typing error. The limit also keeps float32 from overflowing."""
@@ -312,6 +314,16 @@ def sound_joints(joints: Float64[np.ndarray, "J 3"], path: Path, line: int | Non
     if fault:
         raise broken(path, fault, line)
     return joints
+
+
+def size_fault(width_px: int, height_px: int) -> str | None:
+    """Describe why a file may not claim images of this size. None if it may.
+
+    A small file can claim any size, so readers ask before they allocate memory for the pixels.
+    """
+    if width_px >= 1 and height_px >= 1 and width_px * height_px <= MAX_PIXELS:
+        return None
+    return f"found an image of {width_px:.10g}x{height_px:.10g}, expected 1 to {MAX_PIXELS} pixels"
 
 
 def relative_image(name: str, path: Path, line: int) -> PurePosixPath:

@@ -25,9 +25,10 @@ from crossnets.datasets.file_checks import (
     relative_image,
     require_folder,
     second_label,
+    size_fault,
     sound_joints,
 )
-from crossnets.datasets.png import MAX_PIXELS, read_png16
+from crossnets.datasets.png import read_png16
 from crossnets.geometry.camera import CAMERAS, CameraPreset, as_camera
 from crossnets.geometry.skeleton import MEDIAPIPE21, Skeleton
 from crossnets.types import HandFrame, Pinhole
@@ -208,6 +209,6 @@ def read_intrinsics(path: Path) -> CameraPreset:
     except ValueError as error:
         what = f"found {' '.join(words)[:80]!r}, expected six numbers: fx fy cx cy width height"
         raise broken(path, f"{what} ({error})") from None
-    if not (width.is_integer() and height.is_integer() and width > 0 and height > 0 and width * height <= MAX_PIXELS):
+    if not (width.is_integer() and height.is_integer()) or size_fault(int(width), int(height)):
         raise broken(path, f"found images of {width:g} x {height:g} pixels, expected 1280 x 720")
     return CameraPreset(pinhole, int(width), int(height), 1.0, "H2O's cam_intrinsics.txt")

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError, HandDataset, Problem
 from crossnets.datasets.depth_checks import in_metres
-from crossnets.datasets.file_checks import counts_to_mm, natural_order
+from crossnets.datasets.file_checks import counts_to_mm, natural_order, size_fault
 from crossnets.datasets.opening import detect_format, open_dataset
 from crossnets.datasets.png import is_png, png_size, read_png16, sized
 from crossnets.datasets.recording import CAMERA_FILE, images_in
@@ -98,6 +98,8 @@ class ArrayFile:
                 f"{path} holds {found}, expected uint16 or floating-point depth in mm of shape (height, width) or "
                 "(frames, height, width), with at least one pixel in each image."
             )
+        if fault := size_fault(array.shape[-1], array.shape[-2]):
+            raise ValueError(f"{path}: {fault}.")
         size = (camera.width_px, camera.height_px)
         if all(size) and size != (array.shape[-1], array.shape[-2]):
             raise ValueError(

@@ -29,11 +29,11 @@ from crossnets.datasets.dataset import (
     Problem,
     write_problems,
 )
+from crossnets.datasets.file_checks import size_fault
 from crossnets.datasets.png import encode_png
 from crossnets.datasets.shard_format import (
     FORMAT,
     INDEX_FILE,
-    MAX_PIXELS,
     PACKING_FILE,
     SHARD_PATTERN,
     VERSION,
@@ -352,9 +352,8 @@ class _Packer:
         dataset = self._datasets[source]
         frame = dataset[index]
         height, width = frame.depth_mm.shape
-        if width * height > MAX_PIXELS:
-            what = f"found an image of {width}x{height}; shards hold at most {MAX_PIXELS} pixels an image"
-            raise FrameError(Problem(Path(frame.key), what))
+        if fault := size_fault(width, height):
+            raise FrameError(Problem(Path(frame.key), fault))
         left, top, right, bottom = patch_box(frame, self._config.cube_mm)
         patch_mm = frame.depth_mm[top:bottom, left:right]
         unit_mm = dataset.depth_unit_of(index) if isinstance(dataset, CountedDepth) else 1.0

@@ -10,7 +10,7 @@ from jaxtyping import UInt8, UInt16
 
 from crossnets.atomic import replacing
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.file_checks import broken, read_image_bytes
+from crossnets.datasets.file_checks import broken, read_image_bytes, size_fault
 from crossnets.geometry.camera import CameraPreset
 
 try:
@@ -20,8 +20,6 @@ except ImportError:
     import zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 1 << 26
-"""8,192 x 8,192 pixels. A larger image is refused before memory is allocated for it."""
 _METHODS = bytes(3)
 """Compression, filters and interlacing in the header of a plain PNG."""
 _SUB = 1
@@ -116,8 +114,8 @@ def _decode(data: bytes, path: Path, sizes: Sequence[tuple[int, int]], bits: int
     if (width, height) not in sizes:
         expected = " or ".join(f"{w}x{h}" for w, h in sizes)
         raise broken(path, f"found an image of {width}x{height} pixels, expected {expected}")
-    if not 0 < width * height <= MAX_PIXELS:
-        raise broken(path, f"found an image of {width}x{height}, expected 1 to {MAX_PIXELS} pixels")
+    if fault := size_fault(width, height):
+        raise broken(path, fault)
     plain = _plain_pixels(data, (height, width, 2 if colour == 0 else 3))
     if plain is not None:
         return plain.view(">u2")[..., 0] if colour == 0 else plain

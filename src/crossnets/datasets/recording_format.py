@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import FrameError
-from crossnets.datasets.file_checks import broken, read_lines, sound_joints
+from crossnets.datasets.file_checks import broken, read_lines, size_fault, sound_joints
 from crossnets.datasets.png import png_size
 from crossnets.geometry.camera import CameraPreset
 from crossnets.geometry.lens import coefficients_of, lens_of
@@ -31,7 +31,6 @@ KEYS_FILE = "keys.jsonl"
 DOCS = "See docs/recording-format.md."
 MAX_COUNT = 65535
 """Largest depth count of 16 bits."""
-_MAX_SIDE_PX = 16384
 
 
 def camera_fields(camera: CameraPreset, name: str | None) -> dict[str, Any]:
@@ -96,10 +95,10 @@ def parse_camera(fields: Any, path: Path) -> CameraPreset:
         raise ValueError(f'{path}: found a lens in version {VERSION}, expected "version": {LENS_VERSION}. {DOCS}')
     numbers = {name: _number(fields, name, path) for name in ("fx_px", "fy_px", "cx_px", "cy_px", "depth_unit_mm")}
     width, height = (_number(fields, name, path) for name in ("width_px", "height_px"))
-    if not (
-        width.is_integer() and height.is_integer() and 1 <= min(width, height) <= max(width, height) <= _MAX_SIDE_PX
-    ):
-        raise ValueError(f"{path}: found an image size of {width:g}x{height:g}; expected 1 to {_MAX_SIDE_PX} pixels.")
+    if not (width.is_integer() and height.is_integer()):
+        raise ValueError(f"{path}: found an image of {width:g}x{height:g}, expected whole numbers of pixels. {DOCS}")
+    if fault := size_fault(int(width), int(height)):
+        raise ValueError(f"{path}: {fault}. {DOCS}")
     for name in ("fx_px", "fy_px", "depth_unit_mm"):
         if numbers[name] <= 0:
             raise ValueError(f"{path}: found {name} {numbers[name]:g}, expected more than 0. {DOCS}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.datasets.file_checks import broken, joint_fault
+from crossnets.datasets.file_checks import broken, joint_fault, size_fault
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.json_text import parse_json
 from crossnets.types import Pinhole
@@ -29,8 +29,6 @@ RECORD = tarfile.RECORDSIZE
 """A tar file ends with zeros up to a multiple of this many bytes."""
 MAX_PNG_BYTES = 1 << 28
 MAX_JSON_BYTES = 1 << 20
-MAX_PIXELS = 1 << 26
-"""8,192 x 8,192 pixels. A larger image is taken for damage before memory is allocated for it."""
 _MAX_INDEX_BYTES = 1 << 28
 _MAX_UNIT_MM = 1000.0
 _LEAST_FRAME_BYTES = 4 * BLOCK
@@ -181,8 +179,8 @@ def _record_fields(data: bytes, path: Path) -> dict[str, Any]:
 
 def _check_geometry(record: FrameRecord) -> None:
     width, height = record.size_px
-    if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
-        raise ValueError(f"found an image size of {width}x{height}; expected 1 to {MAX_PIXELS} pixels")
+    if fault := size_fault(width, height):
+        raise ValueError(fault)
     (left, top), (columns, rows) = record.offset_px, record.patch_px
     if not (0 <= left < left + columns <= width and 0 <= top < top + rows <= height):
         raise ValueError(f"the patch of {columns}x{rows} pixels at {left}, {top} leaves the image of {width}x{height}")
