@@ -303,6 +303,32 @@ def test_times_in_milliseconds_are_warned_about_and_a_pause_is_not() -> None:
         follow.track(blobs.image(), CAMERA, 100.0)
 
 
+@pytest.mark.parametrize("step_s", [1.0, 8.3])
+def test_numbers_of_images_and_milliseconds_of_fast_cameras_are_warned_about_once(step_s: float) -> None:
+    blobs = Blobs(LEFT_MM)
+    follow, _ = tracker(blobs, smooth=True)
+    times_s = step_s * np.arange(30)
+    for time_s in times_s[:10]:
+        follow.track(blobs.image(), CAMERA, time_s)
+    with pytest.warns(UserWarning, match="10 images are more than 0.5 s apart, so smoothing has hardly an effect"):
+        follow.track(blobs.image(), CAMERA, times_s[10])
+    for time_s in times_s[11:]:
+        follow.track(blobs.image(), CAMERA, time_s)
+
+
+def test_times_that_smoothing_can_use_or_does_not_need_are_not_warned_about() -> None:
+    blobs = Blobs(LEFT_MM)
+    smooth, _ = tracker(blobs, smooth=True)
+    for number in range(60):
+        # A pause of 0.9 s follows each second or third image.
+        smooth.track(blobs.image(), CAMERA, number / 10 + 0.9 * (number // 2) + 0.9 * (number // 3))
+    empty, _ = tracker(Blobs(), smooth=True)
+    plain, _ = tracker(blobs)
+    for number in range(30):
+        empty.track(np.zeros((480, 640), np.uint16), CAMERA, float(number))
+        plain.track(blobs.image(), CAMERA, float(number))
+
+
 @pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
 def test_a_time_that_is_not_finite_raises_and_is_ignored(time_s: float) -> None:
     blobs = Blobs(LEFT_MM)

@@ -52,6 +52,10 @@ _DEFAULT_STEP_S = 1 / 30
 _LONG_STEP_S = 10.0
 _LONG_STEPS = 3
 """Several consecutive steps that are longer than this show that times are in milliseconds."""
+_USELESS_STEP_S = 0.5
+_USELESS_STEPS = 10
+"""After a longer step a new joint has a weight of 0.86 or more, so smoothing hardly does anything. A pause has one or
+two such steps. More of them show a source that is that slow, or times that are not in seconds."""
 
 
 class Image(NamedTuple):
@@ -140,6 +144,7 @@ class Tracker:
         self._depths = DepthWatch()
         self._surroundings = SurroundingsWatch()
         self._reload: Callable[[], Tracker] | None = None
+        self._warned_of_times = False
         self.stages_ms: dict[str, float] = {}
         """Milliseconds of the last call: find, crop, network, joints."""
         self.reset()
@@ -169,6 +174,7 @@ class Tracker:
         self._next_number = 0
         self._time_s: float | None = None
         self._long_steps = 0
+        self._useless_steps = 0
 
     def check_scale(self) -> None:
         """Warn of a wrong camera or unit that the images since the last check show, however few they are.
@@ -227,7 +233,8 @@ class Tracker:
         Args:
             depth_mm: Depth image or frame, as for `predict`.
             camera: Camera, as for `predict`.
-            time_s: Time of the image. By default images are 1/30 s apart. Only smoothing uses it.
+            time_s: Time of the image in seconds. By default images are 1/30 s apart. Only smoothing uses it, and warns
+                once if ten images with a hand are more than 0.5 s apart, where it has hardly an effect.
 
         Raises:
             ValueError: as for `predict`, or the time is not after that of the last image.
@@ -247,19 +254,37 @@ class Tracker:
         now = time_s if time_s is not None else (0.0 if last is None else last + _DEFAULT_STEP_S)
         if not isinstance(now, Real) or not math.isfinite(now):
             raise ValueError(f"Found the time {now!r}, expected a finite number of seconds.")
-        self._long_steps = self._long_steps + 1 if last is not None and now - last > _LONG_STEP_S else 0
-        if self._long_steps == _LONG_STEPS:
-            warnings.warn(
-                f"An image at {now:g} s follows one at {last:g} s, and several others are as far apart. Times are in "
-                "seconds. Divide milliseconds by 1000, else smoothing has no effect.",
-                stacklevel=3,
-            )
+        if last is not None and (told := self._unlikely_times(now, last)) is not None and not self._warned_of_times:
+            self._warned_of_times = True
+            warnings.warn(told, stacklevel=3)
         if last is not None and not now > last:
             raise ValueError(
                 f"An image at {now} s follows one at {last} s. Times must increase. Call reset() to start again."
             )
         self._time_s = now
         return now
+
+    def _unlikely_times(self, now: float, last: float) -> str | None:
+        """Describe times that are hardly in seconds. None if they may be."""
+        self._long_steps = self._long_steps + 1 if now - last > _LONG_STEP_S else 0
+        # Steps without a hand smooth nothing, and say nothing about the others.
+        if not now - last > _USELESS_STEP_S:
+            self._useless_steps = 0
+        elif self._smooth is not None and self._followed:
+            self._useless_steps += 1
+        if self._long_steps >= _LONG_STEPS:
+            return (
+                f"An image at {now:g} s follows one at {last:g} s, and several others are as far apart. Times are in "
+                "seconds. Divide milliseconds by 1000, else smoothing has no effect."
+            )
+        if self._useless_steps >= _USELESS_STEPS:
+            return (
+                f"An image at {now:g} s follows one at {last:g} s, and {_USELESS_STEPS} images are more than "
+                f"{_USELESS_STEP_S:g} s apart, so smoothing has hardly an effect. Times are in seconds. Divide "
+                "milliseconds by 1000, and numbers of images by the images in a second. A source that is this slow "
+                "needs no smoothing."
+            )
+        return None
 
     def _follow(self, image: Image) -> list[tuple[_Followed, Hand]]:
         """Estimate the followed hands near their last places. Return those that are not lost."""
