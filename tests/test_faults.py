@@ -6,30 +6,36 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import crossnets
-from crossnets.atomic import UnfinishedMark, held, write_text
+from crossnets.atomic import FolderGoneError, UnfinishedMark, held, write_text
 from crossnets.cameras import SourceError
 from crossnets.cameras.frames import DepthFrame
 from crossnets.cameras.record import record
 from crossnets.cameras.virtual import VirtualCamera
+from crossnets.cli import predict as command
 from crossnets.cli.predict import predict
 from crossnets.cli.sweep import sweep
+from crossnets.datasets.converting import convert
+from crossnets.datasets.opening import open_dataset
+from crossnets.datasets.packing import PackConfig, pack
 from crossnets.datasets.recording import Recording, RecordingWriter
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.synth.stream import SyntheticHands
 from crossnets.synth.writing import write_dataset
 from crossnets.types import HandFrame
-from tests.datasets.make import make_recording
+from tests.datasets.make import make_cvar, make_recording
 from tests.viewer.stand_ins import CAMERA, Frames
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +165,85 @@ def test_a_folder_that_vanishes_during_a_synthesis_is_said(
     monkeypatch.setattr(SyntheticHands, "frame", moving)
     with pytest.raises(FileNotFoundError, match=r"The folder .*out is gone\."):
         write_dataset(name, 4, out, progress=False)
+
+
+@pytest.mark.parametrize("change", ["moved", "deleted", "made again"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_folder_that_vanishes_while_it_is_held_is_said(tmp_path: Path, change: str, fails: bool) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def work() -> None:
+        if change == "deleted":
+            out.rmdir()
+        else:
+            out.rename(tmp_path / "elsewhere")
+        if change == "made again":
+            out.mkdir()
+        if fails:
+            (out / "folder" / "file").write_text("")
+
+    with pytest.raises(FolderGoneError, match=r"out is gone\. It was moved or deleted"), held(out, "writes into"):
+        work()
+
+
+def test_errors_of_a_folder_that_stays_are_not_changed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file"), held(tmp_path, "writes into"):
+        (tmp_path / "folder" / "file").write_text("")
+
+
+def test_a_folder_that_vanishes_during_a_training_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from crossnets.training import progress, run
+    from tests.training import small
+
+    data = make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.8}, frames=4).root
+    out = tmp_path / "out"
+    step = progress.Reporter.step
+
+    def moving(reporter: progress.Reporter, *of: Any, **more: Any) -> None:
+        if out.is_dir() and (out / "checkpoint.safetensors").is_file():
+            out.rename(tmp_path / "elsewhere")
+        step(reporter, *of, **more)
+
+    monkeypatch.setattr(progress.Reporter, "step", moving)
+    hook = threading.excepthook
+    with pytest.raises(FolderGoneError, match=r"out is gone\. It was moved or deleted"), run.held(out):
+        small.train(data, out)
+    assert threading.excepthook is hook
+    assert "Traceback" not in capfd.readouterr().err
+    assert not out.exists()
+
+
+def test_a_folder_that_vanishes_during_a_pack_or_a_conversion_is_said(tmp_path: Path) -> None:
+    dataset = open_dataset(f"recording:{make_recording(tmp_path / 'hands', frames=4).root}")
+
+    def moving(folder: Path) -> Callable[[int, int], None]:
+        def move(done: int, total: int) -> None:
+            if done == 2:
+                folder.rename(tmp_path / f"{folder.name} elsewhere")
+
+        return move
+
+    with pytest.raises(FolderGoneError, match="packed is gone"):
+        pack({"hands": dataset}, tmp_path / "packed", PackConfig(), moving(tmp_path / "packed"))
+    with pytest.raises(FolderGoneError, match=r"out\.part is gone"):
+        convert(dataset, "recording", tmp_path / "out", on_progress=moving(tmp_path / "out.part"))
+
+
+def test_a_folder_that_vanishes_during_a_prediction_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_recording(tmp_path / "hands", frames=2)
+    out = tmp_path / "out"
+    written = command.write_predictions
+
+    def moving(*of: Any, **more: Any) -> int:
+        out.rename(tmp_path / "elsewhere")
+        return written(*of, **more)
+
+    monkeypatch.setattr(command, "write_predictions", moving)
+    with pytest.raises(FolderGoneError, match=r"out is gone\. It was moved or deleted"):
+        predict((str(tmp_path / "hands"),), out=out)
 
 
 def test_a_recording_that_ends_before_its_first_frame_can_begin_again(

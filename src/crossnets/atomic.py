@@ -136,6 +136,46 @@ class UnfinishedMark:
         return f"{self._path.name} differs"
 
 
+class FolderGoneError(FileNotFoundError):
+    """A folder that a command writes into was moved or deleted in the meantime."""
+
+    def __init__(self, folder: Path, written: str = "") -> None:
+        """`written` is a sentence that says what is in the folder."""
+        super().__init__(f"The folder {folder} is gone. {written}It was moved or deleted while the command ran.")
+
+
+@contextmanager
+def staying(folder: Path) -> Iterator[None]:
+    """Report a folder that is moved or deleted meanwhile, instead of the error of the file that could not be written.
+
+    Writers make folders that are missing, so that the folder at the end may be another one of the same name.
+
+    Args:
+        folder: An existing folder.
+
+    Raises:
+        FolderGoneError: it is not at its path at the end, or when an error ends the work.
+    """
+    before = folder.stat()
+    try:
+        yield
+    except FolderGoneError:
+        raise
+    except Exception as error:
+        if not _is_same(folder, before):
+            raise FolderGoneError(folder) from error
+        raise
+    if not _is_same(folder, before):
+        raise FolderGoneError(folder)
+
+
+def _is_same(folder: Path, before: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), before)
+    except OSError:
+        return False
+
+
 @contextmanager
 def held(folder: Path, doing: str) -> Iterator[None]:
     """Keep other processes from writing into `folder`. The lock ends with the process, however it ends.
@@ -143,12 +183,20 @@ def held(folder: Path, doing: str) -> Iterator[None]:
     Windows has no such lock, so nothing is kept from writing there.
 
     Args:
-        folder: An existing folder.
+        folder: An existing folder, which must stay there as `staying` describes.
         doing: What a process does in it, such as `packs into`.
 
     Raises:
         BlockingIOError: another process holds it.
+        FolderGoneError: as for `staying`.
     """
+    with locked(folder, doing), staying(folder):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, doing: str) -> Iterator[None]:
+    """Keep other processes from writing into `folder`, as `held` does. The folder may be removed."""
     try:
         import fcntl
     except ImportError:  # Windows

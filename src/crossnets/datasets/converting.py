@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.atomic import UnfinishedMark, held, make_folder, write_text
+from crossnets.atomic import UnfinishedMark, locked, make_folder, staying, write_text
 from crossnets.datasets.dataset import (
     PROBLEMS_FILE,
     CountedDepth,
@@ -137,14 +137,15 @@ def _in_one_piece(out: Path) -> Iterator[Path]:
     if part.exists() and not mark.is_there():
         require_new_folder(part)
     make_folder(part)
-    with held(part, "converts into"):
+    with locked(part, "converts into"):
         try:
-            mark.set()
-            shutil.rmtree(part / _WHOLE, ignore_errors=True)
-            yield part / _WHOLE
-            if out.is_dir():
-                out.rmdir()
-            (part / _WHOLE).rename(out)
+            with staying(part):
+                mark.set()
+                shutil.rmtree(part / _WHOLE, ignore_errors=True)
+                yield part / _WHOLE
+                if out.is_dir():
+                    out.rmdir()
+                (part / _WHOLE).rename(out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

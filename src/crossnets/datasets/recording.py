@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 from jaxtyping import Float32
 
-from crossnets.atomic import write_text
+from crossnets.atomic import FolderGoneError, write_text
 from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.file_checks import (
     Row,
@@ -209,7 +209,7 @@ class RecordingWriter:
         line = None if joints_mm is None else self._label_line(name, joints_mm)
         path = self._root / name
         if not self._root.is_dir():
-            raise FileNotFoundError(f"The folder {self._root} is gone. {self.count} frames were written into it.")
+            raise FolderGoneError(self._root, f"{self.count} frames were written into it. ")
         save_png(path, counts)
         self.count += 1
         if line is not None:

@@ -1,6 +1,7 @@
 """Progress of a training for a person, a log file and TensorBoard."""
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,8 @@ class Reporter(Listener):
         self._every_line = {"extension": extension} if extension else {}
         self._console = console
         self._log = (run / LOG).open("a", encoding="utf-8")
+        self._hook = threading.excepthook
+        threading.excepthook = self._without_writers
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_event)
         self._event = first_event
         self._told = time.monotonic()
@@ -165,4 +168,12 @@ class Reporter(Listener):
         """Close the table and the files."""
         self._progress.stop()
         self._log.close()
-        self._board.close()
+        try:
+            self._board.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _without_writers(self, args: threading.ExceptHookArgs) -> None:
+        """Print no traceback of the thread that writes events. Its next call in the training raises the same error."""
+        if not (isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard.")):
+            self._hook(args)

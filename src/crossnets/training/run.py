@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from crossnets.atomic import make_folder, write_text
+from crossnets.atomic import make_folder, staying, write_text
 from crossnets.datasets.dataset import PROBLEMS_FILE
 from crossnets.json_text import parse_json
 from crossnets.processor import processor_name
@@ -104,11 +104,12 @@ def held(run: Path) -> Iterator[dict[str, Any] | None]:
 
     Raises:
         FileExistsError, ValueError: as `read`; or another training is there.
+        FolderGoneError: it was moved or deleted meanwhile.
     """
     read(run)  # before anything is written into what may be somebody's folder
     make_folder(run)
     try:
-        with FileLock(run / _LOCK, timeout=0):
+        with FileLock(run / _LOCK, timeout=0), staying(run):
             yield read(run)
     except Timeout as error:
         raise ValueError(
