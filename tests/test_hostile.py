@@ -20,6 +20,7 @@ from scipy.io import savemat
 from torch import nn
 
 from crossnets.cli.ending import end
+from crossnets.cli.predict import predict
 from crossnets.datasets import nyu
 from crossnets.datasets.dataset import FrameError, Problem
 from crossnets.datasets.file_checks import numbered_rows
@@ -32,6 +33,7 @@ from crossnets.datasets.recording_format import KEYS_FILE, LABELS_FILE
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.evaluation.report.page import row_html
 from crossnets.evaluation.sweep import read_sweep
+from crossnets.geometry.camera import as_camera
 from crossnets.geometry.lens import lens_table
 from crossnets.inference import bundle, detector
 from crossnets.inference.description import KEY, from_text, to_text, weights_of
@@ -111,6 +113,29 @@ def test_labels_that_are_devices_or_pipes_are_refused(tmp_path: Path) -> None:
             Recording(made.root)
         with pytest.raises(ValueError, match="is a device or a pipe"):
             numbered_rows(made.root / name, "FPHA")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_calibration_that_is_a_pipe_or_has_a_null_byte_in_its_name_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("pipe.json", "a\0b.json"):
+        with pytest.raises(FileNotFoundError, match=r"There is no plain file .*\.json\. Expected the calibration"):
+            as_camera(f"azure-kinect-nfov:{tmp_path / name}")
+
+
+def test_null_bytes_in_names_are_refused_or_replaced(tmp_path: Path) -> None:
+    made = make_recording(tmp_path / "hands", frames=2)
+    lines = [{"frame": f"{k:06d}.png", "key": f"a\0{k}", "sequence": "s\0"} for k in range(2)]
+    (made.root / KEYS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    predict((str(made.root),), out=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["a_0.png", "a_1.png"]
+    with pytest.raises(ValueError, match=r"Cannot make the folder '.*a\\x00b': no name holds a null byte"):
+        predict((str(made.root),), out=tmp_path / "a\0b")
+    experiment = tmp_path / "sweep.toml"
+    for train, test in (("b\\u0000", "b"), ("b", "b\\u0000")):
+        experiment.write_text(f'[train]\ndata = "{train}"\n[[fold]]\nname = "a"\ntest = "{test}"\n')
+        with pytest.raises(ValueError, match=r"sweep\.toml: found the text 'b\\x00', but no name or argument holds"):
+            read_sweep(experiment, {})
 
 
 def test_huge_counts_in_a_header_are_refused(tmp_path: Path) -> None:

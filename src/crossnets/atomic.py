@@ -46,6 +46,7 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         OSError: it cannot be made.
+        ValueError: its name has a null byte.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,9 @@ def make_folder(folder: Path) -> None:
         raise type(error)(
             f"Cannot make the folder {folder} ({error.strerror}). Name another place, where you may write."
         ) from error
+    # Python raises it for a null byte alone.
+    except ValueError as error:
+        raise ValueError(f"Cannot make the folder {str(folder)!r}: no name holds a null byte.") from error
 
 
 def allocate(path: Path) -> None:

@@ -478,7 +478,7 @@ class _Overlays:
 
     def write(self, key: str, picture: Picture) -> None:
         """Write the picture of one frame."""
-        name = key.removesuffix(".png").lstrip("./").replace("/", "_").replace(":", "_")
+        name = key.removesuffix(".png").lstrip("./").translate(dict.fromkeys(map(ord, "/:\0"), "_"))
         stem = name.encode(errors="replace")[-_MOST_NAME:].decode(errors="ignore")
         save_png(self.folder / f"{_unused(stem or 'frame', self._names)}.png", picture)
 

@@ -95,6 +95,8 @@ def read_sweep(path: Path, values: Mapping[str, str]) -> list[Cell]:
         for combination in itertools.product(folds, labels, variants, seeds)
     ]
     names = [cell.name for cell in cells]
+    if held := [name for cell in cells for name in (cell.name, *cell.train, *cell.evaluate) if "\0" in name]:
+        raise ValueError(f"{path}: found the text {held[0][:80]!r}, but no name or argument holds a null byte.")
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ValueError(f"{path}: two runs are called {repeated}. Folds, variants, labels and seeds must all differ.")

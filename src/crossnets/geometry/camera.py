@@ -447,7 +447,7 @@ def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
         preset: azure-kinect-nfov or azure-kinect-wfov, which sets the mode.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file is missing, is a pipe or a device, or cannot be read.
         ValueError: the preset is a different one, or the file has no depth camera with a known lens model.
     """
     mode = next((name for name in _AZURE_MODES if CAMERAS[name].pinhole == preset.pinhole), None)
@@ -456,6 +456,9 @@ def azure_kinect(path: Path, preset: CameraPreset) -> CameraPreset:
             f"Found the calibration file {path} after another camera than {' or '.join(_AZURE_MODES)}. Only the Azure "
             "Kinect's files are known. Give the coefficients as numbers."
         )
+    # Reading a pipe or a device might never end.
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no plain file {path}. Expected the calibration of an Azure Kinect in JSON.")
     try:
         cameras = parse_json(path.read_bytes())["CalibrationInformation"]["Cameras"]
         depth = next(one for one in cameras if one["Purpose"] == "CALIBRATION_CameraPurposeDepth")
