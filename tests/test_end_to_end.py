@@ -1,6 +1,7 @@
 """From frames on disk to numbers, through the command line as a person uses it."""
 
 import copy
+import importlib
 import json
 import os
 import shutil
@@ -164,6 +165,18 @@ def test_other_errors_of_a_library_keep_their_traceback(
     monkeypatch.setattr(cli, "_run", raising(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         in_process("info")
+
+
+def test_a_package_that_does_not_load_is_named(
+    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "some_package.py").write_text("from some_package import nothing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(cli, "_run", lambda *_: importlib.import_module("some_package"))
+    done = in_process("info")
+    assert done.returncode == 2
+    assert done.stderr.startswith("crossnets: some_package is installed but does not load: cannot import name")
+    assert "Install it again" in done.stderr
 
 
 def test_a_reader_of_the_output_that_has_ended_ends_the_command() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossnets.cameras import DepthSource, open_source
+from crossnets.cameras import DepthSource, SourceError, open_source
 from crossnets.datasets.recording import RecordingWriter
 from crossnets.geometry.camera import CAMERAS, CameraPreset, project
 from crossnets.types import Lens, LensCamera, Pinhole
@@ -209,6 +209,17 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, text: str, mo
     assert done.returncode == 2
     assert f"pip install '.[{extra}]' in " in done.stderr  # the tests run in a checkout
     assert ("A recording or a folder of PNGs needs no extra." in done.stderr) == (text == "virtual")
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])
+def test_a_pyrealsense2_that_does_not_load_names_libusb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    (tmp_path / "pyrealsense2.py").write_text(f"raise {error}('libusb-1.0.so.0: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyrealsense2", raising=False)
+    with pytest.raises(SourceError, match=r"does not load: libusb-1.*If libusb is missing: apt-get install"):
+        open_source("realsense")
 
 
 def test_a_folder_gives_frames_as_they_were_taken_through_its_lens(pngs: Path) -> None:

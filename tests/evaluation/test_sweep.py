@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
+from crossnets import cli
+from crossnets.cli import sweep as command
 from crossnets.cli.sweep import sweep
 from crossnets.evaluation.sweep import Cell, read_results, read_sweep, scores_of, write_results
 from crossnets.evaluation.sweep import words as words_of
@@ -173,6 +178,50 @@ def test_invalid_options_raise(tmp_path: Path) -> None:
         sweep(written(tmp_path), tmp_path / "out", set=("cvar",))
     with pytest.raises(ValueError, match="--parallel 0"):
         sweep(written(tmp_path), tmp_path / "out", parallel=0)
+
+
+_RUN = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[-1])
+def stop(*_):
+    (folder / "checkpoint").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, stop)
+folder.mkdir()
+(folder / "begun").touch()
+time.sleep(60)
+"""
+"""Stands for a training, which writes a checkpoint before it ends."""
+
+
+def test_sigterm_of_a_sweep_ends_its_trainings_with_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_COMMAND", _RUN)
+    out = tmp_path / "out"
+    words = ["sweep", str(written(tmp_path)), "--set", "cvar=/data", "--parallel", "2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["crossnets", *words])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+    def stop() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("*/begun"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        stopping.join()
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 130
+    assert "crossnets: stopped" in capsys.readouterr().err
+    # The others of the eight runs do not begin.
+    assert len(list(out.glob("*/begun"))) == len(list(out.glob("*/checkpoint"))) == 2
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Exported detectors agree with torch in every installed runtime."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_every_runtime_agrees_with_torch(exported: tuple[Detector, Path], runtim
         np.testing.assert_allclose(loaded.maps(other), whole.maps(other), atol=5e-3)
     found, expected = loaded.find(frame.depth_mm, frame.camera), whole.find(frame.depth_mm, frame.camera)
     assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])
+def test_onnx_runtime_is_taken_for_an_openvino_that_does_not_load(
+    exported: tuple[Detector, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "openvino.py").write_text(f"raise {error}('libtbb.so.12: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    detector, path = exported
+    images = np.zeros((1, 2, 128, 160), np.float32)
+    found = load_detector(path, "auto").maps(images)
+    np.testing.assert_allclose(found, detector.maps(images), atol=5e-3)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -1,10 +1,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from crossnets.training import loop
+from crossnets.training import devices, loop
 from crossnets.training.devices import choose_machine, crops_on, threads_for
 from crossnets.training.run import check_same, request_of
 from crossnets.training.schedule import only_stages, with_numbers
@@ -33,6 +34,30 @@ def test_workers_are_counted_from_none() -> None:
 
 def test_a_processor_keeps_no_second_copy_of_the_crops(data: Path, tmp_path: Path) -> None:
     assert crops_on(torch.device("cpu"), small.frames(data, tmp_path)) is None
+
+
+@pytest.mark.parametrize(("bytes_of_value", "kind"), [(4, torch.float32), (2, torch.float16), (1, None)])
+def test_crops_that_do_not_fit_a_gpu_are_halved_or_left_on_the_disk(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_of_value: int, kind: torch.dtype | None
+) -> None:
+    frames = small.frames(data, tmp_path)
+    free = int(bytes_of_value * frames.images.size / devices._MEMORY_SHARE) + 1
+    empty = torch.empty
+
+    def on_processor(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        assert device.type == "cuda"
+        return empty(shape, dtype=dtype)
+
+    # A GPU is not needed to choose by the memory that it states.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, free))
+    monkeypatch.setattr(torch, "empty", on_processor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda values, _: values)
+    crops = crops_on(torch.device("cuda"), frames)
+    monkeypatch.undo()
+    assert (None if crops is None else crops.dtype) == kind
+    if crops is not None:
+        expected = frames.crops(np.arange(len(frames.keys)))
+        np.testing.assert_allclose(crops[:, 0].float().numpy(), expected, atol=0 if bytes_of_value == 4 else 1e-3)
 
 
 def test_batch_sizes_and_rates_of_single_stages() -> None:

@@ -45,7 +45,7 @@ def load_library() -> Any:
             "its folder.",
             name="pyrealsense2",
         ) from error
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise SourceError(
             f"pyrealsense2 is installed but does not load: {error}. If libusb is missing: apt-get install libusb-1.0-0."
         ) from error

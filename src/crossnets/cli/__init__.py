@@ -216,6 +216,11 @@ def main() -> None:
             raise
         extra = _extras_for(package, sys.argv[1:])
         end(f"{package} is not installed, but this command needs it: {_install(extra)}.{_without(package)}", 2)
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "crossnets") or os.environ.get(TRACEBACK):
+            raise
+        end(f"{package} is installed but does not load: {error}. Install it again, or a version that fits.", 2)
     # Commands that can stop half-way handle it themselves.
     except KeyboardInterrupt:
         end("stopped; what was not finished is not written.", 130)

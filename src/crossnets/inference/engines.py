@@ -133,7 +133,8 @@ def check_settings(runtime: str, threads: int, precision: str) -> None:
 def _has_openvino() -> bool:
     try:  # it may be installed and still fail to load
         import openvino  # noqa: F401
-    except ImportError:
+    # OSError is that of a library of the system that is missing.
+    except (ImportError, OSError):
         return False
     return True
 
