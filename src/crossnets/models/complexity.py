@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from crossnets.geometry.crop import CROP_PX
 from crossnets.models.crossnet import CrossNet
 from crossnets.models.dense_crossing import DenseCrossing
 from crossnets.models.networks import NetworksConfig, build
@@ -34,7 +35,7 @@ def _measure(modules: list[nn.Module], call: Callable[[], object]) -> Complexity
 def complexity(config: NetworksConfig) -> dict[str, Complexity]:
     """Return the cost of each part as listed in spec 2 and 9. `test` contains the parts that prediction needs."""
     networks = build(config, torch.Generator().manual_seed(0)).eval()
-    image = torch.zeros(1, 1, 128, 128)
+    image = torch.zeros(1, 1, CROP_PX, CROP_PX)
     if isinstance(networks, Regressor | OwnNetworks):
         return {"test": _measure([networks], lambda: networks(image))}
     if isinstance(networks, CrossNet):

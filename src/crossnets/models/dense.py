@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossnets.geometry.crop import CROP_PX
 from crossnets.models.blocks import BN_EPS, BN_STEP, BatchNorm2d, ImageConv2d, channels_last
 
 PLACES = 16
 """Side of the map of votes."""
-CROP = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class DenseNet(nn.Module):
 
     def _surface(self, image: Float[Tensor, "B 1 128 128"]) -> Float[Tensor, "B 1 1 P"]:
         """Return the nearest depth of the crop at each place, or the middle of the cube if no pixel is valid."""
-        nearest = -F.max_pool2d(-image.float(), CROP // PLACES)
+        nearest = -F.max_pool2d(-image.float(), CROP_PX // PLACES)
         return torch.where(nearest < 1, nearest, torch.zeros_like(nearest)).flatten(1)[:, None, None]
 
 
