@@ -92,7 +92,7 @@ with nullcontext() if atheris is None else atheris.instrument_imports(include=_R
     from crossnets.training import checkpoints, presets, progress, run
     from crossnets.training.crops import parse_labels
     from crossnets.training.schedule import parse_budget
-    from crossnets.types import Lens, LensCamera, PredictedFrame
+    from crossnets.types import Lens, LensCamera, Pinhole, PredictedFrame
     from crossnets.viewer import server as live
     from crossnets.viewer.state import LiveState
     from crossnets.weights import SHIPPED
@@ -242,7 +242,8 @@ def pickled() -> Target:
 
 
 def _make_recording(root: Path, lens: Lens | None) -> None:
-    camera = CAMERAS["msra-senz3d"]._replace(width_px=20, height_px=16, depth_unit_mm=0.25, lens=lens)
+    pinhole = Pinhole(15.0, 15.0, 9.5, 7.5)
+    camera = CAMERAS["msra-senz3d"]._replace(pinhole=pinhole, width_px=20, height_px=16, depth_unit_mm=0.25, lens=lens)
     with RecordingWriter(root, camera, MSRA21, "camera") as writer:
         writer.add(_depth(20, 16), _joints(21))
 

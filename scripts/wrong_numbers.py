@@ -24,6 +24,7 @@ from rich.table import Table
 import crossnets
 from crossnets.atomic import write_text
 from crossnets.datasets.image_sources import open_sources
+from crossnets.geometry.camera import as_camera
 from crossnets.inference.doctor import diagnose
 from crossnets.inference.hand import Hand
 from crossnets.synth.hand.anthropometry import People
@@ -261,7 +262,7 @@ def outcome(frames: Sequence[HandFrame], right: Sequence[Hand], mistake: Mistake
 def doctor(frames: Sequence[HandFrame], given: Sequence[Given]) -> tuple[str, ...]:
     """Names of the doctor's checks that are not ok for what is given."""
     changed = [
-        replace(frame, depth_mm=one.depth.astype(np.float32), camera=Pinhole(*map(float, one.camera)))
+        replace(frame, depth_mm=one.depth.astype(np.float32), camera=as_camera(one.camera).pinhole)
         for frame, one in zip(frames, given, strict=True)
     ]
     return tuple(check.name for check in diagnose(changed, None, crossnets.load().predict) if check.verdict != "ok")

@@ -106,7 +106,7 @@ def test_missing_camera_json_yields_an_example(tmp_path: Path) -> None:
         ({"width_px": 320.5}, "found an image of 320.5x240, expected whole numbers of pixels"),
         ({"height_px": 0}, "found an image of 320x0, expected 1 to 16777216 pixels"),
         ({"width_px": 8192, "height_px": 8192}, "found an image of 8192x8192, expected 1 to 16777216 pixels"),
-        ({"width_px": 1e300}, r"found an image of 1e\+300x240, expected 1 to 16777216 pixels"),
+        ({"width_px": 1e300}, r"found width_px 1e\+300, expected a number below 1000000"),
     ],
 )
 def test_broken_camera(tmp_path: Path, fields: dict[str, object], message: str) -> None:

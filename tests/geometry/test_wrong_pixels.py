@@ -55,7 +55,7 @@ def bar(width_px: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(1, 40), (2, 40), (40, 1)])
 def test_images_of_few_rows_have_no_hand(shape: tuple[int, int]) -> None:
     depth_mm = np.full(shape, 500, np.uint16)
-    camera = Pinhole(float(shape[1]), float(shape[0]), shape[1] / 2, shape[0] / 2)
+    camera = Pinhole(float(shape[1]), float(shape[1]), shape[1] / 2, shape[0] / 2)
     assert crossnets.load().predict(depth_mm, camera) == []
 
 

@@ -13,7 +13,7 @@ from crossnets.inference.hand import Hand
 from crossnets.inference.hands import DepthWatch, SizeWatch, SurroundingsWatch, hand_odds, surroundings_of, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
-from crossnets.synth.sensor.hole_filling import WAYS, fill_holes
+from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, fill_holes
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
 
 CAMERA = Pinhole(240.0, 240.0, 160.0, 120.0)
@@ -244,7 +244,7 @@ def test_depths_in_mm_are_not_warned_about(depth: float, hands: bool) -> None:
     depths.finish()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [LEFT, FARTHEST])
 def test_filled_holes_are_warned_about_once(way: int) -> None:
     noise = np.random.default_rng(0)
     image = noise.normal(600, 3, (240, 320)).astype(np.float32)
@@ -260,6 +260,15 @@ def test_filled_holes_are_warned_about_once(way: int) -> None:
         depths.finish()
     depths.see(filled)  # warnings are errors in these tests
     whole.finish()
+
+
+def test_a_wall_of_one_depth_is_not_taken_for_filled_holes() -> None:
+    image = np.full((240, 320), 900, np.float32)
+    image[:, 150:] = 0
+    depths = DepthWatch()
+    for _ in range(12):
+        depths.see(image)
+    depths.finish()  # warnings are errors in these tests
 
 
 def test_predictions_in_metres_are_warned_about() -> None:

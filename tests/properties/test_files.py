@@ -132,6 +132,7 @@ def write_recording(root: Path, camera: CameraPreset, skeleton: Skeleton | None,
     return [image.astype(np.float32) * unit for image in images]
 
 
+@pytest.mark.filterwarnings("ignore:.*(principal point|focal length)")
 @given(recorded(), depth_seeds)
 def test_recordings_and_their_shards(given_one: tuple[CameraPreset, Skeleton | None, list[Any]], seed: int) -> None:
     camera, skeleton, labels = given_one
@@ -153,6 +154,7 @@ def test_recordings_and_their_shards(given_one: tuple[CameraPreset, Skeleton | N
                     np.testing.assert_array_equal(frame.joints_mm, joints.astype(np.float32))
 
 
+@pytest.mark.filterwarnings("ignore:.*(principal point|focal length)")
 @given(cameras(st.integers(2, 24)), depth_seeds)
 def test_recordings_through_a_lens(camera: CameraPreset, seed: int) -> None:
     with folder() as root:

@@ -24,6 +24,9 @@ _RUN_PX = 32
 # v1, whose depths have steps), and after filling 0.09 to 0.7 where a tenth of the image or more was filled.
 _MANY_REPEATED = 0.08
 """Share of the valid pixels in such runs that shows filled holes."""
+_LEAST_STRIPED = 0.03
+"""Share of the pixels in such runs that differ from a valid pixel above or below. It is 0 on a surface of one depth,
+and 0.04 to 1 in most filled holes."""
 
 
 class DepthBulk(NamedTuple):
@@ -64,15 +67,29 @@ def bulk_of(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> De
 
 
 def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> float:
-    """Share of the valid pixels in long runs of equal depth, over every eighth row. Filled holes have such runs."""
-    rows = depth[_STRIDE // 2 :: _STRIDE]
-    same = np.zeros((len(rows), depth.shape[1] + 1), np.int8)
-    same[:, 1:-1] = (rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] > 0)
-    changes = np.diff(same, axis=1)
-    starts = np.argwhere(changes == 1)[:, 1]
-    ends = np.argwhere(changes == -1)[:, 1]
-    lengths_px = ends - starts + 1
-    return float(lengths_px[lengths_px >= _RUN_PX].sum() / max(1, np.count_nonzero(rows)))
+    """Share of the valid pixels in long runs of equal depth, over every eighth row. Filled holes have such runs.
+
+    It is 0 if hardly any pixel of the runs differs from those above and below it, as on a rendered wall without noise.
+    """
+    height, width = depth.shape
+    rows = np.arange(_STRIDE // 2, height - 1, _STRIDE)
+    seen = depth[rows]
+    # A run begins where a pixel equals the next one and not the one before, and ends likewise.
+    equal = np.zeros((len(rows), width + 1), np.int8)
+    equal[:, 1:-1] = (seen[:, 1:] == seen[:, :-1]) & (seen[:, 1:] > 0)
+    change = np.diff(equal, axis=1)
+    first = np.argwhere(change == 1)
+    last = np.argwhere(change == -1)
+    long = last[:, 1] - first[:, 1] + 1 >= _RUN_PX
+    inside = np.zeros((len(rows), width + 1), np.int8)
+    inside[tuple(first[long].T)] = 1
+    inside[last[long, 0], last[long, 1] + 1] = -1
+    repeated = np.cumsum(inside[:, :-1], axis=1) > 0
+    others = [depth[rows + step] for step in (-1, 1)]
+    striped = repeated & np.logical_or.reduce([(other > 0) & (other != seen) for other in others])
+    if np.count_nonzero(striped) <= _LEAST_STRIPED * np.count_nonzero(repeated):
+        return 0.0
+    return float(np.count_nonzero(repeated) / np.count_nonzero(seen))
 
 
 def filling_fault(repeated: float) -> str | None:

@@ -31,6 +31,8 @@ KEYS_FILE = "keys.jsonl"
 DOCS = "See docs/recording-format.md."
 MAX_COUNT = 65535
 """Largest depth count of 16 bits."""
+_MOST = 1_000_000
+"""Numbers of a camera are smaller."""
 
 
 def camera_fields(camera: CameraPreset, name: str | None) -> dict[str, Any]:
@@ -122,8 +124,8 @@ def _lens(fields: Any, path: Path) -> Lens | None:
 
 def _number(fields: dict[str, Any], name: str, path: Path) -> float:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
-        raise ValueError(f"{path}: found {name} {value!r}, expected a number. {DOCS}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+        raise ValueError(f"{path}: found {name} {value!r}, expected a number below {_MOST}. {DOCS}")
     return float(value)
 
 

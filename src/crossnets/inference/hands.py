@@ -38,6 +38,8 @@ _FARTHEST_MM = 2000.0
 """Farthest hand that an output for hands may accept. The networks learn from hands up to 1.7 m away."""
 _WATCHED = 10
 """Number of hands, or of frames, that a median is taken over."""
+_MOST_WATCHED = 30
+"""Largest number of hands whose surroundings are compared with them, from the tenth hand on."""
 _FAR_MEDIAN_MM = 1600.0
 """Median depth above which frames without a hand suggest counts smaller than a millimetre."""
 _LEAST_FOUND = 0.2
@@ -51,7 +53,7 @@ _CLEAR = 0.2
 """Distance in front of or behind all joints that is clearly outside of the hand, over its length."""
 _MANY_NEARER = 0.06
 """Share of nearer pixels that is taken for a fault."""
-_FEW_FARTHER = 0.1
+_FEW_FARTHER = 0.05
 """Largest ratio of farther to nearer pixels that is taken for a fault."""
 _FEWEST_HANDS = 3
 """Least number of hands that can show such a fault."""
@@ -349,7 +351,7 @@ def surroundings_fault(seen: Sequence[Surroundings]) -> str | None:
 
 
 class SurroundingsWatch:
-    """Warns once when hands are behind their surroundings, as in images of disparity. It sees the first hands only."""
+    """Warns once when the first hands are behind their surroundings, as in images of disparity."""
 
     def __init__(self) -> None:
         self._seen: list[Surroundings] = []
@@ -368,16 +370,18 @@ class SurroundingsWatch:
             return
         self._seen.append(found)
         if len(self._seen) >= _WATCHED:
-            self.finish()
+            self._check(last=len(self._seen) == _MOST_WATCHED)
 
     def finish(self) -> None:
         """Check the hands so far, however few they are. Later hands are not checked."""
-        if self._done:
-            return
-        self._done = True
+        if not self._done:
+            self._check(last=True)
+
+    def _check(self, *, last: bool) -> None:
         self.fault = surroundings_fault(self._seen)
+        self._done = last or self.fault is not None
         if self.fault is not None:
-            warnings.warn(self.fault, stacklevel=3)
+            warnings.warn(self.fault, stacklevel=4)
 
 
 def _shows_something(crop: HandCrop) -> bool:
