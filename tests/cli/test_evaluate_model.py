@@ -85,6 +85,22 @@ def test_a_model_is_predicted_to_a_file_that_is_then_scored(
         evaluate("cvar", model="run", data="tiny", out=tmp_path / "out")
 
 
+def test_a_command_that_is_killed_while_it_prints_may_be_given_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "print_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate("cvar", data="tiny", model="run", out=tmp_path / "out")
+    evaluate("cvar", data="tiny", model="run", out=tmp_path / "out")
+    assert "Continuing with the predictions" in capsys.readouterr().err
+    with pytest.raises(FileExistsError, match="is not overwritten"):
+        evaluate("cvar", data="tiny", model="run", out=tmp_path / "out")
+
+
 @pytest.mark.parametrize("part", ["frames", "validation"])
 def test_sequences_that_a_run_was_trained_or_validated_on_are_told(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]

@@ -149,7 +149,6 @@ def _run(
     result = json_text.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
     if mark is not None:
         write_text(out / "scores.json", result + "\n")
-        mark.remove()
     if json:
         print(result)
     else:
@@ -157,6 +156,9 @@ def _run(
         print_table(evaluation, console if console.is_terminal else Console(width=_TABLE_WIDTH))
     if report is not None and write_report is not None:
         print(f"Report: {write_report(report, evaluation, frames)}", file=sys.stderr)
+    # A command that is killed before its table or its report is whole may be given again.
+    if mark is not None:
+        mark.remove()
 
 
 def _check(
