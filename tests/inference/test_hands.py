@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crossnets.datasets.depth_checks import repeated_share
 from crossnets.geometry.skeleton import SKELETONS
 from crossnets.inference.detector import Detection
 from crossnets.inference.estimator import CropEstimator, CropModel, Estimates, Raw
@@ -137,24 +138,26 @@ def test_a_frame_about_one_of_two_hands_gets_the_hand_of_its_side(key: str) -> N
     assert one.side == key.rpartition("/")[2]
 
 
-@pytest.mark.parametrize(("length", "cause"), [(118.0, "a larger image"), (290.0, "a smaller image")])
-def test_hands_of_no_person_are_warned_about_once(length: float, cause: str) -> None:
+def warned_at_the_tenth(length: float, says: str) -> SizeWatch:
+    """A watch that saw ten hands of this length, the last of which gave this warning."""
     sizes = SizeWatch()
     for _ in range(9):
         sizes.see(length)
-    with pytest.warns(UserWarning, match=rf"hands are {length:.0f} mm long.*130 to 240 mm.*{cause}"):
+    with pytest.warns(UserWarning, match=rf"hands are {length:.0f} mm long.*{says}"):
         sizes.see(length)
+    return sizes
+
+
+@pytest.mark.parametrize(("length", "cause"), [(118.0, "a larger image"), (290.0, "a smaller image")])
+def test_hands_of_no_person_are_warned_about_once(length: float, cause: str) -> None:
+    sizes = warned_at_the_tenth(length, f"130 to 240 mm.*{cause}")
     for _ in range(30):
         sizes.see(length)  # warnings are errors in these tests
 
 
 @pytest.mark.parametrize(("length", "says"), [(140.0, "few adults' are shorter"), (230.0, "few adults' are longer")])
 def test_lengths_that_few_adults_have_are_warned_about_after_many_hands(length: float, says: str) -> None:
-    sizes = SizeWatch()
-    for _ in range(9):
-        sizes.see(length)
-    with pytest.warns(UserWarning, match=rf"hands are {length:.0f} mm long.*expected 150 to 220 mm: {says}"):
-        sizes.see(length)
+    warned_at_the_tenth(length, f"expected 150 to 220 mm: {says}")
     few = SizeWatch()
     few.see(length)
     few.finish()  # warnings are errors in these tests
@@ -260,6 +263,15 @@ def test_filled_holes_are_warned_about_once(way: int) -> None:
         depths.finish()
     depths.see(filled)  # warnings are errors in these tests
     whole.finish()
+
+
+def test_runs_that_follow_each_other_are_all_counted() -> None:
+    image = np.zeros((17, 160), np.float32)
+    image[:, :40] = 500
+    image[:, 40:80] = 600
+    image[:, 120:] = 700
+    image += np.arange(17, dtype=np.float32)[:, None] * (image > 0)
+    assert repeated_share(image) == 1
 
 
 def test_a_wall_of_one_depth_is_not_taken_for_filled_holes() -> None:

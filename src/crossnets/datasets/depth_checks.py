@@ -82,8 +82,9 @@ def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     last = np.argwhere(change == -1)
     long = last[:, 1] - first[:, 1] + 1 >= _RUN_PX
     inside = np.zeros((len(rows), width + 1), np.int8)
-    inside[tuple(first[long].T)] = 1
-    inside[last[long, 0], last[long, 1] + 1] = -1
+    # One run may begin where another ends, so both are added up.
+    inside[tuple(first[long].T)] += 1
+    inside[last[long, 0], last[long, 1] + 1] -= 1
     repeated = np.cumsum(inside[:, :-1], axis=1) > 0
     others = [depth[rows + step] for step in (-1, 1)]
     striped = repeated & np.logical_or.reduce([(other > 0) & (other != seen) for other in others])
