@@ -32,7 +32,7 @@ from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.detector import MOST_HANDS
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
-from crossnets.inference.hands import DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
+from crossnets.inference.hands import WATCHED, DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
 from crossnets.inference.loading import Finding, candidates_of, detector_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
@@ -335,6 +335,8 @@ class _Predictor:
         if plan.skeleton is not None:
             self.estimator = speaking(self.estimator, find_skeleton(plan.skeleton))
         self.candidates = candidates_of(plan.centers, self.estimator, detector=detector_of(plan.model))
+        # `DepthWatch` needs no more than the first images with depth.
+        self._summarised = 0
 
     def answer(self, frame: HandFrame) -> _Answer:
         """Predict one frame, and draw it if that is asked for."""
@@ -350,7 +352,9 @@ class _Predictor:
         )
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
         around = surroundings_of(frame.depth_mm, found.hands[0]) if found.hands else None
-        return found, picture, bulk_of(frame.depth_mm), around
+        bulk = bulk_of(frame.depth_mm) if self._summarised < WATCHED else None
+        self._summarised += bulk is not None
+        return found, picture, bulk, around
 
 
 @contextmanager

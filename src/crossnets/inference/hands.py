@@ -36,7 +36,7 @@ SCORE_WEIGHT = 0.5
 """Weight of the score's log-odds beside an estimator's own output for hands, as a logistic regression chose it."""
 _FARTHEST_MM = 2000.0
 """Farthest hand that an output for hands may accept. The networks learn from hands up to 1.7 m away."""
-_WATCHED = 10
+WATCHED = 10
 """Number of hands, or of frames, that a median is taken over."""
 _MOST_WATCHED = 30
 """Largest number of hands whose surroundings are compared with them, from the tenth hand on."""
@@ -195,7 +195,7 @@ class SizeWatch:
         if size_mm is None or self.fault is not None:
             return
         self._lengths_mm.append(size_mm)
-        if len(self._lengths_mm) >= _WATCHED:
+        if len(self._lengths_mm) >= WATCHED:
             self.finish()
 
     def finish(self) -> None:
@@ -203,7 +203,7 @@ class SizeWatch:
         if not self._lengths_mm or self.fault is not None:
             return
         length = float(np.median(self._lengths_mm))
-        many = len(self._lengths_mm) >= _WATCHED
+        many = len(self._lengths_mm) >= WATCHED
         self._lengths_mm.clear()
         self.fault = length_fault(length, usual=many)
         if self.fault is not None:
@@ -264,7 +264,7 @@ class DepthWatch:
         if bulk is not None and bulk.raw:
             self._warn(unit_fault(bulk.median_mm, raw=True))
             return
-        if len(self._medians_mm) == _WATCHED:
+        if len(self._medians_mm) == WATCHED:
             self.finish()
             return
         if bulk is not None:
@@ -369,7 +369,7 @@ class SurroundingsWatch:
         if found is None or self._done:
             return
         self._seen.append(found)
-        if len(self._seen) >= _WATCHED:
+        if len(self._seen) >= WATCHED:
             self._check(last=len(self._seen) == _MOST_WATCHED)
 
     def finish(self) -> None:

@@ -41,9 +41,9 @@ HAND_MM = 80.0
 UNCLEAR_MM = 150.0
 """A candidate nearer than this to a hand, or to a hand that can hardly be seen, is not an example of something else."""
 FALSE_SHARE = 0.003
-"""The threshold is set so that this share of the frames has a false hand. The training did not use these frames. Of 800
-other rendered frames of each kind 0.1 to 0.4 % then have one. The output before, which saw no filled holes, had one in
-0.3 to 1.1 %, and found 1 % more of the hands."""
+"""The threshold is set so that this share of the frames has a false hand. The training did not use these frames. The
+share was chosen with an earlier model of the same kind. By `scripts/detector_scores.py` with another seed, 0.1 to 0.4 %
+of 800 frames of each kind then had a false hand."""
 _EMPTY = 0.5
 _DAMAGED = 0.6
 """Shares of the frames that show no hand, and of those that are damaged."""
