@@ -58,6 +58,7 @@ FILTERS: dict[str, Callable[[], list[Any]]] = {
     "decimation, magnitude 4": lambda: [made(rs.decimation_filter, filter_magnitude=4)],
     "spatial": lambda: [rs.spatial_filter()],
     "spatial, holes_fill 2": lambda: [made(rs.spatial_filter, holes_fill=2)],
+    "spatial, holes_fill 3": lambda: [made(rs.spatial_filter, holes_fill=3)],
     "spatial, holes_fill 5 (unlimited)": lambda: [made(rs.spatial_filter, holes_fill=5)],
     "temporal": lambda: [rs.temporal_filter()],
     "temporal, holes_fill 8 (always)": lambda: [made(rs.temporal_filter, holes_fill=8)],

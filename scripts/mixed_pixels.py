@@ -1,4 +1,4 @@
-"""Hands found in depth that was resized, blurred or has wrong pixels: without a rule, with the last one, and now.
+"""Hands found in depth that was resized, blurred, filled or has wrong pixels: without a rule, with the last, and now.
 
     python scripts/mixed_pixels.py --out mixed.json
     python scripts/mixed_pixels.py --frames FOLDER --camera realsense-sr305 --out mixed.json   # real images as well
@@ -26,6 +26,8 @@ import crossnets
 from crossnets.atomic import write_text
 from crossnets.datasets.image_sources import open_sources
 from crossnets.geometry import crop, thinned, wrong_pixels
+from crossnets.inference import tracker as tracker_module
+from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, NEAREST, fill_holes
 from crossnets.types import LensCamera, Pinhole
 
 SENSORS = ("realsense-d435", "cvar-senz3d", "azure-kinect-nfov")
@@ -76,6 +78,17 @@ def outliers(share: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def filled(way: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Holes are filled as by librealsense's filter."""
+
+    def change(depth_mm: np.ndarray) -> np.ndarray:
+        depth_mm = np.array(depth_mm, np.float32)
+        fill_holes(depth_mm, way)
+        return depth_mm
+
+    return change
+
+
 DAMAGES: dict[str, Callable[[Shot], Shot]] = {
     "as it is": lambda shot: shot,
     "0.05 % outliers": with_depth(outliers(0.0005)),
@@ -84,6 +97,9 @@ DAMAGES: dict[str, Callable[[Shot], Shot]] = {
     "resize to half": resized(0.5),
     "resize to double": resized(2.0),
     "GaussianBlur 5 x 5": with_depth(lambda depth_mm: cv2.GaussianBlur(depth_mm, (5, 5), 0)),
+    "holes filled from the left": with_depth(filled(LEFT)),
+    "holes filled with the farthest": with_depth(filled(FARTHEST)),
+    "holes filled with the nearest": with_depth(filled(NEAREST)),
 }
 
 
@@ -98,6 +114,8 @@ def _none(depth_mm: np.ndarray, stride: int = 1, **_: int) -> np.ndarray:
 def rule(name: str) -> Iterator[None]:
     """Which pixels are removed."""
     with ExitStack() as stack:
+        if name != "now":
+            stack.enter_context(patch.object(tracker_module, "without_filling", lambda depth_mm: depth_mm))
         if name == "none":
             for module in (crop, thinned):
                 stack.enter_context(patch.object(module, "unsupported", _none))

@@ -112,10 +112,14 @@ def test_a_speck_in_front_of_a_hand_is_not_in_a_thinned_frame(side_px: int) -> N
         ("resize to half", 12.0),
         ("resize to double", 5.0),
         ("GaussianBlur 5 x 5", 8.0),
+        ("holes filled from the left", 5.0),
+        ("holes filled with the farthest", 5.0),
+        ("holes filled with the nearest", 5.0),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*repeat the depth")
 def test_hands_of_a_real_sensor_are_found_in_damaged_frames(real_data: Path, damage: str, moved_mm: float) -> None:
-    """SR305: 19 frames with outliers of 60 to 170 mm, resized or blurred."""
+    """SR305: 19 frames with outliers of 60 to 170 mm, resized, blurred or with filled holes."""
     mixed, tracker = script("mixed_pixels"), crossnets.load()
     shots = mixed.real(str(real_data / "sr305" / "datasets" / "custom"), "realsense-sr305", tracker)
     row = mixed.score([mixed.DAMAGES[damage](shot) for shot in shots], tracker)

@@ -265,6 +265,22 @@ def test_filled_holes_are_warned_about_once(way: int) -> None:
     whole.finish()
 
 
+def test_holes_that_were_filled_in_part_are_warned_about() -> None:
+    noise = np.random.default_rng(0)
+    image = noise.normal(600, 3, (240, 320)).astype(np.float32)
+    image[40:200, 100:180] = 0
+    filled = image.copy()
+    filled[40:200, 100:108] = image[40:200, 99:100]
+    depths = DepthWatch()
+    whole = DepthWatch()
+    for _ in range(10):
+        depths.see(filled)
+        whole.see(image)
+    with pytest.warns(UserWarning, match="100% of the holes begin after 8 equal depths or more"):
+        depths.finish()
+    whole.finish()
+
+
 def test_runs_that_follow_each_other_are_all_counted() -> None:
     image = np.zeros((17, 160), np.float32)
     image[:, :40] = 500

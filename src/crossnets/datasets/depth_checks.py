@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt16
 
+from crossnets.geometry.filled_holes import are_striped, differing, in_runs
+
 _METRES = 20.0
 """Depths below this are metres if they are the bulk of an image."""
 _MILLIMETRES = (100.0, 65000.0)
@@ -24,9 +26,12 @@ _RUN_PX = 32
 # v1, whose depths have steps), and after filling 0.09 to 0.7 where a tenth of the image or more was filled.
 _MANY_REPEATED = 0.08
 """Share of the valid pixels in such runs that shows filled holes."""
-_LEAST_STRIPED = 0.03
-"""Share of the pixels in such runs that differ from a valid pixel above or below. It is 0 on a surface of one depth,
-and 0.04 to 1 in most filled holes."""
+# Medians over unfilled images are 0.00 (SR305, CVAR, rendered sensors) to 0.05 (rendered Kinect v1), and 0.4 to 0.7
+# after librealsense's spatial filter has filled 8 pixels on the SR305's images and on CVAR's.
+_EDGE_RUN_PX = 8
+_MANY_REPEATED_EDGES = 0.15
+"""Share of the edges of holes after so many equal depths that shows that the holes were filled in part."""
+_FEWEST_EDGES = 20
 
 
 class DepthBulk(NamedTuple):
@@ -37,6 +42,8 @@ class DepthBulk(NamedTuple):
     """Whether they look like the raw values of a Kinect v1 (`is_raw`)."""
     repeated: float
     """Share of the pixels that repeat their neighbours (`repeated_share`)."""
+    repeated_edges: float
+    """Share of the edges of holes whose pixels repeat (`repeated_edge_share`)."""
 
 
 def in_metres(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
@@ -63,7 +70,9 @@ def bulk_of(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> De
     """Summarise the depths of an image, on a grid of pixels. None if no pixel has depth."""
     coarse = depth[::_STRIDE, ::_STRIDE]
     valid = coarse[(coarse > 0) & (coarse < _MILLIMETRES[1])]
-    return DepthBulk(float(np.median(valid)), is_raw(depth), repeated_share(depth)) if valid.size else None
+    if not valid.size:
+        return None
+    return DepthBulk(float(np.median(valid)), is_raw(depth), repeated_share(depth), repeated_edge_share(depth))
 
 
 def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> float:
@@ -71,37 +80,46 @@ def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
 
     It is 0 if hardly any pixel of the runs differs from those above and below it, as on a rendered wall without noise.
     """
-    height, width = depth.shape
-    rows = np.arange(_STRIDE // 2, height - 1, _STRIDE)
+    rows = np.arange(_STRIDE // 2, depth.shape[0] - 1, _STRIDE)
     seen = depth[rows]
-    # A run begins where a pixel equals the next one and not the one before, and ends likewise.
-    equal = np.zeros((len(rows), width + 1), np.int8)
-    equal[:, 1:-1] = (seen[:, 1:] == seen[:, :-1]) & (seen[:, 1:] > 0)
-    change = np.diff(equal, axis=1)
-    first = np.argwhere(change == 1)
-    last = np.argwhere(change == -1)
-    long = last[:, 1] - first[:, 1] + 1 >= _RUN_PX
-    inside = np.zeros((len(rows), width + 1), np.int8)
-    # One run may begin where another ends, so both are added up.
-    inside[tuple(first[long].T)] += 1
-    inside[last[long, 0], last[long, 1] + 1] -= 1
-    repeated = np.cumsum(inside[:, :-1], axis=1) > 0
-    others = [depth[rows + step] for step in (-1, 1)]
-    striped = repeated & np.logical_or.reduce([(other > 0) & (other != seen) for other in others])
-    if np.count_nonzero(striped) <= _LEAST_STRIPED * np.count_nonzero(repeated):
+    runs = in_runs(seen, _RUN_PX)
+    if not are_striped(seen, runs, depth[rows - 1], depth[rows + 1]):
         return 0.0
-    return float(np.count_nonzero(repeated) / np.count_nonzero(seen))
+    return float(np.count_nonzero(runs) / np.count_nonzero(seen))
 
 
-def filling_fault(repeated: float) -> str | None:
-    """Describe why images with this `repeated_share` have filled holes. None if they have not."""
-    if repeated < _MANY_REPEATED:
-        return None
-    return (
-        f"{repeated:.0%} of the pixels repeat the depth of their neighbours in rows of {_RUN_PX} pixels and more, as "
-        "after hole filling, which continues the hand over the background or the background over the hand. Joints may "
-        "be centimetres off. Switch hole filling off."
-    )
+def repeated_edge_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> float:
+    """Share of the left edges of holes that eight equal depths lead to, over every eighth row.
+
+    Filters that fill holes only some pixels wide, such as librealsense's spatial filter, leave such edges. Runs
+    that equal the rows above and below do not count. The share is 0 if there are few edges.
+    """
+    rows = np.arange(_STRIDE // 2, depth.shape[0] - 1, _STRIDE)
+    seen = depth[rows]
+    edges = (seen[:, :-1] > 0) & ~(seen[:, 1:] > 0)
+    count = np.count_nonzero(edges)
+    if count < _FEWEST_EDGES:
+        return 0.0
+    striped = in_runs(seen, _EDGE_RUN_PX) & differing(seen, depth[rows - 1], depth[rows + 1])
+    return float(np.count_nonzero(edges & striped[:, :-1]) / count)
+
+
+def filling_fault(repeated: float, repeated_edges: float) -> str | None:
+    """Describe why images with this `repeated_share` and `repeated_edge_share` have filled holes. None if they have
+    not."""
+    if repeated >= _MANY_REPEATED:
+        return (
+            f"{repeated:.0%} of the pixels repeat the depth of their neighbours in rows of {_RUN_PX} pixels and more, "
+            "as after hole filling, which continues the hand over the background or the background over the hand. Most "
+            "of these pixels are removed, but joints may still be off. Switch hole filling off."
+        )
+    if repeated_edges >= _MANY_REPEATED_EDGES:
+        return (
+            f"{repeated_edges:.0%} of the holes begin after {_EDGE_RUN_PX} equal depths or more, as after the hole "
+            "filling of a spatial filter, which widens the hand. Joints may be centimetres off. Switch hole filling "
+            "off."
+        )
+    return None
 
 
 def unit_fault(median_mm: float, *, raw: bool = False) -> str | None:

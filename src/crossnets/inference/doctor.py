@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossnets.datasets.dataset import Problem
-from crossnets.datasets.depth_checks import bulk_of, filling_fault, repeated_share, unit_fault
+from crossnets.datasets.depth_checks import bulk_of, filling_fault, repeated_edge_share, repeated_share, unit_fault
 from crossnets.datasets.image_sources import counted
 from crossnets.datasets.label_checks import LabelChecks
 from crossnets.geometry.camera import unlikely
@@ -161,7 +161,8 @@ def _invalid(frames: Sequence[HandFrame]) -> Check:
 
 def _filled(frames: Sequence[HandFrame]) -> Check:
     share = float(np.median([repeated_share(frame.depth_mm) for frame in frames]))
-    fault = filling_fault(share)
+    edges = float(np.median([repeated_edge_share(frame.depth_mm) for frame in frames]))
+    fault = filling_fault(share, edges)
     if fault is None:
         return Check("filled holes", "ok", f"{share:.1%} of the pixels repeat the depth of their neighbours")
     return Check("filled holes", "warning", fault, "Switch hole filling off in the camera's kit.")

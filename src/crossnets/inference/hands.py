@@ -246,7 +246,7 @@ class DepthWatch:
 
     def __init__(self) -> None:
         self._medians_mm: list[float] = []
-        self._repeated: list[float] = []
+        self._repeated: list[tuple[float, float]] = []
         self._hands = 0
         self._done = False
         self.fault: str | None = None
@@ -269,7 +269,7 @@ class DepthWatch:
             return
         if bulk is not None:
             self._medians_mm.append(bulk.median_mm)
-            self._repeated.append(bulk.repeated)
+            self._repeated.append((bulk.repeated, bulk.repeated_edges))
 
     def hand(self) -> None:
         """Count one hand that was found."""
@@ -296,7 +296,8 @@ class DepthWatch:
                 "1 mm, such as 0.1, 0.125 or 0.25 mm. Multiply by the camera's depth unit. On the command line, give "
                 "it after the intrinsics: fx,fy,cx,cy,0.25."
             )
-        self._warn(fault or filling_fault(float(np.median(self._repeated))))
+        repeated, edges = np.median(self._repeated, axis=0).tolist()
+        self._warn(fault or filling_fault(repeated, edges))
 
     def _warn(self, fault: str | None) -> None:
         """Warn of a fault if there is one. Later frames are not checked."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from crossnets.cameras import DepthSource
 from crossnets.datasets.dataset import HandDataset, Problem, readable_frames, side_of
+from crossnets.geometry.filled_holes import without_filling
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Hand, Side, side_in_image
 from crossnets.inference.hands import (
@@ -158,6 +159,7 @@ def predict_frame(
     Raises:
         ValueError: centres of labels are requested and the frame has no label, or the model cannot refine.
     """
+    frame = replace(frame, depth_mm=without_filling(frame.depth_mm))
     found = list(candidates.find(frame))
     estimated = estimate_hands(estimator, frame, found) if found else None
     if estimated is not None and estimated.hands:

@@ -1,0 +1,129 @@
+"""Pixels of filled holes are removed, and images without them stay as they are."""
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+import crossnets
+from crossnets.geometry.filled_holes import in_runs, without_filling
+from crossnets.inference import tracker as tracker_module
+from crossnets.inference.loading import Candidates
+from crossnets.inference.predict import predict_frame
+from crossnets.synth.sensor.hole_filling import LEFT, WAYS, fill_holes
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
+
+
+def runs_by_loops(depth: np.ndarray, least_px: int) -> np.ndarray:
+    """The definition, pixel by pixel."""
+    found = np.zeros(depth.shape, bool)
+    for v, row in enumerate(depth):
+        for u, value in enumerate(row):
+            left = u
+            right = u
+            while left > 0 and row[left - 1] == value:
+                left -= 1
+            while right + 1 < len(row) and row[right + 1] == value:
+                right += 1
+            found[v, u] = value > 0 and right - left + 1 >= least_px
+    return found
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+@pytest.mark.parametrize("least_px", [2, 3, 5])
+def test_runs_agree_with_their_definition(kind: type, least_px: int) -> None:
+    depth = np.random.default_rng(0).choice([0, 500, 501], (29, 31), p=[0.2, 0.6, 0.2]).astype(kind)
+    expected = runs_by_loops(depth, least_px)
+    assert 0 < expected.sum() < expected.size
+    np.testing.assert_array_equal(in_runs(depth, least_px), expected)
+    np.testing.assert_array_equal(in_runs(depth, least_px, "column"), runs_by_loops(depth.T, least_px).T)
+
+
+def scene() -> np.ndarray:
+    """A hand's width of a surface at 500 mm before a wall at 900 mm, with noise and holes."""
+    rng = np.random.default_rng(1)
+    depth = np.full((240, 320), 900.0, np.float32)
+    depth[60:180, 100:160] = 500
+    depth += rng.normal(0, 2, depth.shape)
+    depth[55:185, 160:230] = 0
+    depth[:50, :60] = 0
+    depth[rng.random(depth.shape) < 0.01] = 0
+    return np.round(depth).astype(np.uint16)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("flipped", [False, True])
+def test_filled_pixels_are_removed_and_others_stay(way: int, flipped: bool) -> None:
+    unfilled = np.ascontiguousarray(scene()[::-1]) if flipped else scene()
+    filled = unfilled.copy()
+    fill_holes(filled, way)
+    before = filled.copy()
+    mended = without_filling(filled)
+    np.testing.assert_array_equal(filled, before)
+    hole = np.s_[60:180, 162:228]
+    assert np.count_nonzero(filled[hole]) > 0.9 * filled[hole].size
+    assert np.count_nonzero(mended[hole]) < 0.1 * filled[hole].size
+    kept = mended[unfilled > 0]
+    assert np.count_nonzero(kept) > 0.97 * kept.size
+    assert np.isin(mended[mended > 0] - filled[mended > 0], 0).all()
+
+
+def test_floating_point_depth_and_nan_are_treated_alike() -> None:
+    filled = scene()
+    fill_holes(filled, LEFT)
+    expected = without_filling(filled)
+    with_nan = np.where(filled > 0, filled, np.nan).astype(np.float32)
+    np.testing.assert_array_equal(np.nan_to_num(without_filling(with_nan)), expected)
+
+
+def flat_wall() -> np.ndarray:
+    depth = np.full((240, 320), 900, np.uint16)
+    depth[:, :40] = 0
+    return depth
+
+
+def floor_in_steps() -> np.ndarray:
+    """A rendered floor without noise, whose depth is rounded to 5 mm. Each row has one depth."""
+    return np.repeat(5 * np.arange(120, 360, dtype=np.uint16)[:, None], 320, axis=1)
+
+
+def coarse_scene() -> np.ndarray:
+    return (scene() // 20 * 20).astype(np.uint16)
+
+
+@pytest.mark.parametrize("image", [scene, flat_wall, floor_in_steps, coarse_scene])
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_images_without_filled_holes_stay_as_they_are(image: type, kind: type) -> None:
+    depth = image().astype(kind)
+    assert without_filling(depth) is depth
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 40), (40, 1), (3, 3), (40, 5)])
+@pytest.mark.parametrize("value", [0, 500])
+def test_small_images_stay_as_they_are(shape: tuple[int, int], value: int) -> None:
+    depth = np.full(shape, value, np.uint16)
+    assert without_filling(depth) is depth
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat the depth")
+def test_every_prediction_of_an_image_is_without_its_filled_holes() -> None:
+    config = SyntheticConfig(camera="realsense-d435", seed=9_320_000, noise=(1.0, 1.0), distance_mm=(400.0, 600.0))
+    frame = SyntheticHands(config).frame(1)
+    depth = np.round(frame.depth_mm).astype(np.uint16)
+    filled = depth.copy()
+    fill_holes(filled, LEFT)
+    tracker = crossnets.load()
+    (expected,) = tracker.predict(depth, frame.camera)
+    (found,) = tracker.predict(filled, frame.camera)
+    assert np.linalg.norm(found.joints_mm - expected.joints_mm, axis=1).mean() < 8
+    (followed,) = crossnets.load().track(filled, frame.camera)
+    np.testing.assert_array_equal(followed.joints_mm, found.joints_mm)
+    same = replace(frame, depth_mm=filled.astype(np.float32))
+    places = Candidates("detector", lambda image: list(tracker.finder(image.depth_mm, image.camera)), lambda _: [])
+    one = predict_frame(tracker.estimator, same, places)
+    assert one.joints_mm is not None
+    np.testing.assert_allclose(one.joints_mm, found.joints_mm, atol=1e-3)
+    with patch.object(tracker_module, "without_filling", lambda image: image):
+        smeared = tracker.predict(filled, frame.camera)
+    assert all(np.linalg.norm(hand.joints_mm - expected.joints_mm, axis=1).mean() > 15 for hand in smeared)
