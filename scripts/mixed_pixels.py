@@ -1,4 +1,4 @@
-"""Hands found in depth that was resized, blurred, filled or has wrong pixels: without a rule, with the last, and now.
+"""Hands found in depth that was resized, blurred, filled or has wrong pixels, without and with the removal of pixels.
 
     python scripts/mixed_pixels.py --out mixed.json
     python scripts/mixed_pixels.py --frames FOLDER --camera realsense-sr305 --out mixed.json   # real images as well
@@ -25,7 +25,7 @@ import numpy as np
 import crossnets
 from crossnets.atomic import write_text
 from crossnets.datasets.image_sources import open_sources
-from crossnets.geometry import crop, thinned, wrong_pixels
+from crossnets.geometry import crop, thinned
 from crossnets.inference import tracker as tracker_module
 from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, NEAREST, fill_holes
 from crossnets.types import LensCamera, Pinhole
@@ -112,22 +112,17 @@ def _none(depth_mm: np.ndarray, stride: int = 1, **_: int) -> np.ndarray:
 
 @contextmanager
 def rule(name: str) -> Iterator[None]:
-    """Which pixels are removed."""
+    """Whether pixels are removed, as now, or none is."""
     with ExitStack() as stack:
-        if name != "now":
-            stack.enter_context(patch.object(tracker_module, "without_filling", lambda depth_mm: depth_mm))
         if name == "none":
             for module in (crop, thinned):
                 stack.enter_context(patch.object(module, "unsupported", _none))
-        elif name == "three neighbours":
-            defaults = wrong_pixels.unsupported.__kwdefaults__
-            assert defaults is not None
-            stack.enter_context(patch.dict(defaults, least=3))
-            stack.enter_context(patch.object(thinned, "_LEAST_LEFT", 0))
+            stack.enter_context(patch.object(crop, "remove_wrong", lambda cut_mm: None))
+            stack.enter_context(patch.object(tracker_module, "without_filling", lambda depth_mm: depth_mm))
         yield
 
 
-RULES = ("none", "three neighbours", "now")
+RULES = ("none", "now")
 
 
 # --- measuring ---

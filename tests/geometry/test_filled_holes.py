@@ -1,5 +1,6 @@
 """Pixels of filled holes are removed, and images without them stay as they are."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -52,16 +53,34 @@ def scene() -> np.ndarray:
     return np.round(depth).astype(np.uint16)
 
 
+def inside_the_hole() -> np.ndarray:
+    inside = np.zeros((240, 320), bool)
+    inside[60:180, 162:228] = True
+    return inside
+
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as it is": lambda image: image,
+    "mirrored": np.fliplr,
+    "upside down": np.flipud,
+    "turned left": np.rot90,
+    "turned right": lambda image: np.rot90(image, -1),
+}
+
+
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("flipped", [False, True])
-def test_filled_pixels_are_removed_and_others_stay(way: int, flipped: bool) -> None:
-    unfilled = np.ascontiguousarray(scene()[::-1]) if flipped else scene()
+@pytest.mark.parametrize("turn", TURNS)
+def test_filled_pixels_are_removed_and_others_stay(way: int, turn: str) -> None:
+    unfilled = scene()
     filled = unfilled.copy()
     fill_holes(filled, way)
-    before = filled.copy()
-    mended = without_filling(filled)
-    np.testing.assert_array_equal(filled, before)
-    hole = np.s_[60:180, 162:228]
+    given = np.ascontiguousarray(TURNS[turn](filled))
+    before = given.copy()
+    mended = without_filling(given)
+    np.testing.assert_array_equal(given, before)
+    unfilled = TURNS[turn](unfilled)
+    filled = given
+    hole = TURNS[turn](inside_the_hole())
     assert np.count_nonzero(filled[hole]) > 0.9 * filled[hole].size
     assert np.count_nonzero(mended[hole]) < 0.1 * filled[hole].size
     kept = mended[unfilled > 0]
@@ -69,12 +88,14 @@ def test_filled_pixels_are_removed_and_others_stay(way: int, flipped: bool) -> N
     assert np.isin(mended[mended > 0] - filled[mended > 0], 0).all()
 
 
-def test_floating_point_depth_and_nan_are_treated_alike() -> None:
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_invalid_pixels_of_any_kind_are_treated_alike(invalid: float) -> None:
     filled = scene()
     fill_holes(filled, LEFT)
     expected = without_filling(filled)
-    with_nan = np.where(filled > 0, filled, np.nan).astype(np.float32)
-    np.testing.assert_array_equal(np.nan_to_num(without_filling(with_nan)), expected)
+    with_others = np.where(filled > 0, filled, invalid).astype(np.float32)
+    changed = without_filling(with_others)
+    np.testing.assert_array_equal(np.where(np.isfinite(changed), changed, 0), expected)
 
 
 def flat_wall() -> np.ndarray:
@@ -88,13 +109,24 @@ def floor_in_steps() -> np.ndarray:
     return np.repeat(5 * np.arange(120, 360, dtype=np.uint16)[:, None], 320, axis=1)
 
 
+def room_without_noise() -> np.ndarray:
+    """A floor in steps of 5 mm and a ball before it, seen by a camera whose first columns are invalid."""
+    depth = floor_in_steps()
+    rows, columns = np.indices(depth.shape)
+    away = np.hypot(rows - 150, columns - 160)
+    ball = 5 * np.round((500 - np.sqrt(np.maximum(60**2 - away**2, 0))) / 5)
+    depth = np.where(away < 60, ball, depth).astype(np.uint16)
+    depth[:, :40] = 0
+    return depth
+
+
 def coarse_scene() -> np.ndarray:
     return (scene() // 20 * 20).astype(np.uint16)
 
 
-@pytest.mark.parametrize("image", [scene, flat_wall, floor_in_steps, coarse_scene])
+@pytest.mark.parametrize("image", [scene, flat_wall, floor_in_steps, room_without_noise, coarse_scene])
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
-def test_images_without_filled_holes_stay_as_they_are(image: type, kind: type) -> None:
+def test_images_without_filled_holes_stay_as_they_are(image: Callable[[], np.ndarray], kind: type) -> None:
     depth = image().astype(kind)
     assert without_filling(depth) is depth
 

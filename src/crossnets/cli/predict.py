@@ -28,6 +28,7 @@ from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
+from crossnets.geometry.filled_holes import without_filling
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.detector import MOST_HANDS
 from crossnets.inference.estimator import CropEstimator
@@ -351,7 +352,7 @@ class _Predictor:
             mirrored=plan.mirrored,
         )
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
-        around = surroundings_of(frame.depth_mm, found.hands[0]) if found.hands else None
+        around = surroundings_of(without_filling(frame.depth_mm), found.hands[0]) if found.hands else None
         bulk = bulk_of(frame.depth_mm) if self._summarised < WATCHED else None
         self._summarised += bulk is not None
         return found, picture, bulk, around

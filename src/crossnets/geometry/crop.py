@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt16
 
-from crossnets.geometry.lens import ideal_part, lens_table
-from crossnets.geometry.wrong_pixels import unsupported
+from crossnets.geometry.lens import ideal_part, ideal_slice, lens_table
+from crossnets.geometry.wrong_pixels import remove_wrong, unsupported
 from crossnets.types import HandCrop, LensCamera, Pinhole
 
 CUBE_MM = 250.0
@@ -20,6 +20,9 @@ _NEAR_MARGIN_MM = 10.0
 
 TIE_PX = 0.01
 """Shift to the left and up. Without it OpenCV may take either pixel half-way between two pixels of the image."""
+
+_MARGIN_PX = 2
+"""Pixels around the part of an image that a crop shows, whose support counts."""
 
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is that of the paper, from the nearest to the farthest hand point. `metric` keeps distances (spec
@@ -103,19 +106,56 @@ def crop_hand(
     )
     from_px = (to_crop_px if turn is None else to_crop_px @ turned_px(pinhole, turn))[:2].copy()
     from_px[:, 2] += TIE_PX * scale
-    if isinstance(camera, LensCamera):
+    # A crop with more pixels than its part of the image repeats some of them, and repeated pixels would support each
+    # other. Support is then a question of the image itself.
+    enlarged = supported and scale >= 1
+    if enlarged:
+        cut = _supported_cut(depth_mm, camera, from_px, size_px)
+    elif isinstance(camera, LensCamera):
         cut = ideal_part(depth_mm, camera, from_px, size_px)
     else:
-        cut = cv2.warpAffine(
-            depth_mm, from_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
-        )
+        cut = _warped(depth_mm, from_px, size_px)
     for side, margin in ((cut.T, margin_u), (cut, margin_v)):
         side[: math.ceil(margin - 0.5)] = 0
         side[math.ceil(size_px - margin - 0.5) :] = 0
-    if supported:
-        cut[unsupported(cut, step_px=max(1, round(scale))) > 0] = 0
+    if supported and not enlarged:
+        remove_wrong(cut)
     crop = _inside(cut, z - cube_mm / 2, z + cube_mm / 2)
     return HandCrop(crop, np.asarray(center_mm, np.float32), float(cube_mm), to_crop_px, pinhole)
+
+
+def _warped(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], from_px: Float64[np.ndarray, "2 3"], size_px: int
+) -> Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"]:
+    warped = cv2.warpAffine(
+        depth_mm, from_px, (size_px, size_px), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+    )
+    return np.asarray(warped)
+
+
+def _supported_cut(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
+    camera: Pinhole | LensCamera,
+    from_px: Float64[np.ndarray, "2 3"],
+    size_px: int,
+) -> Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"]:
+    """Cut a crop out of an image, after unsupported pixels were removed from the part of the image that it shows."""
+    ends = np.array([[0, size_px, 0, size_px], [0, 0, size_px, size_px], [1, 1, 1, 1]])
+    places_px = np.asarray(cv2.invertAffineTransform(from_px)) @ ends
+    left, top = (max(0, math.floor(least) - _MARGIN_PX) for least in places_px.min(axis=1))
+    right, bottom = (max(0, math.ceil(most) + _MARGIN_PX) for most in places_px.max(axis=1))
+    rows = slice(top, bottom)
+    columns = slice(left, right)
+    if isinstance(camera, LensCamera):
+        part = ideal_slice(depth_mm, camera, rows, columns)
+    else:
+        part = depth_mm[rows, columns].copy()
+    if not part.size:
+        return np.zeros((size_px, size_px), depth_mm.dtype)
+    part[unsupported(part) > 0] = 0
+    from_part_px = from_px.copy()
+    from_part_px[:, 2] += from_px[:, :2] @ (left, top)
+    return _warped(part, from_part_px, size_px)
 
 
 def _crop_box(

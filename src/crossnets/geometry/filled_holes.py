@@ -1,8 +1,9 @@
 """Filled holes: invalid pixels that a filter of a camera's kit gave the depth of a neighbour.
 
 Such pixels continue the hand over the background, or the background over the hand. They repeat the depth of their
-neighbours exactly, row after row, which noise and the slope of surfaces hardly do. The filter fills every hole that it
-reaches, so that no valid pixel has an invalid one to its right or below it. Together the two tell a filled image.
+neighbours exactly, which noise and the slope of surfaces hardly do. The filter fills every hole that it reaches, so
+that no valid pixel has an invalid one beside it in the direction of the filter. Both together identify a filled image,
+also after it was mirrored or turned.
 """
 
 from typing import Any, Literal
@@ -11,15 +12,21 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt16
 
-# Runs of 8, 12 and 16 pixels were tried on rendered frames of six sensors, the SR305's and CVAR's P1, P4 and P5, filled
-# in librealsense's three ways. Runs of 8 remove parts of hands where depths have steps, and runs of 16 leave stripes.
+# Runs of 8, 12 and 16 pixels were compared on rendered frames of six sensors, CVAR's P1, P4 and P5 and the SR305's,
+# filled in librealsense's three ways. Runs of 8 remove parts of hands where depths have steps, and runs of 16 leave
+# stripes.
 _RUN_PX = 12
 # Unfilled images of the SR305 and of CVAR have less than 0.002 in such runs, and filled ones 0.11 to 0.7.
 _LEAST_SHARE = 0.05
-"""Share of the valid pixels in runs along rows that shows filled holes."""
+"""Share of the valid pixels in runs that shows filled holes."""
 _LEAST_STRIPED = 0.01
-"""Share of the pixels in runs that differ from a valid pixel above or below. It is 0 on a surface of one depth, and
+"""Share of the pixels in runs that differ from a valid pixel beside the run. It is 0 on a surface of one depth, and
 0.02 to 1 in filled holes."""
+_SHORT_RUN_PX = 3
+# It is at most 0.35 in filled images of the SR305 and of CVAR.
+_MOST_SMOOTH = 0.5
+"""Share of the other pixels in runs of three or more above which an image has no noise, as rendered ones. Runs are
+surfaces then."""
 _SPARSE = 24
 """Step between the rows that are examined first. Nearly all images have a hole there, which decides the question."""
 
@@ -52,29 +59,45 @@ def without_filling(
 ) -> Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
     """Make pixels invalid that hole filling gave the depth of a neighbour.
 
-    They are all pixels in rows or columns of 12 or more equal depths, so a little of the surfaces is lost as well.
+    They are all pixels in runs of 12 or more equal depths along rows or columns, so a little of the surfaces is lost as
+    well.
 
     Args:
-        depth: Depth image. Invalid pixels are 0 or NaN.
+        depth: Depth image. Invalid pixels are 0, NaN or infinite.
 
     Returns:
         A changed copy if the image shows filled holes, else the image itself.
     """
-    if _has_holes(depth, _SPARSE) or not _has_pairs(depth[1:-1:_SPARSE]) or _has_holes(depth, 1):
+    if _has_holes(depth, _SPARSE) or not _has_pairs(depth, _SPARSE) or _has_holes(depth, 1):
         return depth
-    valid = depth > 0
+    valid = _valid(depth)
     # Filters leave the first column or the first and last row as they are. An image without any invalid pixel is
     # rather a rendered one, whose surfaces may have steps of depth.
     if valid.all():
         return depth
-    runs = in_runs(depth, _RUN_PX)
-    if np.count_nonzero(runs) < _LEAST_SHARE * max(np.count_nonzero(valid), 1):
+    along_rows = in_runs(depth, _RUN_PX) & valid
+    along_columns = in_runs(depth, _RUN_PX, "column") & valid
+    if not (_shows_filling(depth, along_rows, valid) or _shows_filling(depth.T, along_columns.T, valid.T)):
         return depth
-    if not are_striped(depth[1:-1], runs[1:-1], depth[:-2], depth[2:]):
+    filled = along_rows | along_columns
+    others = valid & ~filled
+    smooth = np.count_nonzero(others & in_runs(depth, _SHORT_RUN_PX))
+    if smooth > _MOST_SMOOTH * np.count_nonzero(others):
         return depth
     changed = depth.copy()
-    changed[runs | in_runs(depth, _RUN_PX, "column")] = 0
+    changed[filled] = 0
     return changed
+
+
+def _shows_filling(
+    depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
+    runs: Bool[np.ndarray, "H W"],
+    valid: Bool[np.ndarray, "H W"],
+) -> bool:
+    """Whether there are enough runs along rows, and they are striped."""
+    if np.count_nonzero(runs) < _LEAST_SHARE * np.count_nonzero(valid):
+        return False
+    return are_striped(depth[1:-1], runs[1:-1], depth[:-2], depth[2:])
 
 
 def are_striped(
@@ -105,17 +128,29 @@ def differing(
     return ((above > 0) & (above != depth)) | ((below > 0) & (below != depth))
 
 
+def _valid(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    return depth > 0 if depth.dtype.kind == "u" else (depth > 0) & (depth < np.inf)
+
+
 def _has_holes(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], step: int) -> bool:
-    """Whether a valid pixel has an invalid one to its right, and one has an invalid one below it.
+    """Whether valid pixels have invalid ones beside them in each of the four directions.
 
-    Filters from the left leave none of the first kind, and filters with the depth of all neighbours none of the second.
-    Only every `step`-th row is examined. The first column and the outer rows are not.
+    A filter in one direction leaves none in that direction, and filters with all neighbours leave none below. Only
+    every `step`-th row is examined. The outer rows and columns are not.
     """
-    here = depth[1:-1:step, 1:] > 0
-    return bool(np.any((depth[1:-1:step, :-1] > 0) & ~here) and np.any((depth[:-2:step, 1:] > 0) & ~here))
+    here = ~_valid(depth[1:-1:step, 1:-1])
+    sides = (
+        depth[1:-1:step, :-2],
+        depth[:-2:step, 1:-1],
+        depth[1:-1:step, 2:],
+        depth[2::step, 1:-1],
+    )
+    return all(np.any(here & _valid(side)) for side in sides)
 
 
-def _has_pairs(rows: Float32[np.ndarray, "h W"] | UInt16[np.ndarray, "h W"]) -> bool:
-    """Whether enough pixels equal the one before them that the share of pixels in runs may be large enough."""
-    pairs = np.count_nonzero((rows[:, 1:] == rows[:, :-1]) & (rows[:, 1:] > 0))
-    return bool(pairs > 0.5 * _LEAST_SHARE * np.count_nonzero(rows))
+def _has_pairs(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], step: int) -> bool:
+    """Whether enough pixels of every `step`-th row equal a neighbour that the share in runs may be large enough."""
+    here = depth[1:-1:step]
+    beside = np.count_nonzero((here[:, 1:] == here[:, :-1]) & (here[:, 1:] > 0))
+    above = np.count_nonzero((here == depth[:-2:step][: len(here)]) & (here > 0))
+    return bool(max(beside, above) > 0.5 * _LEAST_SHARE * np.count_nonzero(here))

@@ -284,6 +284,13 @@ def ideal_image(
     return _looked_up(depth_mm, camera, table.pixel), table.ideal
 
 
+def ideal_slice(
+    depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], camera: LensCamera, rows: slice, columns: slice
+) -> Float32[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+    """Return a rectangle of the ideal image, without computing that image."""
+    return _looked_up(depth_mm, camera, lens_table(camera).pixel[rows, columns])
+
+
 def ideal_part(
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
     camera: LensCamera,

@@ -17,13 +17,20 @@ LEAST = 4
 """Least number of supporting neighbours. The corners of surfaces are lost with it."""
 _NEAREST_MM = 120
 """Nearer depth is wrong, because no depth camera measures there."""
+# A blur mixes the rim of a hand with invalid pixels. The outer pixels of the rim lose their support, and the inner ones
+# are only a little too near. 5, 7 and 10 mm were tried on rendered frames and CVAR's (docs/cameras.md).
+_RIM_MM = 7
+"""Least distance in front of a neighbour at which a pixel beside a removed one is mixed as well."""
+_SURFACE_MM = 30
+"""Farther neighbours are on another surface."""
+_NOT_REMOVED_MM = 1e6
+"""Stands for pixels that were not removed in a search for the nearest removed pixel."""
 _OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 def unsupported(
     depth_mm: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
     stride: int = 1,
-    step_px: int = 1,
     *,
     within_mm: int = WITHIN_MM,
     least: int = LEAST,
@@ -33,7 +40,6 @@ def unsupported(
     Args:
         depth_mm: Depth image. Invalid pixels are 0 or NaN.
         stride: Only every `stride`-th pixel is examined, starting with number `stride // 2`.
-        step_px: Distance of the neighbours in pixels. It is above 1 for images that repeat pixels.
         within_mm: Largest difference from the depth of a neighbour that supports a pixel.
         least: Least number of neighbours that support a pixel.
 
@@ -41,12 +47,12 @@ def unsupported(
         1 where a pixel is unsupported, else 0.
     """
     first = stride // 2
-    around = cv2.copyMakeBorder(depth_mm, step_px, step_px, step_px, step_px, cv2.BORDER_CONSTANT, value=0)
+    around = cv2.copyMakeBorder(depth_mm, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     height, width = depth_mm.shape
 
     def shifted(down: int, right: int) -> np.ndarray:
-        rows = slice(step_px * (1 + down) + first, step_px * (1 + down) + height, stride)
-        columns = slice(step_px * (1 + right) + first, step_px * (1 + right) + width, stride)
+        rows = slice(1 + down + first, 1 + down + height, stride)
+        columns = slice(1 + right + first, 1 + right + width, stride)
         part = around[rows, columns]
         return part if stride == 1 else np.ascontiguousarray(part)  # OpenCV accepts a stride of rows, but not of pixels
 
@@ -58,3 +64,26 @@ def unsupported(
     for down, right in _OFFSETS:
         near += (cv2.absdiff(here, shifted(down, right)) <= within_mm).view(np.uint8)  # false beside NaN
     return np.asarray((near < least) | (here < _NEAREST_MM)).view(np.uint8)
+
+
+def remove_wrong(cut_mm: Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"]) -> None:
+    """Make the unsupported pixels of a crop invalid, and pixels beside them that a blur has mixed as well.
+
+    A pixel is mixed if it touches a removed pixel that is more than 20 mm nearer, and is itself 7 to 30 mm in front of
+    another neighbour.
+
+    Args:
+        cut_mm: Crop that is changed.
+    """
+    lost = unsupported(cut_mm) > 0
+    removed = np.where(lost & (cut_mm > 0), cut_mm, _NOT_REMOVED_MM).astype(np.float32)
+    cut_mm[lost] = 0
+    nearest = cv2.erode(removed, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero((cut_mm > 0) & (nearest < cut_mm - np.float32(WITHIN_MM)))
+    last = len(cut_mm) - 1
+    down, right = np.array(_OFFSETS).T
+    other_rows = np.clip(rows[:, None] + down, 0, last)
+    other_columns = np.clip(columns[:, None] + right, 0, last)
+    behind = cut_mm[other_rows, other_columns] - cut_mm[rows, columns, None].astype(np.float32)
+    mixed = ((behind > _RIM_MM) & (behind <= _SURFACE_MM)).any(axis=1)
+    cut_mm[rows[mixed], columns[mixed]] = 0

@@ -166,7 +166,10 @@ class HandDetector:
             depth_mm: Depth in mm. Pixels that are 0, negative or NaN are invalid.
             camera: Camera of the frame, with intrinsics for images of this size.
         """
-        image = as_image(thin(depth_mm, stride_of(pinhole_of(camera))))[None]
+        thinned = thin(depth_mm, stride_of(pinhole_of(camera)))
+        if not thinned.size:
+            return []
+        image = as_image(thinned)[None]
         maps = Maps(*self.maps(image)[0])
         return _decode_one(maps, image[0, 0], camera, self.model.threshold)
 

@@ -124,7 +124,7 @@ def predict_frames(
         if found.hands:
             depths.hand()
             sizes.see(found.hands[0].size_mm)
-            surroundings.see(frame.depth_mm, found.hands[0])
+            surroundings.see(without_filling(frame.depth_mm), found.hands[0])
         yield found
     sizes.finish()
     depths.finish()

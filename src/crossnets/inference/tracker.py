@@ -217,7 +217,7 @@ class Tracker:
         Raises:
             ValueError: the image is not a depth image in mm or has not the camera's size, or the camera is invalid.
         """
-        image = self._checked(depth_image(depth_mm, camera))
+        image = self._checked_and_unfilled(depth_image(depth_mm, camera))
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         found = self._search(image)
         if not found:
@@ -240,7 +240,7 @@ class Tracker:
         Raises:
             ValueError: as for `predict`, or the time is not after that of the last image.
         """
-        image = self._checked(depth_image(depth_mm, camera))
+        image = self._checked_and_unfilled(depth_image(depth_mm, camera))
         now = self._now(getattr(depth_mm, "time_s", None) if time_s is None else time_s)
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         self._since_search += 1
@@ -353,7 +353,7 @@ class Tracker:
             return hand
         return replace(hand, joints_mm=followed.filter(hand.joints_mm, now).astype(np.float32))
 
-    def _checked(self, image: Image) -> Image:
+    def _checked_and_unfilled(self, image: Image) -> Image:
         """Check the depths of an image, and return it without filled holes."""
         self._depths.see(image.depth_mm)
         return image._replace(depth_mm=without_filling(image.depth_mm))
