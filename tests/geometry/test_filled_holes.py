@@ -109,6 +109,12 @@ def floor_in_steps() -> np.ndarray:
     return np.repeat(5 * np.arange(120, 360, dtype=np.uint16)[:, None], 320, axis=1)
 
 
+def floor_beside_an_invalid_column() -> np.ndarray:
+    depth = floor_in_steps()
+    depth[:, 0] = 0
+    return depth
+
+
 def room_without_noise() -> np.ndarray:
     """A floor in steps of 5 mm and a ball before it, seen by a camera whose first columns are invalid."""
     depth = floor_in_steps()
@@ -124,7 +130,9 @@ def coarse_scene() -> np.ndarray:
     return (scene() // 20 * 20).astype(np.uint16)
 
 
-@pytest.mark.parametrize("image", [scene, flat_wall, floor_in_steps, room_without_noise, coarse_scene])
+@pytest.mark.parametrize(
+    "image", [scene, flat_wall, floor_in_steps, floor_beside_an_invalid_column, room_without_noise, coarse_scene]
+)
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 def test_images_without_filled_holes_stay_as_they_are(image: Callable[[], np.ndarray], kind: type) -> None:
     depth = image().astype(kind)

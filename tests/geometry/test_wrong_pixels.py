@@ -108,8 +108,7 @@ def test_removal_of_mixed_rims_agrees_with_its_definition(kind: type) -> None:
 
 def test_a_blurred_rim_is_removed_from_a_crop() -> None:
     blurred = np.asarray(cv2.GaussianBlur(bar(60), (5, 5), 0), np.float32)
-    close = Pinhole(475.0, 475.0, 160.0, 120.0)
-    crop = crop_hand(blurred, close, np.array([20, 0, 480], np.float32), 400.0, supported=True)
+    crop = crop_hand(blurred, CAMERA, np.array([20, 0, 480], np.float32), 400.0, supported=True)
     seen = crop.depth_mm[crop.depth_mm > 0]
     assert len(seen) > 300
     assert seen.min() > 490

@@ -22,7 +22,7 @@ TIE_PX = 0.01
 """Shift to the left and up. Without it OpenCV may take either pixel half-way between two pixels of the image."""
 
 _MARGIN_PX = 2
-"""Pixels around the part of an image that a crop shows, whose support counts."""
+"""Margin around the part of an image that a crop shows, so that pixels at its border keep their neighbours."""
 
 Normalisation: TypeAlias = Literal["per-frame", "metric"]
 """`per-frame` is that of the paper, from the nearest to the farthest hand point. `metric` keeps distances (spec
@@ -82,8 +82,8 @@ def crop_hand(
         size_px: Side of the crop.
         turn: Rotation or mirror of x and y of the scene before the cube is cut. Centre and map then belong to the
             turned scene. The result is exact, because all rays pass through the same point.
-        supported: Whether pixels that no surface supports are removed (`geometry.wrong_pixels`), as images of cameras
-            need.
+        supported: Whether pixels that no surface supports and mixed rims are removed (`geometry.wrong_pixels`), as
+            images of cameras need.
 
     Raises:
         ValueError: the centre is not in front of the camera, or `cube_mm` is not positive.
@@ -107,7 +107,7 @@ def crop_hand(
     from_px = (to_crop_px if turn is None else to_crop_px @ turned_px(pinhole, turn))[:2].copy()
     from_px[:, 2] += TIE_PX * scale
     # A crop with more pixels than its part of the image repeats some of them, and repeated pixels would support each
-    # other. Support is then a question of the image itself.
+    # other. Support is then computed in the image.
     enlarged = supported and scale >= 1
     if enlarged:
         cut = _supported_cut(depth_mm, camera, from_px, size_px)

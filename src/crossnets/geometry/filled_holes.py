@@ -82,7 +82,7 @@ def without_filling(
     filled = along_rows | along_columns
     others = valid & ~filled
     smooth = np.count_nonzero(others & in_runs(depth, _SHORT_RUN_PX))
-    if smooth > _MOST_SMOOTH * np.count_nonzero(others):
+    if smooth >= _MOST_SMOOTH * np.count_nonzero(others):
         return depth
     changed = depth.copy()
     changed[filled] = 0
@@ -151,6 +151,7 @@ def _has_holes(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], st
 def _has_pairs(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], step: int) -> bool:
     """Whether enough pixels of every `step`-th row equal a neighbour that the share in runs may be large enough."""
     here = depth[1:-1:step]
-    beside = np.count_nonzero((here[:, 1:] == here[:, :-1]) & (here[:, 1:] > 0))
-    above = np.count_nonzero((here == depth[:-2:step][: len(here)]) & (here > 0))
-    return bool(max(beside, above) > 0.5 * _LEAST_SHARE * np.count_nonzero(here))
+    valid = _valid(here)
+    beside = np.count_nonzero((here[:, 1:] == here[:, :-1]) & valid[:, 1:])
+    above = np.count_nonzero((here == depth[:-2:step][: len(here)]) & valid)
+    return bool(max(beside, above) > 0.5 * _LEAST_SHARE * np.count_nonzero(valid))
