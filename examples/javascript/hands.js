@@ -1,5 +1,6 @@
 // Hands in a depth image, with the package's networks and onnxruntime-web, in a browser or under node.
-// It is Tracker.predict of the Python package, line by line, and gives the same joints.
+// It is Tracker.predict of the Python package, line by line, and gives the same joints. It does not remove filled holes
+// (geometry/filled_holes.py), so switch hole filling off in the camera.
 // Camera frame: x right, y down, z forward, in mm. A depth of 0 is invalid.
 
 const CROP = 128; // side of a crop in pixels
@@ -60,11 +61,11 @@ async function detect(model, image, camera) {
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++) {
       const [x, y] = [first + column * stride, first + row * stride];
-      if (supported(image.depth, image.width, image.height, x, y, 1))
+      if (supported(image.depth, image.width, image.height, x, y))
         kept[row * width + column] = image.depth[y * image.width + x];
     }
   // Specks of wrong pixels support themselves, but are alone among the pixels that are left.
-  const alone = (at) => !supported(kept, width, height, at % width, Math.floor(at / width), 1, 40, 2);
+  const alone = (at) => !supported(kept, width, height, at % width, Math.floor(at / width), 40, 2);
   const thinned = kept.map((depth, at) => (depth > 0 && !alone(at) ? depth : 0));
   const input = new Float32Array(2 * width * height);
   for (let row = 0; row < height; row++)
@@ -134,18 +135,38 @@ function samePlace(a, b) {
 }
 
 // A pixel is kept if four of its eight neighbours are within 20 mm of its depth (geometry/wrong_pixels.py).
-function supported(depth, width, height, x, y, step, within = 20, least = 4) {
+function supported(depth, width, height, x, y, within = 20, least = 4) {
   const here = depth[y * width + x];
   if (!(here >= 120)) return false;
   let near = 0;
-  for (const down of [-step, 0, step])
-    for (const right of [-step, 0, step]) {
+  for (const down of [-1, 0, 1])
+    for (const right of [-1, 0, 1]) {
       if (!down && !right) continue;
       const inside = x + right >= 0 && x + right < width && y + down >= 0 && y + down < height;
       const there = inside ? depth[(y + down) * width + x + right] : 0;
       if (Math.abs(here - there) <= within) near++;
     }
   return near >= least;
+}
+
+// Remove the unsupported pixels of a crop, and the pixels beside them that a blur has mixed as well.
+function removeWrong(cut) {
+  const lost = cut.map((_, at) => (supported(cut, CROP, CROP, at % CROP, Math.floor(at / CROP)) ? 0 : 1));
+  const kept = cut.map((depth, at) => (lost[at] ? 0 : depth));
+  return kept.map((depth, at) => {
+    if (!depth) return 0;
+    const [column, row] = [at % CROP, Math.floor(at / CROP)];
+    let [beside, behind] = [false, false];
+    for (const down of [-1, 0, 1])
+      for (const right of [-1, 0, 1]) {
+        const [x, y] = [column + right, row + down];
+        if (x < 0 || x >= CROP || y < 0 || y >= CROP) continue;
+        const other = y * CROP + x;
+        if (lost[other] && cut[other] > 0 && cut[other] < depth - 20) beside = true;
+        if (kept[other] > depth + 7 && kept[other] <= depth + 30) behind = true;
+      }
+    return beside && behind ? 0 : depth;
+  });
 }
 
 // ---- Crops (geometry/crop.py) ----
@@ -166,21 +187,23 @@ function cropHand(image, camera, [x, y, z], side) {
     const begin = roundHalfEven((-(offset + 0.01 * scale) / scale) * 1024) + 512;
     return (begin + roundHalfEven((pixel / scale) * 1024)) >> 10;
   };
+  // A crop with more pixels than its part of the image repeats pixels, so support is then computed in the image.
+  const enlarged = scale >= 1;
+  const seen = (u, v) => !enlarged || supported(image.depth, image.width, image.height, u, v);
   const first = margin.map((m) => Math.ceil(m - 0.5));
   const last = margin.map((m) => Math.ceil(CROP - m - 0.5));
   for (let row = Math.max(0, first[1]); row < Math.min(CROP, last[1]); row++)
     for (let column = Math.max(0, first[0]); column < Math.min(CROP, last[0]); column++) {
       const [u, v] = [source(column, shift[0]), source(row, shift[1])];
-      if (u >= 0 && u < image.width && v >= 0 && v < image.height)
+      if (u >= 0 && u < image.width && v >= 0 && v < image.height && seen(u, v))
         cut[row * CROP + column] = image.depth[v * image.width + u];
     }
-  const step = Math.max(1, Math.round(scale));
+  const depths = enlarged ? cut : removeWrong(cut);
   const [nearest, farthest] = [z - half, Math.floor(z + half)];
   const pixels = new Float32Array(CROP * CROP).fill(1);
   for (let at = 0; at < cut.length; at++) {
-    const [column, row] = [at % CROP, Math.floor(at / CROP)];
-    if (!supported(cut, CROP, CROP, column, row, step) || cut[at] > farthest) continue;
-    pixels[at] = Math.min(1, Math.max(-1, (Math.max(cut[at], nearest) - z) / half));
+    if (!depths[at] || depths[at] > farthest) continue;
+    pixels[at] = Math.min(1, Math.max(-1, (Math.max(depths[at], nearest) - z) / half));
   }
   return { pixels, shown: pixels.reduce((count, value) => count + (value < 1), 0), scale, shift, z, half };
 }
