@@ -79,11 +79,12 @@ def remove_wrong(cut_mm: Float32[np.ndarray, "S S"] | UInt16[np.ndarray, "S S"])
     removed = np.where(lost & (cut_mm > 0), cut_mm, _NOT_REMOVED_MM).astype(np.float32)
     cut_mm[lost] = 0
     nearest = cv2.erode(removed, np.ones((3, 3), np.uint8))
-    rows, columns = np.nonzero((cut_mm > 0) & (nearest < cut_mm - np.float32(WITHIN_MM)))
-    last = len(cut_mm) - 1
-    down, right = np.array(_OFFSETS).T
-    other_rows = np.clip(rows[:, None] + down, 0, last)
-    other_columns = np.clip(columns[:, None] + right, 0, last)
-    behind = cut_mm[other_rows, other_columns] - cut_mm[rows, columns, None].astype(np.float32)
+    places = np.flatnonzero(nearest < cut_mm - np.float32(WITHIN_MM))
+    # Neighbours beyond the border are 0, which is behind nothing.
+    kept = cv2.copyMakeBorder(cut_mm, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    width = cut_mm.shape[1]
+    here = (places // width + 1) * (width + 2) + places % width + 1
+    offsets = np.array([down * (width + 2) + right for down, right in _OFFSETS])
+    behind = kept[here[:, None] + offsets] - kept[here, None].astype(np.float32)
     mixed = ((behind > _RIM_MM) & (behind <= _SURFACE_MM)).any(axis=1)
-    cut_mm[rows[mixed], columns[mixed]] = 0
+    cut_mm[np.divmod(places[mixed], width)] = 0
