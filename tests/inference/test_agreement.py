@@ -11,10 +11,13 @@ from crossnets.cli.evaluate import evaluate
 from crossnets.cli.predict import predict_command
 from crossnets.datasets.cvar import CVAR
 from crossnets.datasets.recording import Recording
+from crossnets.geometry.filled_holes import without_filling
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.inference.hands import estimate_hands
 from crossnets.inference.loading import candidates_of, open_estimator
 from crossnets.inference.predict import predict_dataset, predict_frame, predict_frames
+from crossnets.synth.sensor.hole_filling import LEFT, fill_holes
+from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.writing import write_dataset
 from crossnets.types import HandFrame
 
@@ -72,6 +75,35 @@ def test_rendered_frames(recording: Path, tmp_path: Path, capsys: pytest.Capture
             assert (mm is None) == (line.get("forced", False) if forces else line["joints_mm"] is None)
             if mm is not None:
                 np.testing.assert_array_equal(np.round(mm.astype(float), 4), line["joints_mm"])
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat the depth")
+def test_frames_with_filled_holes(tmp_path: Path) -> None:
+    """Without clutter everything around the hand is invalid, so that filling it is recognised."""
+    config = SyntheticConfig(camera="realsense-d435", seed=9_330_000, noise=(1.0, 1.0), distance_mm=(400.0, 600.0))
+    hands = SyntheticHands(config)
+    images = np.stack([np.round(hands.frame(k).depth_mm) for k in range(4)]).astype(np.uint16)
+    for image in images:
+        fill_holes(image, LEFT)
+        assert without_filling(image) is not image
+    np.save(tmp_path / "filled.npy", images)
+    camera = hands.frame(0).camera
+    expected = []
+    for image in images:
+        (one,) = crossnets.load().predict(image, camera)
+        (followed,) = crossnets.load().track(image, camera)
+        np.testing.assert_array_equal(followed.joints_mm, one.joints_mm)
+        expected.append(one.joints_mm)
+    frames = [HandFrame(str(k), "", image.astype(np.float32), camera, None) for k, image in enumerate(images)]
+    estimator = open_estimator()
+    found = [one.joints_mm for one in predict_frames(estimator, frames, candidates_of("auto", estimator))]
+    np.testing.assert_array_equal(found, expected)
+    predict_command(
+        Path(crossnets.weights.SHIPPED), [str(tmp_path / "filled.npy")], camera=",".join(map(repr, map(float, camera))),
+        out=tmp_path / "predicted", refinement="none", centers="auto", split="test", draw=False,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in (tmp_path / "predicted" / "predictions.jsonl").read_text().splitlines()[1:]]
+    np.testing.assert_array_equal([line["joints_mm"] for line in lines], np.round(np.float64(expected), 4))
 
 
 def test_a_known_side_gives_the_same_hands_by_the_tracker_and_the_command(recording: Path) -> None:

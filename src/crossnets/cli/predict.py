@@ -28,12 +28,11 @@ from crossnets.datasets.image_sources import SHOWN, counted, some_of
 from crossnets.datasets.png import save_png
 from crossnets.evaluation.predictions import PredictionHeader, write_predictions
 from crossnets.evaluation.tables_of_hands import write_csv, write_npz
-from crossnets.geometry.filled_holes import without_filling
 from crossnets.geometry.skeleton import Skeleton, find_skeleton
 from crossnets.inference.detector import MOST_HANDS
 from crossnets.inference.estimator import CropEstimator
 from crossnets.inference.hand import Side
-from crossnets.inference.hands import WATCHED, DepthWatch, SizeWatch, Surroundings, SurroundingsWatch, surroundings_of
+from crossnets.inference.hands import WATCHED, DepthWatch, SizeWatch, SurroundingsWatch
 from crossnets.inference.loading import Finding, candidates_of, detector_of, estimator_for, is_model, model_name
 from crossnets.inference.predict import PredictedHands, predict_frame
 from crossnets.inference.sources import frames_of, is_camera, open_frames
@@ -47,8 +46,8 @@ _WAITING = 4
 """Frames for each process that are predicted before their turn to be written."""
 
 Format: TypeAlias = Literal["jsonl", "csv", "npz"]
-_Answer: TypeAlias = tuple[PredictedHands, Picture | None, DepthBulk | None, Surroundings | None]
-"""Hands of a frame, its picture if one is wanted, and what tells a wrong depth unit or a disparity image."""
+_Answer: TypeAlias = tuple[PredictedHands, Picture | None, DepthBulk | None]
+"""Hands of a frame, its picture if one is wanted, and what tells a wrong depth unit."""
 
 
 def predict(
@@ -234,14 +233,14 @@ def _accounted(
     sizes = SizeWatch()
     depths = DepthWatch()
     surroundings = SurroundingsWatch()
-    for found, picture, bulk, around in answers:
+    for found, picture, bulk in answers:
         depths.count(bulk)
         if found.joints_mm is None:
             tally.without_hand.append(found.key)
         for hand in found.hands[:1]:
             depths.hand()
             sizes.see(hand.size_mm)
-            surroundings.count(around)
+            surroundings.count(found.around)
         if overlays is not None and picture is not None:
             overlays.write(found.key, picture)
         if film is not None and picture is not None:
@@ -352,10 +351,9 @@ class _Predictor:
             mirrored=plan.mirrored,
         )
         picture = overlay(frame, found, self.estimator.skeleton) if plan.pictures else None
-        around = surroundings_of(without_filling(frame.depth_mm), found.hands[0]) if found.hands else None
         bulk = bulk_of(frame.depth_mm) if self._summarised < WATCHED else None
         self._summarised += bulk is not None
-        return found, picture, bulk, around
+        return found, picture, bulk
 
 
 @contextmanager
@@ -453,8 +451,8 @@ def _in_processes(
             if isinstance(answer, Problem):
                 tally.problems.append(answer)
                 continue
-            found, picture, median, around = answer
-            yield replace(found, key=_unused(found.key, seen)), picture, median, around
+            found, picture, bulk = answer
+            yield replace(found, key=_unused(found.key, seen)), picture, bulk
     except BrokenProcessPool:
         raise OSError(
             f"One of the {workers} processes died, perhaps for lack of memory. Nothing is written. "

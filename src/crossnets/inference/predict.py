@@ -16,10 +16,12 @@ from crossnets.inference.hands import (
     DepthWatch,
     EstimatedHands,
     SizeWatch,
+    Surroundings,
     SurroundingsWatch,
     estimate_hands,
     hand_of,
     hand_of_side,
+    surroundings_of,
 )
 from crossnets.inference.loading import Candidates, load
 from crossnets.inference.sources import frames_of, open_frames
@@ -33,6 +35,8 @@ class PredictedHands(PredictedFrame):
 
     hands: tuple[Hand, ...] = ()
     """The hands that `Tracker.predict` gives, the likeliest first. Its joints are those of the frame."""
+    around: Surroundings | None = None
+    """Depth around the first hand, which tells images of disparity from images of depth."""
 
 
 def predict(
@@ -124,7 +128,7 @@ def predict_frames(
         if found.hands:
             depths.hand()
             sizes.see(found.hands[0].size_mm)
-            surroundings.see(without_filling(frame.depth_mm), found.hands[0])
+            surroundings.count(found.around)
         yield found
     sizes.finish()
     depths.finish()
@@ -167,7 +171,8 @@ def predict_frame(
         seen = side_in_image(side, mirrored=mirrored)
         found_hands = (_hand(estimator, frame, estimated, row, refinement, seen) for row in rows[:hands])
         listed = tuple(hand.with_known(side=side, mirrored=mirrored) for hand in found_hands)
-        return _predicted(frame, estimated, rows[0], listed[0], listed)
+        predicted = _predicted(frame, estimated, rows[0], listed[0], listed)
+        return replace(predicted, around=surroundings_of(frame.depth_mm, listed[0]))
     if force and (found := [*found, *candidates.more(frame)]):
         estimated = estimate_hands(estimator, frame, found)
         if (row := estimated.likeliest) is not None:
