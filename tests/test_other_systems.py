@@ -16,7 +16,7 @@ from crossnets.processor import processor_instructions, processor_name
 from crossnets.synth.stream import SyntheticConfig
 from crossnets.training.config import RenderedConfig
 from crossnets.training.devices import _free_cores
-from crossnets.training.rendering import _start_method, kept
+from crossnets.training.rendering import _processes, kept
 
 
 def test_memory_is_not_reported_without_proc_and_resource(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +41,9 @@ def test_cores_are_counted_without_affinity(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_rendering_processes_are_spawned_without_forkserver(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _start_method() == "forkserver"
+    assert _processes().get_start_method() == "forkserver"
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
-    assert _start_method() == "spawn"
+    assert _processes().get_start_method() == "spawn"
 
 
 def test_folders_are_not_locked_without_fcntl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TypeVar
 
@@ -138,7 +139,7 @@ def used_again(
         sampler=numbers,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
-        multiprocessing_context=_start_method() if workers else None,
+        multiprocessing_context=_processes() if workers else None,
         worker_init_fn=_leave_interrupts,
         pin_memory=on_gpu,
     )
@@ -161,9 +162,17 @@ def used_again(
         del batches  # ends the processes
 
 
-def _start_method() -> str:
-    """How rendering processes start. Windows has no `forkserver`, which starts the second process faster."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+def _processes() -> BaseContext:
+    """Return how rendering processes start.
+
+    With `forkserver` one process imports torch and this package, and all others are forked from it. The processes of
+    a later stage and all but the first of a stage then start at once. Windows has only `spawn`.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    return context
 
 
 def _leave_interrupts(_: int) -> None:
