@@ -161,9 +161,10 @@ class LabelChecks:
     def __init__(self, skeleton: Skeleton, total: int) -> None:
         self._skeleton, self._total = skeleton, total
         self._checked: list[_Checked] = []
-        self._sample: list[HandFrame] = []
-        self._before: list[tuple[int, HandFrame]] = []
-        """The frames before the next one, as far as shifts reach."""
+        self._sample: list[tuple[HandFrame, float]] = []
+        """Some frames, and the fits of their labels."""
+        self._before: list[tuple[int, HandFrame, float]] = []
+        """The frames before the next one, as far as shifts reach, with their numbers and the fits of their labels."""
         self._shifted: dict[int, list[tuple[float, float]]] = {shift: [] for shift in _SHIFTS}
         """Fits of the own label and of that `shift` frames on, for each frame that has both."""
         self._motion = LabelMotion()
@@ -187,18 +188,17 @@ class LabelChecks:
         share = float(fits / len(frame.joints_mm))
         self._checked.append(_Checked(frame.key, frame.sequence, fit, share, off, bones_mm, bend, side))
         if len(self._sample) < _SAMPLE and in_sample(index, self._total):
-            self._sample.append(frame)
-        for place, other in self._before:
+            self._sample.append((frame, fit or 0.0))
+        for place, other, fit_of_other in self._before:
             steps = index - place
             if other.sequence == frame.sequence and other.joints_mm is not None and steps in self._shifted:
                 self._shifted[-steps].append((fit or 0.0, fit_of(frame, other.joints_mm) or 0.0))
-                own = fit_of(other, other.joints_mm)
-                self._shifted[steps].append((own or 0.0, fit_of(other, frame.joints_mm) or 0.0))
-        self._before = [*self._before, (index, frame)][-max(_SHIFTS) :]
+                self._shifted[steps].append((fit_of_other, fit_of(other, frame.joints_mm) or 0.0))
+        self._before = [*self._before, (index, frame, fit or 0.0)][-max(_SHIFTS) :]
 
     def report(self) -> LabelReport:
         """Judge all frames that were added."""
-        labels = [frame.joints_mm for frame in self._sample if frame.joints_mm is not None]
+        labels = [frame.joints_mm for frame, _ in self._sample if frame.joints_mm is not None]
         if not labels:
             return LabelReport(0, None, None, ())
         fits = [one.fit for one in self._checked if one.fit is not None]
@@ -274,8 +274,8 @@ class LabelChecks:
     def _undone_pairs(self, undone: Callable[[np.ndarray, Pinhole], np.ndarray]) -> Float[np.ndarray, "F 2"]:
         """Fit of each label of the sample as it is, and with a mistake undone."""
         pairs = [
-            (fit_of(frame, frame.joints_mm) or 0.0, fit_of(frame, undone(frame.joints_mm, frame.camera)) or 0.0)
-            for frame in self._sample
+            (fit, fit_of(frame, undone(frame.joints_mm, frame.camera)) or 0.0)
+            for frame, fit in self._sample
             if frame.joints_mm is not None
         ]
         return np.array(pairs, np.float64).reshape(-1, 2)
@@ -287,7 +287,7 @@ class LabelChecks:
 
     def _offset(self) -> Float[np.ndarray, "3"]:
         """The shift of all joints, the same in all frames, after which most of them fit."""
-        frames = self._sample[::_OFFSET_EVERY]
+        frames = [frame for frame, _ in self._sample[::_OFFSET_EVERY]]
 
         def fit(offset: np.ndarray) -> float:
             fits = [fit_of(frame, frame.joints_mm + offset) for frame in frames if frame.joints_mm is not None]
