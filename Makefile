@@ -1,7 +1,8 @@
 # The same commands here and in CI. Needs Python 3.11 to 3.13 and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13)
 BIN := .venv/bin
-PIP = $(BIN)/pip install --quiet --disable-pip-version-check
+# Python compiles a module to bytecode when it is first imported. pip would compile all of torch's, which takes a minute.
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # Two test processes of one thread each: torch's own threads would fight over two cores.
 WORKERS ?= 2
 # Seconds of each target of `make fuzz`.
@@ -44,8 +45,8 @@ lint: install
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-# Tests start many processes. Each would compile all modules again where the environment forbids Python to keep bytecode.
-test kernels: export PYTHONDONTWRITEBYTECODE =
+# Each of many processes would compile all modules again where the environment forbids Python to keep bytecode.
+demo test kernels: export PYTHONDONTWRITEBYTECODE =
 
 # Compiled once here and not by each test process at the same time. The check of style and types leaves a core idle.
 test: install
