@@ -11,7 +11,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +21,7 @@ from crossnets import cli
 from crossnets.geometry.skeleton import MSRA21
 from crossnets.training.checkpoints import load_place
 from crossnets.training.run import check_same
+from tests import commands
 from tests.datasets.make import make_nyu, make_recording
 
 
@@ -29,28 +29,21 @@ def crossnets(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "crossnets", *words], capture_output=True, text=True, check=False)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and its output."""
-
-    returncode: object
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., commands.Ended]]:
     """Run commands in this process, which imports the package once for all of them."""
 
-    def run(*words: str) -> Ended:
+    def run(*words: str) -> commands.Ended:
         monkeypatch.setattr(sys, "argv", ["crossnets", *words])
-        code: object = 0
+        code = 0
         try:
             cli.main()
         except SystemExit as ended:
-            code = ended.code
+            code = ended.code if isinstance(ended.code, int) else 1
         said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
+        return commands.Ended(code, said.out, said.err)
 
     # With it set, a training does not start again to set it.
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
@@ -69,23 +62,23 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "desk"
     words = ["train", "--data", str(recording), "--out", str(out), "--budget", "2s", "--no-shared-latent"]
-    done = crossnets(*words)
+    done = crossnets(*words)  # starts as for a user, with huge pages
     assert done.returncode == 0, done.stderr
     assert "5 labelled and 0 unlabelled frames" in done.stderr
-    again = crossnets(*words)
+    again = commands.run(*words)
     assert "is finished" in again.stderr
     return out
 
 
 def test_train_and_evaluate(recording: Path, run: Path, tmp_path: Path) -> None:
     words = ("evaluate", "--model", str(run), "--data", str(recording), "--out", str(tmp_path), "--json")
-    done = crossnets(*words)
+    done = commands.run(*words)
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
     assert (scores["frames"], scores["dataset"], scores["centers"]) == (5, "recording", "image")
     assert scores["mean_mm"] > 0
     assert scores == json.loads((tmp_path / "scores.json").read_text())
-    refused = crossnets(*words)
+    refused = commands.run(*words)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is not overwritten" in refused.stderr
 
@@ -101,18 +94,16 @@ def test_frames_that_came_or_went_are_told(recording: Path, run: Path) -> None:
 
 def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: Path) -> None:
     words = ["train", "--data", str(recording), "--out", str(tmp_path / "run"), "--no-shared-latent"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "crossnets", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    ) as process:
-        deadline = time.monotonic() + 100
-        while not list(tmp_path.glob("run/log.jsonl")):
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "the same command goes on from there" in said
+    process = commands.start(*words, folder=tmp_path)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("run/log.jsonl")):
+        assert process.poll() is None, process.wait().stderr
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    done = process.wait(60)
+    assert done.returncode == 130, done.stderr
+    assert "the same command goes on from there" in done.stderr
     assert load_place(tmp_path / "run") is not None
 
 
@@ -134,7 +125,9 @@ def test_an_interrupted_training_says_how_it_goes_on(recording: Path, tmp_path: 
         (("evaluate", "--model", "/nowhere", "--data", "/nowhere"), "/nowhere"),
     ],
 )
-def test_a_mistake_ends_in_one_message(in_process: Callable[..., Ended], words: tuple[str, ...], message: str) -> None:
+def test_a_mistake_ends_in_one_message(
+    in_process: Callable[..., commands.Ended], words: tuple[str, ...], message: str
+) -> None:
     done = in_process(*words)
     assert done.returncode == 2
     assert message in done.stderr
@@ -151,7 +144,7 @@ def test_a_mistake_ends_in_one_message(in_process: Callable[..., Ended], words: 
     ],
 )
 def test_memory_that_runs_out_is_said(
-    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, error: Exception
+    in_process: Callable[..., commands.Ended], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(cli, "_run", raising(error))
     done = in_process("info")
@@ -160,7 +153,7 @@ def test_memory_that_runs_out_is_said(
 
 
 def test_other_errors_of_a_library_keep_their_traceback(
-    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    in_process: Callable[..., commands.Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cli, "_run", raising(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
@@ -168,7 +161,7 @@ def test_other_errors_of_a_library_keep_their_traceback(
 
 
 def test_a_package_that_does_not_load_is_named(
-    in_process: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    in_process: Callable[..., commands.Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "some_package.py").write_text("from some_package import nothing\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -201,7 +194,7 @@ def raising(error: Exception) -> Callable[..., None]:
     [("crossnets", "--metric"), ("detector", "--no-smoothness"), ("detector", "--data"), ("detector", "--validation")],
 )
 def test_an_option_that_a_preset_ignores_does_not_exist(
-    in_process: Callable[..., Ended], preset: str, option: str
+    in_process: Callable[..., commands.Ended], preset: str, option: str
 ) -> None:
     done = in_process("train", f"--preset={preset}", option, "x", "--out", "x")
     assert done.returncode == 2

@@ -1,8 +1,6 @@
 """The example network through all commands, and what registration refuses."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +17,13 @@ from crossnets.models import own
 from crossnets.models.networks import build, config_from
 from crossnets.models.own import Found, OwnNetworks, OwnNetworksConfig, network
 from crossnets.synth.writing import write_dataset
+from tests import commands
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_network.py"
 
 
-def run(*words: str, program: Path = EXAMPLE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, program, *words], capture_output=True, text=True, check=False, timeout=240)
+def run(*words: str, program: Path = EXAMPLE) -> commands.Ended:
+    return commands.run(*words, program=program)
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +79,7 @@ def test_the_example_is_trained_resumed_evaluated_exported_and_predicts(hands: P
     (line,) = (json.loads(text) for text in lines if frame.key in text)
     np.testing.assert_allclose(line["joints_mm"], hand.joints_mm, atol=0.05)
 
-    other = subprocess.run(
-        [sys.executable, "-m", "crossnets", "evaluate", "--model", str(whole), "--data", f"recording:{hands}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    other = commands.run("evaluate", "--model", str(whole), "--data", f"recording:{hands}", folder=tmp_path)
     assert other.returncode == 2
     assert "No network is registered as 'small'. Run the command by the program that registers it" in other.stderr
 

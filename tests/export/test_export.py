@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from crossnets.inference.engines import Runtime, check_settings, load_exported
 from crossnets.inference.estimator import CropEstimator, CropModel, Raw
 from crossnets.inference.loading import candidates_of, open_estimator
 from crossnets.inference.torch_models import Estimator, EstimatorConfig
+from crossnets.models.dense_crossing import DenseCrossingConfig
 from crossnets.models.networks import NetworksConfig, build
 from crossnets.synth.hand.skeleton_maps import skeleton_maps
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
@@ -33,10 +35,13 @@ onnx = pytest.importorskip("onnx", reason="export needs crossnets[export]")
 PRESETS = ("crossnets", "paper")
 
 
-def estimator(preset: str) -> Estimator:
+def estimator(preset: str, small: bool = False) -> Estimator:
     """With weights that no layer leaves as they were."""
     ours = preset == "crossnets"
     networks: NetworksConfig = presets.crossnets_networks() if ours else presets.paper_networks(21)
+    if small:
+        assert isinstance(networks, DenseCrossingConfig)
+        networks = replace(networks, dense=replace(networks.dense, widths=(4, 6, 8, 8), depths=(1, 1, 1, 1)))
     config = EstimatorConfig(
         preset=preset,
         skeleton="msra21",
@@ -244,8 +249,11 @@ def test_rendered_hands_are_cropped_as_the_model_crops() -> None:
     assert len({crop.camera for crop in compared.crops}) == 4
 
 
-def test_the_command_reports_the_error_of_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle.save(estimator("crossnets"), tmp_path)
+def test_the_command_reports_the_error_of_an_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "_CALIBRATION", 32)
+    bundle.save(estimator("crossnets", small=True), tmp_path)
     export_command(tmp_path, "onnx", True, None, None)
     said = capsys.readouterr().out
     assert re.search(r"model\.int8\.onnx: [\d.]+ MB\nONNX Runtime against torch on 128 rendered hands: ", said)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -31,6 +30,7 @@ from crossnets.training.crossing_stages import CrossingStage
 from crossnets.training.real_frames import labelled_batch, view_pairs
 from crossnets.training.run import request_of
 from crossnets.training.session import train_command
+from tests import commands
 from tests.datasets.make import make_cvar
 
 STEPS = {"pose_vae": 20, "warm_up": 3, "joint": 4}
@@ -67,12 +67,12 @@ def frames(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingFram
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    subprocess.run(program(data, out), check=True)
+    assert start_training(data, out).wait().returncode == 0
     return out
 
 
-def program(data: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.training.test_crossing_stages", str(data), str(out)]
+def start_training(data: Path, out: Path) -> commands.Started:
+    return commands.start(str(data), str(out), program="tests.training.test_crossing_stages")
 
 
 def losses_of(run: Path) -> list[tuple[str, int, dict[str, float]]]:
@@ -221,14 +221,15 @@ def test_sampled_poses_are_half_of_the_vae_s(data: Path, tmp_path: Path) -> None
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(data: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with subprocess.Popen(program(data, out)) as process:
-        deadline = time.monotonic() + 200
-        while not (out / "log.jsonl").is_file() or '"stage": "joint"' not in (out / "log.jsonl").read_text():
-            assert process.poll() is None, "the training ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    subprocess.run(program(data, out), check=True)
+    process = start_training(data, out)
+    deadline = time.monotonic() + 200
+    while not (out / "log.jsonl").is_file() or '"stage": "joint"' not in (out / "log.jsonl").read_text():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait().returncode == -signal.SIGKILL
+    assert start_training(data, out).wait().returncode == 0
     assert losses_of(out) == losses_of(whole)
     killed, straight = (load_file(run / "model" / "weights.safetensors") for run in (out, whole))
     assert all(torch.equal(killed[name], straight[name]) for name in straight)

@@ -1,8 +1,6 @@
 import copy
 import json
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from crossnets.inference import bundle
 from crossnets.models.paper import CrossingNets
 from crossnets.training import checkpoints, loop, run, schedule
 from crossnets.training.config import Terms
+from tests import commands
 from tests.datasets.make import make_cvar
 from tests.training import small
 
@@ -30,13 +29,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    subprocess.run(program(data, out), check=True)
+    assert run_training(data, out).returncode == 0
     return out
 
 
-def program(data: Path, out: Path) -> list[str]:
+def start_training(data: Path, out: Path) -> commands.Started:
     """A process of its own: in this one, other tests have loaded libraries that change how many threads torch uses."""
-    return [sys.executable, "-m", "tests.training.small", str(data), str(out)]
+    return commands.start(str(data), str(out), program="tests.training.small")
+
+
+def run_training(data: Path, out: Path) -> commands.Ended:
+    return start_training(data, out).wait()
 
 
 def losses_of(run: Path) -> list[dict[str, Any]]:
@@ -61,15 +64,16 @@ def test_a_training_killed_in_every_stage_goes_on_as_if_it_had_not_been(
 ) -> None:
     out = tmp_path / "run"
     for stage in STAGES:
-        with subprocess.Popen(program(data, out)) as process:
-            deadline = time.monotonic() + 200
-            while not (out / "log.jsonl").is_file() or f'"stage": "{stage}"' not in (out / "log.jsonl").read_text():
-                assert process.poll() is None, f"the training ended before it could be killed in {stage}"
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
+        process = start_training(data, out)
+        deadline = time.monotonic() + 200
+        while not (out / "log.jsonl").is_file() or f'"stage": "{stage}"' not in (out / "log.jsonl").read_text():
+            assert process.poll() is None, f"the training ended before it could be killed in {stage}"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait().returncode == -signal.SIGKILL
         assert checkpoints.load_place(out) != checkpoints.load_place(whole)
-    subprocess.run(program(data, out), check=True)
+    assert run_training(data, out).returncode == 0
     assert losses_of(out) == losses_of(whole)
     killed, straight = (load_file(run / "model" / "weights.safetensors") for run in (out, whole))
     assert all(torch.equal(killed[name], straight[name]) for name in straight)
