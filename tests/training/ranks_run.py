@@ -32,7 +32,7 @@ from crossnets.training.devices import Machine
 from crossnets.training.run import request_of
 
 SOURCES = tuple(SyntheticConfig(camera=name, seed=9) for name in ("realsense-sr300", "cvar-senz3d"))
-BATCH = 8
+BATCH = 4
 SMALL = DenseConfig(num_joints=len(MSRA21), widths=(4, 6, 8, 8), depths=(1, 1, 1, 1))
 RENDERED = RenderedConfig(sources=SOURCES, kept_frames=64, uses=2, damage=CropDamage())
 
