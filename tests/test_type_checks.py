@@ -1,6 +1,6 @@
 """Calls of the package with wrong types or sizes raise in tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float, TypeCheckError
 from crossnets.datasets.file_checks import parse_joints
 from crossnets.geometry.camera import CAMERAS, project
 from crossnets.types import HandFrame
-from tests.type_checks import checked
+from tests.type_checks import MOST_MADE, checked
 
 check = checked(typechecker=beartype)
 
@@ -81,3 +81,17 @@ def test_generators_are_checked() -> None:
     assert list(counted(3)) == [0, 1, 2]
     with pytest.raises(TypeCheckError, match="count"):
         counted("3")
+
+
+def test_a_function_within_another_is_checked_as_often_as_is_worth_its_time() -> None:
+    def made() -> Callable[[np.ndarray], int]:
+        @check
+        def rows(values: Float[np.ndarray, "N 3"]) -> int:
+            return len(values)
+
+        return rows
+
+    for _ in range(MOST_MADE):
+        with pytest.raises(TypeCheckError):
+            made()(np.zeros((4, 2)))
+    assert made()(np.zeros((4, 2))) == 4
