@@ -114,19 +114,20 @@ def test_python_the_command_and_javascript_give_the_same_joints(
     tracker = crossnets.load()
     with crossnets.open(str(recording)) as source:
         frames = list(source)
-    compared = 0
-    for frame, line in zip(frames, lines, strict=True):
-        depth = frame.depth_mm.astype("<u2")
-        depth.tofile(javascript / "frame.u16")
+    for number, frame in enumerate(frames):
+        frame.depth_mm.astype("<u2").tofile(javascript / f"{number}.u16")
         camera = dict(zip(("fx", "fy", "cx", "cy"), frame.camera, strict=True))
-        height, width = depth.shape
-        described = {"width": width, "height": height, "camera": camera, "depth": "frame.u16"}
-        (javascript / "frame.json").write_text(json.dumps(described))
-        done = subprocess.run(
-            ["node", "run.js", str(weights), "frame.json"],
-            cwd=javascript, capture_output=True, text=True, check=True, timeout=100,
-        )  # fmt: skip
-        theirs, ours = json.loads(done.stdout), tracker.predict(depth.astype(np.uint16), frame.camera)
+        height, width = frame.depth_mm.shape
+        described = {"width": width, "height": height, "camera": camera, "depth": f"{number}.u16"}
+        (javascript / f"{number}.json").write_text(json.dumps(described))
+    done = subprocess.run(
+        ["node", "run.js", str(weights), *(f"{number}.json" for number in range(len(frames)))],
+        cwd=javascript, capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    compared = 0
+    for frame, line, printed in zip(frames, lines, done.stdout.splitlines(), strict=True):
+        theirs = json.loads(printed)
+        ours = tracker.predict(frame.depth_mm.astype(np.uint16), frame.camera)
         assert [hand["side"] for hand in theirs] == [hand.side for hand in ours]
         for hand, other, written in zip(ours, theirs, line["hands"], strict=True):
             np.testing.assert_allclose(written["joints_mm"], hand.joints_mm, rtol=0, atol=0.01)
