@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,7 +12,7 @@ import pytest
 import crossnets
 from crossnets.datasets.image_sources import open_sources
 from crossnets.datasets.opening import open_dataset
-from crossnets.geometry.filled_holes import in_runs, without_filling
+from crossnets.geometry.filled_holes import _ends_of_holes, in_runs, without_filling
 from crossnets.inference import tracker as tracker_module
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frame
@@ -90,6 +91,46 @@ def test_filled_pixels_are_removed_and_others_stay(way: int, turn: str) -> None:
     kept = mended[unfilled > 0]
     assert np.count_nonzero(kept) > 0.97 * kept.size
     assert np.isin(mended[mended > 0] - filled[mended > 0], 0).all()
+
+
+@cache
+def filled_in_part(most_px: int) -> np.ndarray:
+    """The scene after so many pixels at both ends of each hole in a row got the depth beside it."""
+    filled = scene()
+    for image in (filled, filled[:, ::-1]):
+        before = image.copy()
+        for column in range(1, image.shape[1]):
+            for distance in range(1, min(most_px, column) + 1):
+                between = (before[:, column - distance + 1 : column + 1] == 0).all(axis=1)
+                reached = between & (before[:, column - distance] > 0) & (image[:, column] == 0)
+                image[reached, column] = before[reached, column - distance]
+    return filled
+
+
+@pytest.mark.parametrize("most_px", [5, 8, 16, 30])
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_holes_that_were_filled_in_part_are_widened_again(most_px: int, turn: str, kind: type) -> None:
+    unfilled = scene()
+    filled = filled_in_part(most_px)
+    inside = inside_the_hole()
+    assert np.count_nonzero(filled[inside]) > 0.9 * 2 * (most_px - 2) / 66 * np.count_nonzero(inside)
+    given = np.ascontiguousarray(TURNS[turn](filled)).astype(kind)
+    before = given.copy()
+    mended = without_filling(given)
+    np.testing.assert_array_equal(given, before)
+    assert np.count_nonzero(mended[TURNS[turn](inside)]) < 0.02 * np.count_nonzero(inside)
+    kept = mended[TURNS[turn](unfilled) > 0]
+    assert np.count_nonzero(kept) > 0.97 * kept.size
+    assert np.isin(mended[mended > 0] - given[mended > 0], 0).all()
+
+
+def test_depth_in_steps_is_not_taken_for_holes_that_were_filled_in_part() -> None:
+    depth = ((scene() + 10) // 20 * 20).astype(np.uint16)
+    ends = _ends_of_holes(depth)
+    assert ends.share() > 0.35, "runs lead to the holes"
+    assert ends.inside() > 0.35, "and run through the surfaces"
+    assert without_filling(depth) is depth
 
 
 @pytest.mark.parametrize("invalid", [np.nan, np.inf])

@@ -116,8 +116,8 @@ def filling_fault(repeated: float, repeated_edges: float) -> str | None:
     if repeated_edges >= _MANY_REPEATED_EDGES:
         return (
             f"{repeated_edges:.0%} of the holes begin after {_EDGE_RUN_PX} equal depths or more, as after the hole "
-            "filling of a spatial filter, which widens the hand. Joints may be centimetres off. Switch hole filling "
-            "off."
+            "filling of a spatial filter, which widens the hand. Most of these pixels are removed, but joints may "
+            "still be a centimetre off. Switch hole filling off."
         )
     return None
 

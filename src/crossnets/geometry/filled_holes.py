@@ -1,16 +1,17 @@
 """Filled holes: invalid pixels that a filter of a camera's kit gave the depth of a neighbour.
 
 Such pixels continue the hand over the background, or the background over the hand. They repeat the depth of their
-neighbours exactly, which noise and the slope of surfaces hardly do. The filter fills every hole that it reaches, so
-that no valid pixel has an invalid one beside it in the direction of the filter. Both together identify a filled image,
-also after it was mirrored or turned.
+neighbours exactly, which noise and the slope of surfaces hardly do. Some filters fill every hole that they reach, so
+that no valid pixel has an invalid one beside it in the direction of the filter. Others fill some pixels at both ends of
+each hole, so that what remains of the holes lies between runs of equal depths. Both identify a filled image, also after
+it was mirrored or turned.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt16
+from jaxtyping import Bool, Float32, Int, UInt16
 
 # Runs of 8, 12 and 16 pixels were compared on rendered frames of six sensors, CVAR's P1, P4 and P5 and the SR305's,
 # filled in librealsense's three ways. Runs of 8 remove parts of hands where depths have steps, and runs of 16 leave
@@ -29,6 +30,22 @@ _MOST_SMOOTH = 0.5
 surfaces then."""
 _SPARSE = 24
 """Step between the rows that are examined first. Nearly all images have a hole there, which decides the question."""
+# The numbers for holes that were filled in part were chosen on 72 frames of CVAR's P1, P4 and P5 and 96 rendered ones,
+# which passed librealsense's spatial filter, and on 720 rendered ones that did not.
+_EDGE_RUN_PX = 4
+_LEAST_EDGES = 20
+_LEAST_EDGE_SHARE = 0.35
+"""Share of the holes' ends beside such runs that shows that holes were filled in part. It is 0.4 to 0.9 in images that
+were filled by 8 pixels. In unfilled ones it is at most 0.3, except where depth has steps, as that of a Kinect v1."""
+_LEAST_EDGE_RATIO = 1.3
+"""Least ratio of that share to the one inside surfaces, where steps of depth leave such runs as well."""
+_INSIDE_PX = 40
+"""Distance from a hole that counts as inside. Librealsense's spatial filter fills at most 32 pixels."""
+_MOST_FILLED_PX = 33
+_FILLED_PERCENTILE = 90
+_EDGE_STEP = 8
+_SPARSE_EDGE_STEP = 40
+"""Step between the rows that are examined first. Half of the share is enough to examine more rows."""
 
 
 def in_runs(
@@ -59,8 +76,9 @@ def without_filling(
 ) -> Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
     """Make pixels invalid that hole filling gave the depth of a neighbour.
 
-    They are all pixels in runs of 12 or more equal depths along rows or columns, so a little of the surfaces is lost as
-    well.
+    Where all holes were filled, they are all pixels in runs of 12 or more equal depths along rows or columns, so a
+    little of the surfaces is lost as well. Where holes were filled in part, each hole is widened by as many pixels as
+    the runs beside holes have.
 
     Args:
         depth: Depth image. Invalid pixels are 0, NaN or infinite.
@@ -69,7 +87,7 @@ def without_filling(
         A changed copy if the image shows filled holes, else the image itself.
     """
     if _has_holes(depth, _SPARSE) or not _has_pairs(depth, _SPARSE) or _has_holes(depth, 1):
-        return depth
+        return _without_partial_filling(depth)
     valid = _valid(depth)
     # Filters leave the first column or the first and last row as they are. An image without any invalid pixel is
     # rather a rendered one, whose surfaces may have steps of depth.
@@ -126,6 +144,94 @@ def differing(
     """Find the pixels whose depth differs from a valid pixel above or below. The arguments are those of
     `are_striped`."""
     return ((above > 0) & (above != depth)) | ((below > 0) & (below != depth))
+
+
+def _without_partial_filling(
+    depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"],
+) -> Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
+    """Widen the holes of an image that a filter made narrower. Other images are returned themselves."""
+    along_rows = _filled_px(depth)
+    along_columns = 0 if along_rows else _filled_px(depth.T)
+    if not along_rows and not along_columns:
+        return depth
+    invalid = (~_valid(depth)).view(np.uint8)
+    shape = np.ones((1, 2 * along_rows + 1) if along_rows else (2 * along_columns + 1, 1), np.uint8)
+    widened = cv2.dilate(invalid, shape, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+    changed = depth.copy()
+    changed[np.asarray(widened) > 0] = 0
+    return changed
+
+
+def _filled_px(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> int:
+    """Number of pixels by which a filter along rows filled each hole at both ends. 0 if it did not."""
+    if not _has_equal_ends(depth):
+        return 0
+    ends = _ends_of_holes(depth)
+    share = ends.share()
+    if len(ends.lengths_px) < _LEAST_EDGES or share < _LEAST_EDGE_SHARE or share < _LEAST_EDGE_RATIO * ends.inside():
+        return 0
+    return int(np.percentile(ends.lengths_px, _FILLED_PERCENTILE))
+
+
+class _Ends(NamedTuple):
+    """The runs of equal depths that end at holes, in some rows."""
+
+    lengths_px: Int[np.ndarray, "N"]
+    """Number of the equal depths, at most 33."""
+    inside_px: Int[np.ndarray, "M"]
+    """Number of those that end 40 pixels before a hole, at most 4."""
+
+    def share(self) -> float:
+        """Share of the holes' ends that runs of four or more lead to."""
+        return float(np.mean(self.lengths_px >= _EDGE_RUN_PX)) if len(self.lengths_px) else 0.0
+
+    def inside(self) -> float:
+        """The same share of the places inside surfaces."""
+        return float(np.mean(self.inside_px >= _EDGE_RUN_PX)) if len(self.inside_px) else 0.0
+
+
+def _has_equal_ends(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
+    """Whether so many pixels beside holes equal the next two that there may be enough runs. A few rows decide."""
+    rows = depth[_SPARSE_EDGE_STEP // 2 :: _SPARSE_EDGE_STEP]
+    valid = _valid(rows)
+    ends = valid[:, 2:-1] & ~valid[:, 3:]
+    equal = ends & (rows[:, 2:-1] == rows[:, 1:-2]) & (rows[:, 1:-2] == rows[:, :-3])
+    return bool(np.count_nonzero(equal) > 0.5 * _LEAST_EDGE_SHARE * np.count_nonzero(ends))
+
+
+def _ends_of_holes(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> _Ends:
+    """Measure the runs on both sides of the holes in every eighth row."""
+    rows = depth[_EDGE_STEP // 2 :: _EDGE_STEP]
+    lengths_px = []
+    inside_px = []
+    for seen in (rows, rows[:, ::-1]):
+        valid = _valid(seen)
+        row, column = np.nonzero(valid[:, :-1] & ~valid[:, 1:])
+        lengths_px.append(_lengths(seen, row, column, _MOST_FILLED_PX))
+        # A place is inside if the pixels between it and the hole are valid, of which some are examined.
+        row = row[column >= _INSIDE_PX]
+        column = column[column >= _INSIDE_PX] - _INSIDE_PX
+        between = np.all([valid[row, column + _INSIDE_PX * part // 4] for part in range(4)], axis=0)
+        inside_px.append(_lengths(seen, row[between], column[between], _EDGE_RUN_PX))
+    return _Ends(np.concatenate(lengths_px), np.concatenate(inside_px))
+
+
+def _lengths(
+    seen: Float32[np.ndarray, "N W"] | UInt16[np.ndarray, "N W"],
+    row: Int[np.ndarray, "K"],
+    column: Int[np.ndarray, "K"],
+    most: int,
+) -> Int[np.ndarray, "K"]:
+    """Number of equal depths in a row that end at each of these pixels, at most `most`."""
+    last = seen[row, column]
+    lengths = np.ones(len(row), np.int64)
+    same = np.ones(len(row), np.bool_)
+    for before in range(1, most):
+        same &= (column >= before) & (seen[row, column - before] == last)
+        if not same.any():
+            break
+        lengths += same
+    return lengths
 
 
 def _valid(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
