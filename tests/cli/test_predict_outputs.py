@@ -19,7 +19,7 @@ from PIL import Image
 
 import crossnets
 from crossnets.cli.pictures import Film, overlay
-from crossnets.cli.predict import _Predictor, predict_command
+from crossnets.cli.predict import _Predictor, predict, predict_command
 from crossnets.datasets.recording import Recording
 from crossnets.evaluation.predictions import read_predictions
 from crossnets.inference.predict import PredictedHands
@@ -192,6 +192,30 @@ def test_films_show_every_frame(recording: Path, tmp_path: Path, name: str) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "out"])
     with pytest.raises(FileExistsError, match="is not overwritten"):
         Film(tmp_path / name, 15.0)
+
+
+@pytest.mark.parametrize("where", ["_tell", "Film.__exit__"])
+def test_a_command_that_ended_after_its_predictions_may_be_given_again(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    words = {"out": out, "draw": False, "video": tmp_path / "film.mp4"}
+    with monkeypatch.context() as patched:
+        patched.setattr(f"crossnets.cli.predict.{where}", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            predict((str(recording),), **words)
+    before = (out / "predictions.jsonl").read_text()
+    assert words["video"].exists() == (where == "_tell")
+    with pytest.raises(ValueError, match=r"unfinished prediction of another command: first was .None., is .2."):
+        predict((str(recording),), **words, first=2)
+    predict((str(recording),), **words)
+    assert (out / "predictions.jsonl").read_text() == before
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["film.mp4", "out", "predictions.jsonl"]
+    with pytest.raises(FileExistsError, match="is not overwritten"):
+        predict((str(recording),), **words)
 
 
 def test_a_gif_without_pillow_names_its_extra(recording: Path, tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ class Film:
     It appears whole when the block ends, and not at all after an error or without a picture.
     """
 
-    def __init__(self, path: Path, fps: float) -> None:
-        """Prepare the file.
+    def __init__(self, path: Path, fps: float, replaces: bool = False) -> None:
+        """Prepare the file. `replaces` says that it may take the place of an older one.
 
         Raises:
             FileExistsError: there is a file already.
@@ -117,7 +117,7 @@ class Film:
             raise ValueError(f"Found --video {path}, expected a name that ends in .mp4 or .gif.")
         if not 1 <= fps <= 120:
             raise ValueError(f"Found --video-fps {fps:g}, expected 1 to 120 frames a second.")
-        if path.exists():
+        if path.exists() and not replaces:
             raise FileExistsError(f"{path} is there already and is not overwritten. Give another --video.")
         if path.suffix.lower() == ".gif":
             import_module("PIL.Image")  # if it is missing, this says so before the first frame

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crossnets.atomic import held, make_folder
+from crossnets.atomic import UnfinishedMark, held, make_folder
 from crossnets.cameras import DepthSource
 from crossnets.cameras.opening import guess_of
 from crossnets.cli.arguments import Sources
@@ -105,25 +105,38 @@ def predict(
     model, *rest = frames if frames and may_be_model(frames[0]) else (SHIPPED, *frames)
     if not rest:
         raise ValueError("Found no frames; give PNGs, folders or data sets, after the model if you give one.")
-    film = None if video is None else Film(video, video_fps)
-    predict_command(
-        Path(model),
-        rest,
-        camera=camera,
-        out=out,
-        refinement=refine,
-        centers=centers,
-        split=split,
-        draw=draw,
-        format=format,
-        hands=hands,
-        side=None if side == "both" else side,
-        mirrored=mirrored,
-        film=film,
-        workers=workers,
-        first=first,
-        skeleton=skeleton,
-    )
+    request = {
+        "model": str(model), "frames": rest, "camera": camera, "refine": refine, "centers": centers, "split": split,
+        "draw": draw, "format": format, "hands": hands, "side": side, "mirrored": mirrored, "first": first,
+        "video": None if video is None else str(video), "video_fps": video_fps, "skeleton": skeleton,
+    }  # fmt: skip
+    mark = UnfinishedMark(out, "prediction", request)
+    again = mark.is_there()
+    film = None if video is None else Film(video, video_fps, replaces=again)
+    try:
+        predict_command(
+            Path(model),
+            rest,
+            camera=camera,
+            out=out,
+            refinement=refine,
+            centers=centers,
+            split=split,
+            draw=draw,
+            format=format,
+            hands=hands,
+            side=None if side == "both" else side,
+            mirrored=mirrored,
+            film=film,
+            workers=workers,
+            first=first,
+            skeleton=skeleton,
+            mark=mark,
+        )
+    except ValueError:
+        mark.remove()  # nothing is written
+        raise
+    mark.remove()
 
 
 def predict_command(
@@ -144,6 +157,7 @@ def predict_command(
     workers: int = 1,
     first: int | None = None,
     skeleton: str | None = None,
+    mark: UnfinishedMark | None = None,
 ) -> None:
     """Predict every frame into `out/predictions.jsonl`, and draw each into `out/overlays`.
 
@@ -154,7 +168,9 @@ def predict_command(
             frames, an option that is out of range, or not one frame could be read.
     """
     path = out / f"predictions.{format}"
-    _refuse_to_overwrite(path)
+    # The files of a command that was killed at its end, before all of them were there, are written again.
+    again = mark is not None and mark.is_there()
+    _refuse_to_overwrite(path, again)
     for name, value in (("hands", hands), ("workers", workers), ("first", first)):
         if value is not None and value < 1:
             raise ValueError(f"Found --{name} {value}, expected 1 or more.")
@@ -194,19 +210,20 @@ def predict_command(
             answers = _in_processes(plan, predictor, workers, tally, first)
         else:
             answers = _one_by_one(predictor, tally, first)
-        predicted = _accounted(answers, tally, overlays, film, shown)
+        predicted = _accounted(answers, tally, overlays, film, shown, mark)
         make_folder(out)
         stack.enter_context(held(out, "predicts into"))
         # Another process may have finished in the meantime.
-        _refuse_to_overwrite(path)
+        _refuse_to_overwrite(path, again)
         tally.written = _write(path, format, header, predicted)
     _tell(console, tally, path, overlays, film)
 
 
-def _refuse_to_overwrite(path: Path) -> None:
-    """Raise FileExistsError if there are predictions or their problems. A run has problems of its own."""
+def _refuse_to_overwrite(path: Path, again: bool) -> None:
+    """Raise FileExistsError if there are predictions or their problems, unless this command wrote them before. A run
+    has problems of its own."""
     for file in (path, path.with_name(PROBLEMS_FILE)):
-        if file.exists():
+        if file.exists() and not again:
             raise FileExistsError(f"{file} is there already and is not overwritten. Give another --out.")
 
 
@@ -225,10 +242,12 @@ def _accounted(
     overlays: "_Overlays | None",
     film: Film | None,
     shown: Callable[[], None],
+    mark: UnfinishedMark | None,
 ) -> Iterator[PredictedHands]:
     """The hands of each frame, after its picture is written and it is counted.
 
-    Warns of depth units and hand lengths that cannot be. `shown` updates the progress bar.
+    Warns of depth units and hand lengths that cannot be. `shown` updates the progress bar. `mark` is set after the last
+    frame, since only the files that are written then would keep the same command from starting again.
     """
     sizes = SizeWatch()
     depths = DepthWatch()
@@ -250,6 +269,8 @@ def _accounted(
     sizes.finish()
     depths.finish()
     surroundings.finish()
+    if mark is not None:
+        mark.set()
 
 
 def _bar(console: Console) -> Progress:

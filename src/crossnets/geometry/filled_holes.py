@@ -41,6 +41,8 @@ _LEAST_EDGE_RATIO = 1.3
 """Least ratio of that share to the one inside surfaces, where steps of depth leave such runs as well."""
 _INSIDE_PX = 40
 """Distance from a hole that counts as inside. Librealsense's spatial filter fills at most 32 pixels."""
+_LEAST_INSIDE = 10
+"""Least number of places inside surfaces. Small hands that were rendered without noise have none."""
 _MOST_FILLED_PX = 33
 _FILLED_PERCENTILE = 90
 _EDGE_STEP = 8
@@ -168,7 +170,8 @@ def _filled_px(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) ->
         return 0
     ends = _ends_of_holes(depth)
     share = ends.share()
-    if len(ends.lengths_px) < _LEAST_EDGES or share < _LEAST_EDGE_SHARE or share < _LEAST_EDGE_RATIO * ends.inside():
+    few = len(ends.lengths_px) < _LEAST_EDGES or len(ends.inside_px) < _LEAST_INSIDE
+    if few or share < max(_LEAST_EDGE_SHARE, _LEAST_EDGE_RATIO * ends.inside()):
         return 0
     return int(np.percentile(ends.lengths_px, _FILLED_PERCENTILE))
 
