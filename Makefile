@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 # Python compiles a module to bytecode when it is first imported. pip would compile all of torch's, which takes a minute.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
-# Two test processes of one thread each: torch's own threads would fight over two cores.
-WORKERS ?= 2
+# Three test processes on two cores, since tests also wait for browsers, cameras and processes that they start. Each has
+# one thread, as torch's own threads would fight over the cores.
+WORKERS ?= 3
 # Seconds of each target of `make fuzz`.
 SECONDS ?= 60
 
