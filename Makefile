@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # Three test processes on two cores, since tests also wait for browsers, cameras and processes that they start. Each has
 # one thread, as torch's own threads would fight over the cores.
-WORKERS ?= 3
+WORKERS ?= 2
 # Seconds of each target of `make fuzz`.
 SECONDS ?= 60
 

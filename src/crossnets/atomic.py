@@ -108,6 +108,8 @@ class UnfinishedMark:
         Raises:
             ValueError: another request was begun here, or the mark cannot be read.
         """
+        if not self._folder.is_dir():  # nor for a name that no folder may have
+            return False
         # A kill may have come while the mark itself was written. Nothing else is in the folder then.
         self._path.with_name(self._path.name + ".part").unlink(missing_ok=True)
         if not self._path.is_file():
@@ -129,7 +131,8 @@ class UnfinishedMark:
 
     def remove(self) -> None:
         """The work is finished."""
-        self._path.unlink(missing_ok=True)
+        if self._folder.is_dir():
+            self._path.unlink(missing_ok=True)
 
     def _difference(self, found: Any) -> str:
         if not isinstance(found, dict):

@@ -41,13 +41,16 @@ _LEAST_EDGE_RATIO = 1.3
 """Least ratio of that share to the one inside surfaces, where steps of depth leave such runs as well."""
 _INSIDE_PX = 40
 """Distance from a hole that counts as inside. Librealsense's spatial filter fills at most 32 pixels."""
-_LEAST_INSIDE = 10
-"""Least number of places inside surfaces. Small hands that were rendered without noise have none."""
+_LEAST_INSIDE = 20
+"""Least number of places inside surfaces. Small hands have less."""
+_ALL_SMOOTH = 0.9
+"""Share of the pixels that remain in runs of three or more above which an image has no noise. It is lower after the
+spatial filter, which smooths, except in some rendered images."""
 _MOST_FILLED_PX = 33
 _FILLED_PERCENTILE = 90
 _EDGE_STEP = 8
 _SPARSE_EDGE_STEP = 40
-"""Step between the rows that are examined first. Half of the share is enough to examine more rows."""
+"""Step between the rows that are examined first."""
 
 
 def in_runs(
@@ -159,14 +162,19 @@ def _without_partial_filling(
     invalid = (~_valid(depth)).view(np.uint8)
     shape = np.ones((1, 2 * along_rows + 1) if along_rows else (2 * along_columns + 1, 1), np.uint8)
     widened = cv2.dilate(invalid, shape, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+    left = np.asarray(widened) == 0
+    smooth = in_runs(depth, _SHORT_RUN_PX, "row" if along_rows else "column") & left
+    if np.count_nonzero(smooth) >= _ALL_SMOOTH * np.count_nonzero(left):
+        return depth
     changed = depth.copy()
-    changed[np.asarray(widened) > 0] = 0
+    changed[~left] = 0
     return changed
 
 
 def _filled_px(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> int:
     """Number of pixels by which a filter along rows filled each hole at both ends. 0 if it did not."""
-    if not _has_equal_ends(depth):
+    # Few rows are examined first, because nearly all images end there.
+    if not (_has_runs(depth, _SPARSE_EDGE_STEP, _EDGE_RUN_PX - 1) and _has_runs(depth, _EDGE_STEP, _EDGE_RUN_PX)):
         return 0
     ends = _ends_of_holes(depth)
     share = ends.share()
@@ -193,22 +201,25 @@ class _Ends(NamedTuple):
         return float(np.mean(self.inside_px >= _EDGE_RUN_PX)) if len(self.inside_px) else 0.0
 
 
-def _has_equal_ends(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> bool:
-    """Whether so many pixels beside holes equal the next two that there may be enough runs. A few rows decide."""
-    rows = depth[_SPARSE_EDGE_STEP // 2 :: _SPARSE_EDGE_STEP]
+def _has_runs(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], step: int, least_px: int) -> bool:
+    """Whether runs of so many equal depths lead to half as many holes as are needed, on one side, in some rows."""
+    rows = np.ascontiguousarray(depth[step // 2 :: step])
     valid = _valid(rows)
-    ends = valid[:, 2:-1] & ~valid[:, 3:]
-    equal = ends & (rows[:, 2:-1] == rows[:, 1:-2]) & (rows[:, 1:-2] == rows[:, :-3])
-    return bool(np.count_nonzero(equal) > 0.5 * _LEAST_EDGE_SHARE * np.count_nonzero(ends))
+    ends = valid[:, :-1] & ~valid[:, 1:]
+    runs = ends[:, least_px - 1 :]
+    equal = rows[:, 1:] == rows[:, :-1]
+    for before in range(least_px - 1):
+        runs = runs & equal[:, before : before + runs.shape[1]]
+    return bool(np.count_nonzero(runs) > 0.5 * _LEAST_EDGE_SHARE * np.count_nonzero(ends))
 
 
 def _ends_of_holes(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) -> _Ends:
     """Measure the runs on both sides of the holes in every eighth row."""
-    rows = depth[_EDGE_STEP // 2 :: _EDGE_STEP]
+    rows = np.ascontiguousarray(depth[_EDGE_STEP // 2 :: _EDGE_STEP])
+    all_valid = _valid(rows)
     lengths_px = []
     inside_px = []
-    for seen in (rows, rows[:, ::-1]):
-        valid = _valid(seen)
+    for seen, valid in ((rows, all_valid), (rows[:, ::-1], all_valid[:, ::-1])):
         row, column = np.nonzero(valid[:, :-1] & ~valid[:, 1:])
         lengths_px.append(_lengths(seen, row, column, _MOST_FILLED_PX))
         # A place is inside if the pixels between it and the hole are valid, of which some are examined.
