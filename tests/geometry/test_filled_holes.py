@@ -108,7 +108,7 @@ def filled_in_part(most_px: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("most_px", [5, 8, 16, 30])
-@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("turn", ["as it is", "mirrored", "upside down"])
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 def test_holes_that_were_filled_in_part_are_widened_again(most_px: int, turn: str, kind: type) -> None:
     unfilled = scene()

@@ -156,14 +156,13 @@ def _without_partial_filling(
 ) -> Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]:
     """Widen the holes of an image that a filter made narrower. Other images are returned themselves."""
     along_rows = _filled_px(depth)
-    along_columns = 0 if along_rows else _filled_px(depth.T)
-    if not along_rows and not along_columns:
+    if not along_rows:
         return depth
     invalid = (~_valid(depth)).view(np.uint8)
-    shape = np.ones((1, 2 * along_rows + 1) if along_rows else (2 * along_columns + 1, 1), np.uint8)
+    shape = np.ones((1, 2 * along_rows + 1), np.uint8)
     widened = cv2.dilate(invalid, shape, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     left = np.asarray(widened) == 0
-    smooth = in_runs(depth, _SHORT_RUN_PX, "row" if along_rows else "column") & left
+    smooth = in_runs(depth, _SHORT_RUN_PX) & left
     if np.count_nonzero(smooth) >= _ALL_SMOOTH * np.count_nonzero(left):
         return depth
     changed = depth.copy()
