@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from crossnets.geometry.filled_holes import are_striped, differing, in_runs
+from crossnets.geometry.filled_holes import are_striped, differing, in_runs, runs_before_holes
 
 _METRES = 20.0
 """Depths below this are metres if they are the bulk of an image."""
@@ -83,7 +83,7 @@ def repeated_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
     rows = np.arange(_STRIDE // 2, depth.shape[0] - 1, _STRIDE)
     seen = depth[rows]
     runs = in_runs(seen, _RUN_PX)
-    if not are_striped(seen, runs, depth[rows - 1], depth[rows + 1]):
+    if not runs.any() or not are_striped(seen, runs, depth[rows - 1], depth[rows + 1]):
         return 0.0
     return float(np.count_nonzero(runs) / np.count_nonzero(seen))
 
@@ -96,12 +96,14 @@ def repeated_edge_share(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "
     """
     rows = np.arange(_STRIDE // 2, depth.shape[0] - 1, _STRIDE)
     seen = depth[rows]
-    edges = (seen[:, :-1] > 0) & ~(seen[:, 1:] > 0)
-    count = np.count_nonzero(edges)
-    if count < _FEWEST_EDGES:
+    edges = runs_before_holes(seen, _EDGE_RUN_PX)
+    if len(edges.row) < _FEWEST_EDGES:
         return 0.0
-    striped = in_runs(seen, _EDGE_RUN_PX) & differing(seen, depth[rows - 1], depth[rows + 1])
-    return float(np.count_nonzero(edges & striped[:, :-1]) / count)
+    repeated = edges.length_px == _EDGE_RUN_PX
+    row = edges.row[repeated]
+    column = edges.column[repeated]
+    striped = differing(seen[row, column], depth[rows[row] - 1, column], depth[rows[row] + 1, column])
+    return float(np.count_nonzero(striped) / len(edges.row))
 
 
 def filling_fault(repeated: float, repeated_edges: float) -> str | None:
