@@ -214,6 +214,29 @@ def test_every_prediction_of_an_image_is_without_its_filled_holes() -> None:
     assert all(np.linalg.norm(hand.joints_mm - expected.joints_mm, axis=1).mean() > 15 for hand in smeared)
 
 
+@pytest.mark.filterwarnings("ignore:.*repeat the depth")
+def test_filling_that_is_switched_on_while_a_hand_is_followed_is_noticed_by_the_next_search() -> None:
+    config = SyntheticConfig(camera="realsense-d435", seed=9_320_000, noise=(1.0, 1.0), distance_mm=(400.0, 600.0))
+    frame = SyntheticHands(config).frame(1)
+    depth = np.round(frame.depth_mm).astype(np.uint16)
+    filled = depth.copy()
+    fill_holes(filled, LEFT)
+    tracker = crossnets.load()
+    unfilled = [depth] * (2 * tracker_module.FINDS_EVERY)
+    checked = []
+    with patch.object(tracker_module, "without_filling", wraps=without_filling) as check:
+        for image in [*unfilled, *[filled] * (tracker_module.FINDS_EVERY + 3)]:
+            check.reset_mock()
+            (found,) = tracker.track(image, frame.camera)
+            checked.append(check.called)
+    first = checked.index(True, len(unfilled))
+    assert np.flatnonzero(checked[: len(unfilled)]).tolist() == [0, tracker_module.FINDS_EVERY]
+    assert first <= len(unfilled) + tracker_module.FINDS_EVERY
+    assert all(checked[first:])
+    (expected,) = tracker.predict(filled, frame.camera)
+    assert np.linalg.norm(found.joints_mm - expected.joints_mm, axis=1).mean() < 5, "15 or more if they stay"
+
+
 @pytest.mark.real
 def test_images_of_real_cameras_stay_as_they_are(real_data: Path) -> None:
     """All 1,080 labelled frames of CVAR and the 19 of an SR305."""

@@ -171,6 +171,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget the followed hands."""
         self._followed: list[_Followed] = []
+        self._holes_filled = False
         self._since_search = FINDS_EVERY
         self._next_number = 0
         self._time_s: float | None = None
@@ -217,7 +218,7 @@ class Tracker:
         Raises:
             ValueError: the image is not a depth image in mm or has not the camera's size, or the camera is invalid.
         """
-        image = self._checked_and_unfilled(depth_image(depth_mm, camera))
+        image = self._unfilled(self._checked(depth_image(depth_mm, camera)))
         found = self._search(image)
         if not found:
             self._depths.no_hand()
@@ -239,12 +240,17 @@ class Tracker:
         Raises:
             ValueError: as for `predict`, or the time is not after that of the last image.
         """
-        image = self._checked_and_unfilled(depth_image(depth_mm, camera))
+        image = self._checked(depth_image(depth_mm, camera))
         now = self._now(getattr(depth_mm, "time_s", None) if time_s is None else time_s)
         self._since_search += 1
+        searches = not self._followed or self._since_search >= FINDS_EVERY
+        # The kit's filters hardly change while hands are followed. Once holes were filled, each image is checked.
+        unfills = searches or self._holes_filled
+        if unfills:
+            image = self._unfilled(image)
         rows = self._follow(image)
-        if len(rows) < len(self._followed) or not rows or self._since_search >= FINDS_EVERY:
-            rows = self._search_and_follow(image, rows)
+        if searches or len(rows) < len(self._followed):
+            rows = self._search_and_follow(image if unfills else self._unfilled(image), rows)
         self._followed = [followed for followed, _ in rows]
         return [_with_gesture(followed, self._smoothed(followed, hand, now)) for followed, hand in rows]
 
@@ -351,14 +357,23 @@ class Tracker:
             return hand
         return replace(hand, joints_mm=followed.filter(hand.joints_mm, now).astype(np.float32))
 
-    def _checked_and_unfilled(self, image: Image) -> Image:
-        """Check the depths of an image, and return it without filled holes. Its time is the first of `find`."""
+    def _checked(self, image: Image) -> Image:
+        """Check the depths of an image. The time of it is the first of `find`."""
         started = time.perf_counter()
         self._depths.see(image.depth_mm)
-        unfilled = image._replace(depth_mm=without_filling(image.depth_mm))
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         self.stages_ms["find"] = 1e3 * (time.perf_counter() - started)
-        return unfilled
+        return image
+
+    def _unfilled(self, image: Image) -> Image:
+        """Remove filled holes from an image. Return the same image if it shows none."""
+        started = time.perf_counter()
+        depth_mm = without_filling(image.depth_mm)
+        if depth_mm is not image.depth_mm:
+            self._holes_filled = True
+            image = image._replace(depth_mm=depth_mm)
+        self.stages_ms["find"] += 1e3 * (time.perf_counter() - started)
+        return image
 
     def _search(self, image: Image) -> list[Detection]:
         started = time.perf_counter()
