@@ -3,8 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 # Python compiles a module to bytecode when it is first imported. pip would compile all of torch's, which takes a minute.
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
-# Three test processes on two cores, since tests also wait for browsers, cameras and processes that they start. Each has
-# one thread, as torch's own threads would fight over the cores.
+# Test processes. Each has one thread, as torch's own threads would fight over the cores.
 WORKERS ?= 2
 # Seconds of each target of `make fuzz`.
 SECONDS ?= 60
@@ -23,12 +22,14 @@ help:
 
 install: .venv/installed
 
-# The digest of each downloaded file is compared with requirements.lock. torch comes after, without a digest, since each
-# kind of machine has its own build of it.
+# The digest of each downloaded file is compared with requirements.lock. torch is installed at the same time, without a
+# digest, since each kind of machine has its own build of it.
 .venv/installed: pyproject.toml constraints.txt requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=/path/to/it."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) --require-hashes --no-deps --requirement requirements.lock
+	$(PIP) --no-deps --constraint constraints.txt torch & torch=$$!; \
+		$(PIP) --require-hashes --no-deps --requirement requirements.lock; locked=$$?; \
+		wait $$torch && exit $$locked
 	$(PIP) --no-build-isolation --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
