@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from crossnets.cli import sweep as command
 from crossnets.cli.sweep import sweep
 from crossnets.evaluation.sweep import Cell, read_results, read_sweep, scores_of, write_results
 from crossnets.evaluation.sweep import words as words_of
+from tests import commands
 from tests.datasets.make import make_cvar
 
 FILE = """
@@ -225,7 +227,10 @@ def test_sigterm_of_a_sweep_ends_its_trainings_with_a_checkpoint(
 
 
 @pytest.mark.slow
-def test_sweep_resumes_after_being_killed_twice(tmp_path: Path) -> None:
+def test_sweep_resumes_after_being_killed_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeps that are killed are real. The commands of the last one start at once, as forks."""
     make_cvar(tmp_path / "cvar", {"P1": 1.0, "P4": 0.9, "P5": 1.1}, frames=8)
     tiny = '["pose_vae=1", "depth_gan=1", "warm_up=1", "joint=1"]'
     text = FILE.replace('labels = ["2%", "all"]', 'labels = ["50%"]').replace('["joint=22"]', tiny)
@@ -245,7 +250,12 @@ def test_sweep_resumes_after_being_killed_twice(tmp_path: Path) -> None:
             time.sleep(0.1)
         process.kill()
         process.wait()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "4 of 4 runs are finished." in done.stdout
-    assert done.stdout.count("| without L_smo |") == 3
+
+    def run_fork(_: object, command: Sequence[str], log: object) -> int:
+        return commands.run(*command[command.index("-c") + 2 :]).returncode
+
+    monkeypatch.setattr("crossnets.cli.sweep._Running.run", run_fork)
+    sweep(file, out, set=(f"cvar={tmp_path / 'cvar'}",))
+    table = capsys.readouterr().out
+    assert "4 of 4 runs are finished." in table
+    assert table.count("| without L_smo |") == 3
