@@ -14,7 +14,7 @@ from crossnets.inference.hand import Hand
 from crossnets.inference.hands import DepthWatch, SizeWatch, SurroundingsWatch, hand_odds, surroundings_of, unsure_share
 from crossnets.inference.loading import Candidates
 from crossnets.inference.predict import predict_frames
-from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, fill_holes
+from crossnets.synth.sensor.hole_filling import FARTHEST, LEFT, WAYS, fill_holes
 from crossnets.types import HandFrame, Pinhole, PredictedFrame
 
 CAMERA = Pinhole(240.0, 240.0, 160.0, 120.0)
@@ -247,11 +247,13 @@ def test_depths_in_mm_are_not_warned_about(depth: float, hands: bool) -> None:
     depths.finish()
 
 
-@pytest.mark.parametrize("way", [LEFT, FARTHEST])
-def test_filled_holes_are_warned_about_once(way: int) -> None:
+@pytest.mark.parametrize(("way", "step"), [(LEFT, 1), (FARTHEST, 1), *((way, 8) for way in WAYS)])
+def test_filled_holes_are_warned_about_once(way: int, step: int) -> None:
+    """The holes are every row of a rectangle, or every eighth one. The nearest neighbour fills a rectangle with one
+    depth, as a wall has."""
     noise = np.random.default_rng(0)
     image = noise.normal(600, 3, (240, 320)).astype(np.float32)
-    image[40:200, 100:180] = 0
+    image[44:200:step, 100:180] = 0
     depths = DepthWatch()
     whole = DepthWatch()
     for _ in range(10):
