@@ -255,7 +255,9 @@ def on_full_disk(name: str, job: Job, room: int, share: float, folder: Path) -> 
         words = job.words(disk / "out")
         code, _ = run(words, log)
         faults = damaged(disk)
-        if code != 2 or "No space left on device" not in log.read_text():
+        # A sweep reports the runs that failed. Their logs, which may be on the full disk, have the reason.
+        said = "runs failed" if name == "sweep" else "No space left on device"
+        if code != (1 if name == "sweep" else 2) or said not in log.read_text():
             faults.append(f"ended with {code}: {log.read_text()[-600:]}")
         subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
         code, _ = run(words, log)
