@@ -23,6 +23,7 @@ TINY = TrainingSpeedConfig(seconds=0.01, batch_size=("joint=4", "pose_vae=4"), s
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_FRAMES", 8)
+    monkeypatch.setattr(training, "_LEAST_STEPS", 2)
     monkeypatch.setattr(training, "_PEAK_S", 0.01)
     monkeypatch.setattr(training, "_PEAK_SIDES", {"cpu": 64})
 
