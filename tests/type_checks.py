@@ -55,19 +55,13 @@ def _needs_jaxtyping(function: Callable[..., Any]) -> bool:
 
 
 def _with_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check arguments and result of each call. The sizes of axes are those of the call.
-
-    The checks are made at the first call, since those of all functions take seconds and many are not called.
-    """
-    if not function.__annotations__:
-        return function
-    body: Callable[..., Any] | None = None
+    """Check arguments and result of each call. The sizes of axes are those of the call."""
+    body = beartype(function, conf=_CONF)
+    if body is function:
+        return function  # nothing is annotated
 
     @functools.wraps(function)
     def with_sizes(*args: Any, **kwargs: Any) -> Any:
-        nonlocal body
-        if body is None:
-            body = beartype(function, conf=_CONF)
         with _SIZES:
             return body(*args, **kwargs)
 
