@@ -19,6 +19,7 @@ from crossnets.inference.predict import predict_frame
 from crossnets.synth.sensor.hole_filling import LEFT, WAYS, fill_holes
 from crossnets.synth.stream import SyntheticConfig, SyntheticHands
 from crossnets.synth.surroundings.clutter import Clutter
+from crossnets.types import HandFrame
 
 
 def runs_by_loops(depth: np.ndarray, least_px: int) -> np.ndarray:
@@ -125,6 +126,13 @@ def test_holes_that_were_filled_in_part_are_widened_again(most_px: int, turn: st
     assert np.isin(mended[mended > 0] - given[mended > 0], 0).all()
 
 
+@pytest.mark.parametrize("turn", ["turned left", "turned right"])
+def test_turned_images_whose_holes_were_filled_in_part_stay_as_they_are(turn: str) -> None:
+    """The mend knows filters along rows alone (docs/cameras.md)."""
+    given = np.ascontiguousarray(TURNS[turn](filled_in_part(8)))
+    assert without_filling(given) is given
+
+
 def test_depth_in_steps_is_not_taken_for_holes_that_were_filled_in_part() -> None:
     depth = ((scene() + 10) // 20 * 20).astype(np.uint16)
     ends = _ends_of_holes(depth)
@@ -191,13 +199,19 @@ def test_small_images_stay_as_they_are(shape: tuple[int, int], value: int) -> No
     assert without_filling(depth) is depth
 
 
-@pytest.mark.filterwarnings("ignore:.*repeat the depth")
-def test_every_prediction_of_an_image_is_without_its_filled_holes() -> None:
+def filled_frame() -> tuple[HandFrame, np.ndarray, np.ndarray]:
+    """A frame, its depth, and its depth with filled holes."""
     config = SyntheticConfig(camera="realsense-d435", seed=9_320_000, noise=(1.0, 1.0), distance_mm=(400.0, 600.0))
     frame = SyntheticHands(config).frame(1)
     depth = np.round(frame.depth_mm).astype(np.uint16)
     filled = depth.copy()
     fill_holes(filled, LEFT)
+    return frame, depth, filled
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat the depth")
+def test_every_prediction_of_an_image_is_without_its_filled_holes() -> None:
+    frame, depth, filled = filled_frame()
     tracker = crossnets.load()
     (expected,) = tracker.predict(depth, frame.camera)
     (found,) = tracker.predict(filled, frame.camera)
@@ -216,11 +230,7 @@ def test_every_prediction_of_an_image_is_without_its_filled_holes() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*repeat the depth")
 def test_filling_that_is_switched_on_while_a_hand_is_followed_is_noticed_by_the_next_search() -> None:
-    config = SyntheticConfig(camera="realsense-d435", seed=9_320_000, noise=(1.0, 1.0), distance_mm=(400.0, 600.0))
-    frame = SyntheticHands(config).frame(1)
-    depth = np.round(frame.depth_mm).astype(np.uint16)
-    filled = depth.copy()
-    fill_holes(filled, LEFT)
+    frame, depth, filled = filled_frame()
     tracker = crossnets.load()
     unfilled = [depth] * (2 * tracker_module.FINDS_EVERY)
     checked = []

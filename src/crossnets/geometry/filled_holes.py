@@ -132,13 +132,19 @@ def without_filling(
     if not (_shows_filling(depth, along_rows, valid) or _shows_filling(depth.T, along_columns.T, valid.T)):
         return depth
     filled = along_rows | along_columns
-    others = valid & ~filled
-    smooth = np.count_nonzero(others & in_runs(depth, _SHORT_RUN_PX))
-    if smooth >= _MOST_SMOOTH * np.count_nonzero(others):
+    if _are_smooth(depth, valid & ~filled, _MOST_SMOOTH):
         return depth
     changed = depth.copy()
     changed[filled] = 0
     return changed
+
+
+def _are_smooth(
+    depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"], pixels: Bool[np.ndarray, "H W"], least_share: float
+) -> bool:
+    """Whether this share of some pixels lies in runs of three or more equal depths, as in images without noise."""
+    smooth = np.count_nonzero(pixels & in_runs(depth, _SHORT_RUN_PX))
+    return bool(smooth >= least_share * np.count_nonzero(pixels))
 
 
 def _shows_filling(
@@ -191,8 +197,7 @@ def _without_partial_filling(
     shape = np.ones((1, 2 * width_px + 1), np.uint8)
     widened = cv2.dilate(invalid, shape, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     remaining = np.asarray(widened) == 0
-    smooth = in_runs(depth, _SHORT_RUN_PX) & remaining
-    if np.count_nonzero(smooth) >= _ALL_SMOOTH * np.count_nonzero(remaining):
+    if _are_smooth(depth, remaining, _ALL_SMOOTH):
         return depth
     changed = depth.copy()
     changed[~remaining] = 0
@@ -278,11 +283,8 @@ def _is_unfilled(depth: Float32[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]) 
         return False
     rows = triples[:, 1]
     valid = all_valid[:, 1]
-    ends = valid[:, _EDGE_RUN_PX - 1 : -1] > valid[:, _EDGE_RUN_PX:]
-    equal = rows[:, 1:] == rows[:, :-1]
-    runs = ends
-    for before in range(_EDGE_RUN_PX - 1):
-        runs = runs & equal[:, before : before + runs.shape[1]]
+    ends = valid[:, :-1] > valid[:, 1:]
+    runs = ends & in_runs(rows, _EDGE_RUN_PX)[:, :-1]
     return bool(np.count_nonzero(runs) <= 0.5 * _LEAST_EDGE_SHARE * np.count_nonzero(ends))
 
 

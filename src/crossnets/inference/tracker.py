@@ -218,7 +218,9 @@ class Tracker:
         Raises:
             ValueError: the image is not a depth image in mm or has not the camera's size, or the camera is invalid.
         """
-        image = self._unfilled(self._checked(depth_image(depth_mm, camera)))
+        image = depth_image(depth_mm, camera)
+        self._check_depths(image)
+        image = self._unfilled(image)
         found = self._search(image)
         if not found:
             self._depths.no_hand()
@@ -240,7 +242,8 @@ class Tracker:
         Raises:
             ValueError: as for `predict`, or the time is not after that of the last image.
         """
-        image = self._checked(depth_image(depth_mm, camera))
+        image = depth_image(depth_mm, camera)
+        self._check_depths(image)
         now = self._now(getattr(depth_mm, "time_s", None) if time_s is None else time_s)
         self._since_search += 1
         searches = not self._followed or self._since_search >= FINDS_EVERY
@@ -357,13 +360,12 @@ class Tracker:
             return hand
         return replace(hand, joints_mm=followed.filter(hand.joints_mm, now).astype(np.float32))
 
-    def _checked(self, image: Image) -> Image:
-        """Check the depths of an image. The time of it is the first of `find`."""
+    def _check_depths(self, image: Image) -> None:
+        """Check the depths of an image. This takes the first part of the time of `find`."""
         started = time.perf_counter()
         self._depths.see(image.depth_mm)
         self.stages_ms = dict.fromkeys(("find", "crop", "network", "joints"), 0.0)
         self.stages_ms["find"] = 1e3 * (time.perf_counter() - started)
-        return image
 
     def _unfilled(self, image: Image) -> Image:
         """Remove filled holes from an image. Return the same image if it shows none."""
